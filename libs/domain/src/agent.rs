@@ -1,0 +1,307 @@
+//! What builders and the control plane say to each other under `/agent/v1`. Every message tolerates
+//! unknown fields, so that release N-1 and N can talk.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::attempt::{AttemptOutcome, AttemptRef, Phase, StepState};
+use crate::builder::Load;
+use crate::failure::Failure;
+use crate::ids::{BuilderId, ClaimId, DispatchId, JobId, SessionId};
+use crate::placement::Pool;
+use crate::spec::JobSpec;
+
+/// Raised when a message changes in a way that an older side cannot ignore.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// `POST /agent/v1/sessions`, with the join token as bearer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OpenSession {
+    /// The speaker's `PROTOCOL_VERSION`.
+    pub version: u32,
+    /// Made once by the builder and kept in its data folder.
+    pub builder: BuilderId,
+    /// A secret of the builder, so that nobody else with the same join token can take its place.
+    pub builder_key: String,
+    /// For people.
+    pub name: String,
+    /// Operating system and architecture of its engine, `linux-amd64`.
+    pub platform: String,
+    /// How many jobs it runs at once.
+    pub slots: i64,
+    /// Release of the builder.
+    pub release: String,
+    /// Whether its engine is shared between tenants.
+    pub shared_engine: bool,
+    /// Attempts it still works on.
+    pub held: Vec<AttemptRef>,
+}
+
+/// The answer to [`OpenSession`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SessionOpened {
+    /// The session.
+    pub session: SessionId,
+    /// Bearer for the channel and for claims.
+    pub token: String,
+    /// The pool whose offers it gets.
+    pub pool: Pool,
+    /// Held attempts that are no longer its own and must be stopped.
+    pub stop: Vec<AttemptRef>,
+}
+
+/// Builder to dispatcher over the channel `GET /agent/v1/sessions/{id}/channel`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToDispatcher {
+    /// Sent every [`crate::timing::HEARTBEAT`], and at once when a slot becomes free.
+    Heartbeat {
+        /// Rises with every heartbeat of the session.
+        seq: u64,
+        /// Jobs it would take now: free slots, or 0 under pressure.
+        free: i64,
+        /// True once it drains.
+        draining: bool,
+        /// How busy its host is.
+        load: Load,
+        /// Attempts it works on.
+        held: Vec<AttemptRef>,
+    },
+    /// It holds nothing and leaves; its session may be closed without waiting.
+    Goodbye,
+}
+
+/// Dispatcher to builder over the channel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToBuilder {
+    /// The heartbeat's renewal is committed.
+    HeartbeatAck {
+        /// The heartbeat that is answered.
+        seq: u64,
+        /// Attempts it listed that are not its own any more.
+        stop: Vec<AttemptRef>,
+        /// Attempts whose jobs are being cancelled, repeated until they end.
+        cancel: Vec<AttemptRef>,
+    },
+    /// A job it may claim.
+    Offer(Offer),
+    /// Stop this attempt; the job was cancelled.
+    Cancel {
+        /// The attempt.
+        attempt: AttemptRef,
+    },
+    /// Take nothing new, finish what runs, then leave.
+    Drain,
+    /// A newer session of the same builder exists, or this one is lost: open a new one.
+    Closed {
+        /// Why, for the log.
+        reason: String,
+    },
+}
+
+/// A hint that a job may be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The job.
+    pub job: JobId,
+    /// Void once the job is dispatched again.
+    pub dispatch: DispatchId,
+}
+
+/// `POST /agent/v1/claims`, with the session token.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct ClaimRequest {
+    /// The session that claims.
+    pub session: SessionId,
+    /// The job of the offer.
+    pub job: JobId,
+    /// The dispatch of the offer.
+    pub dispatch: DispatchId,
+    /// Made by the builder; the same one gets the same answer.
+    pub claim: ClaimId,
+}
+
+/// A claim that won.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Claimed {
+    /// The attempt.
+    pub attempt: AttemptRef,
+    /// Bearer for everything under `/agent/v1/attempts/{job}/{epoch}`.
+    pub token: String,
+    /// What to do.
+    pub spec: JobSpec,
+    /// Seconds that the attempt may take.
+    pub timeout_secs: u64,
+}
+
+/// Why a claim did not win.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimRefusal {
+    /// Somebody else has it, it was cancelled, or the offer is too old.
+    Gone,
+    /// The session is closed or not of this pool.
+    Session,
+    /// This builder lost the job a moment ago; others go first.
+    Avoided,
+    /// Its shared engine serves another tenant.
+    Tenant,
+}
+
+/// One step of an attempt; a report repeats what changed, keyed by `digest`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Names the step within the attempt; BuildKit's vertex digest, or a word of ours.
+    pub digest: String,
+    /// Order of first appearance, from 1.
+    pub number: i64,
+    /// What it does, `[build 2/3] RUN make`.
+    pub name: String,
+    /// Where it stands.
+    pub state: StepState,
+    /// Whether it came from the cache.
+    pub cached: bool,
+    /// When it first began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it last ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// The command's exit code, if it has one.
+    pub exit_code: Option<i64>,
+}
+
+/// `POST …/report`: how it goes. Repeating or reordering reports changes nothing.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// What the attempt is doing.
+    pub phase: Option<Phase>,
+    /// Steps that changed.
+    #[serde(default)]
+    pub steps: Vec<StepReport>,
+}
+
+/// The answer to a report.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ReportAck {
+    /// The job is being cancelled.
+    pub cancel: bool,
+}
+
+/// `GET …/credentials?phase=`: what a phase needs, never kept on disk.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Credentials {
+    /// For the repository.
+    pub source: Option<Login>,
+    /// For registries, by host.
+    pub registries: Vec<RegistryLogin>,
+}
+
+/// A user name with its password or token.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Login {
+    /// User name.
+    pub user: String,
+    /// Password or token.
+    pub password: String,
+}
+
+/// A login for one registry.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct RegistryLogin {
+    /// Host with port as in the image's name.
+    pub host: String,
+    /// The login.
+    pub login: Login,
+}
+
+/// `POST …/leave`: may this tag move to this digest?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaveRequest {
+    /// Registry host with port.
+    pub registry: String,
+    /// Path of the repository there.
+    pub repository: String,
+    /// The tag.
+    pub tag: String,
+    /// The manifest it shall show.
+    pub digest: String,
+}
+
+/// The answer to a leave request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Leave {
+    /// Move it now, within this time, then return the leave.
+    Granted {
+        /// Milliseconds that the PUT may take.
+        within_ms: u64,
+    },
+    /// The tag already shows a newer build of the same ref; leave it.
+    NotMoved {
+        /// In words.
+        reason: String,
+    },
+    /// Another attempt holds it; ask again.
+    Wait {
+        /// Milliseconds to wait.
+        retry_ms: u64,
+    },
+    /// The job is being cancelled; nothing may become visible.
+    Cancelled,
+}
+
+/// `POST …/leave/return`: the tag was moved, or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaveReturn {
+    /// What leave was given for.
+    pub leave: LeaveRequest,
+    /// Whether the registry confirmed the PUT.
+    pub moved: bool,
+}
+
+/// One image that an attempt pushed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushedImage {
+    /// `host/path:tag`.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Manifest digest as the registry says it.
+    pub digest: String,
+    /// Compressed size of config and layers.
+    pub size_bytes: i64,
+    /// False when the tag already showed a newer build.
+    pub moved: bool,
+}
+
+/// `POST …/finish`: the last word. Repeating it gives the same answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finish {
+    /// How it ended; `lost` is never said by the builder itself.
+    pub outcome: AttemptOutcome,
+    /// Why it did not succeed.
+    pub failure: Option<Failure>,
+    /// What was pushed.
+    pub images: Vec<PushedImage>,
+    /// Length of the masked log stream, bytes.
+    pub log_end: i64,
+    /// SHA-256 of it, lower-case hexadecimal.
+    pub log_sha256: String,
+}
+
+/// The answer to a log chunk, `POST …/log`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogAck {
+    /// The next byte that logsvc expects.
+    pub received: i64,
+    /// Bytes below this are in object storage and may leave the spool.
+    pub durable: i64,
+}
+
+/// `POST …/log/end`: the stream is complete at this length.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEnd {
+    /// Length of the masked stream, bytes.
+    pub end: i64,
+    /// SHA-256 of it, lower-case hexadecimal.
+    pub sha256: String,
+}

@@ -1,0 +1,175 @@
+//! Why a job did not succeed: a class, whose fault it is, a sentence and a hint.
+
+use serde::{Deserialize, Serialize};
+
+use crate::attempt::AttemptOutcome;
+use crate::text_enum::text_enum;
+
+text_enum! {
+    /// What went wrong, as a word that programs may rely on.
+    FailureClass {
+        /// A RUN command returned non-zero.
+        RunFailed = "run_failed",
+        /// The engine killed a command for its memory.
+        OutOfMemory = "out_of_memory",
+        /// The Dockerfile does not parse.
+        DockerfileSyntax = "dockerfile_syntax",
+        /// There is no Dockerfile where it should be.
+        DockerfileMissing = "dockerfile_missing",
+        /// A FROM names an image that does not exist.
+        BaseImageMissing = "base_image_missing",
+        /// The wanted target stage does not exist.
+        TargetMissing = "target_missing",
+        /// A COPY or ADD source does not exist.
+        CopySourceMissing = "copy_source_missing",
+        /// The context or a path in it is not allowed.
+        ContextInvalid = "context_invalid",
+        /// The context is larger than the plan allows.
+        ContextTooLarge = "context_too_large",
+        /// `slipway.yml` is wrong.
+        PipelineInvalid = "pipeline_invalid",
+        /// The repository does not exist, or not for these credentials.
+        SourceMissing = "source_missing",
+        /// The repository refused the credentials.
+        SourceAuth = "source_auth",
+        /// The repository does not have the commit.
+        CommitMissing = "commit_missing",
+        /// The address of the repository is not allowed.
+        SourceForbidden = "source_forbidden",
+        /// The registry refused the credentials.
+        RegistryAuth = "registry_auth",
+        /// The registry refused the push.
+        RegistryDenied = "registry_denied",
+        /// The build ran longer than it may.
+        TimedOut = "timed_out",
+        /// It was stopped on request.
+        Cancelled = "cancelled",
+        /// The engine says no to this build in words we do not know.
+        BuildRejected = "build_rejected",
+        /// The repository's host does not answer.
+        SourceUnreachable = "source_unreachable",
+        /// The registry does not answer, or answers with 5xx.
+        RegistryUnreachable = "registry_unreachable",
+        /// A registry asks us to come back later.
+        RateLimited = "rate_limited",
+        /// The Docker engine does not answer.
+        EngineDown = "engine_down",
+        /// The builder's disk is full.
+        DiskFull = "disk_full",
+        /// The builder vanished.
+        BuilderLost = "builder_lost",
+        /// No builder took the job in time.
+        NoBuilder = "no_builder",
+        /// Anything else of ours.
+        Internal = "internal",
+    }
+}
+
+impl FailureClass {
+    /// How an attempt that ended with this class is booked: the user's fault is `failed` and never
+    /// retried, ours is `infra` and retried.
+    pub fn outcome(self) -> AttemptOutcome {
+        match self {
+            Self::RunFailed
+            | Self::OutOfMemory
+            | Self::DockerfileSyntax
+            | Self::DockerfileMissing
+            | Self::BaseImageMissing
+            | Self::TargetMissing
+            | Self::CopySourceMissing
+            | Self::ContextInvalid
+            | Self::ContextTooLarge
+            | Self::PipelineInvalid
+            | Self::SourceMissing
+            | Self::SourceAuth
+            | Self::CommitMissing
+            | Self::SourceForbidden
+            | Self::RegistryAuth
+            | Self::RegistryDenied
+            | Self::BuildRejected => AttemptOutcome::Failed,
+            Self::TimedOut => AttemptOutcome::TimedOut,
+            Self::Cancelled => AttemptOutcome::Cancelled,
+            Self::BuilderLost => AttemptOutcome::Lost,
+            Self::SourceUnreachable
+            | Self::RegistryUnreachable
+            | Self::RateLimited
+            | Self::EngineDown
+            | Self::DiskFull
+            | Self::NoBuilder
+            | Self::Internal => AttemptOutcome::Infra,
+        }
+    }
+
+    /// What the user can do next, in one sentence.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::RunFailed => {
+                "Read the last lines of the step's log; run the same command in the stage's image to reproduce it."
+            }
+            Self::OutOfMemory => {
+                "Make the step use less memory (fewer parallel jobs), or move the project to a class with more."
+            }
+            Self::DockerfileSyntax => "Correct the named line of the Dockerfile.",
+            Self::DockerfileMissing => {
+                "Add a Dockerfile at the root of the repository, or set build.dockerfile of the project to where it is."
+            }
+            Self::BaseImageMissing => {
+                "Check the image name in FROM; for a private image add its registry under Registries."
+            }
+            Self::TargetMissing => "Set build.target to a stage that the Dockerfile names with AS.",
+            Self::CopySourceMissing => "Check that the path is in the repository and not excluded by .dockerignore.",
+            Self::ContextInvalid => {
+                "Paths and symlinks must stay inside the checkout; correct build.dockerfile, build.context or the link."
+            }
+            Self::ContextTooLarge => "Exclude what the build does not need with a .dockerignore file.",
+            Self::PipelineInvalid => "Correct slipway.yml as the message says.",
+            Self::SourceMissing => {
+                "Check the clone URL of the project; a private repository needs a connection with a token."
+            }
+            Self::SourceAuth => "Renew the token of the project's connection.",
+            Self::CommitMissing => {
+                "The commit is no longer on the forge, perhaps after a force push; build the branch's newest commit."
+            }
+            Self::SourceForbidden => "An operator can allow this address with SLIPWAY_FETCH_ALLOW.",
+            Self::RegistryAuth => "Correct user and password of the registry under Registries.",
+            Self::RegistryDenied => "Check that the registry's user may push to this repository.",
+            Self::TimedOut => "Make the build faster, or raise the project's timeout.",
+            Self::Cancelled => "Retry the build when you want it after all.",
+            Self::BuildRejected => "Read the engine's message; it refused this build as written.",
+            Self::SourceUnreachable => {
+                "The repository's host did not answer; this is retried and needs no change of yours."
+            }
+            Self::RegistryUnreachable => "The registry did not answer; this is retried and needs no change of yours.",
+            Self::RateLimited => "The registry limits how often we may ask; add credentials for it, or wait.",
+            Self::EngineDown => "The builder's Docker engine does not answer; an operator should look at the builder.",
+            Self::DiskFull => "The builder's disk is full; an operator should free or add space.",
+            Self::BuilderLost => "The builder vanished in the middle; this is retried on another one.",
+            Self::NoBuilder => "No builder of this pool took the job; an operator should look at the builders page.",
+            Self::Internal => {
+                "This is a fault of the service; an operator finds more under the job's id in the service's log."
+            }
+        }
+    }
+}
+
+/// Why an attempt did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The class.
+    pub class: FailureClass,
+    /// What happened and where, in one sentence for the user; never a secret.
+    pub message: String,
+    /// The step in which it happened, by name.
+    pub step: Option<String>,
+    /// The command's exit code.
+    pub exit_code: Option<i64>,
+    /// Line of the Dockerfile, from 1.
+    pub dockerfile_line: Option<i64>,
+}
+
+impl Failure {
+    /// A failure that is tied to no step.
+    pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), step: None, exit_code: None, dockerfile_line: None }
+    }
+}

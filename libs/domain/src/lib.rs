@@ -1,0 +1,16 @@
+//! The words of Slipway as types: ids, states and their transitions, placement, timing, the
+//! normalised forge event, the pipeline file and the agent protocol. No IO, no async, no clock.
+
+pub mod agent;
+pub mod attempt;
+pub mod build;
+pub mod builder;
+pub mod event;
+pub mod failure;
+pub mod git_ref;
+pub mod ids;
+pub mod job;
+pub mod placement;
+pub mod spec;
+mod text_enum;
+pub mod timing;

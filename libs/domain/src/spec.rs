@@ -1,0 +1,137 @@
+//! What a builder is told to do. Stored with the job when it is made; never holds a secret.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::build::Trigger;
+use crate::event::ForgeKind;
+use crate::git_ref::GitRef;
+use crate::ids::{BuildId, ProjectId, TenantId};
+
+/// How a project is built: the `build` object of a project, of `POST …/builds` and of `slipway.yml`.
+/// Unset fields fall back to the next source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BuildOptions {
+    /// Path of the Dockerfile inside the context; `Dockerfile` unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dockerfile: Option<String>,
+    /// Folder of the repository that is sent to the engine; the root unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// Stage to build; the last one unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Build arguments. They end up in the image's history: never a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args: Option<BTreeMap<String, String>>,
+    /// Image tags, instead of the project's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// Ignore the layer cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_cache: Option<bool>,
+    /// Network of RUN steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkMode>,
+    /// Seconds that the job may run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_secs: Option<u64>,
+}
+
+/// Network of RUN steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkMode {
+    /// The engine's default.
+    Default,
+    /// No network at all.
+    None,
+}
+
+impl BuildOptions {
+    /// These options, with what they leave open taken from `fallback`.
+    pub fn or(self, fallback: BuildOptions) -> BuildOptions {
+        BuildOptions {
+            dockerfile: self.dockerfile.or(fallback.dockerfile),
+            context: self.context.or(fallback.context),
+            target: self.target.or(fallback.target),
+            args: self.args.or(fallback.args),
+            tags: self.tags.or(fallback.tags),
+            no_cache: self.no_cache.or(fallback.no_cache),
+            network: self.network.or(fallback.network),
+            timeout_secs: self.timeout_secs.or(fallback.timeout_secs),
+        }
+    }
+}
+
+/// Where the image goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageTarget {
+    /// `host[:port]/path`, without a tag.
+    pub repository: String,
+    /// Tags that users see, in the order in which they are moved; immutable ones first.
+    pub tags: Vec<String>,
+}
+
+impl ImageTarget {
+    /// The registry's host with its port, and the path below it.
+    pub fn split(&self) -> (&str, &str) {
+        self.repository.split_once('/').unwrap_or(("", &self.repository))
+    }
+}
+
+/// Everything a builder needs to know before it starts, except credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// The build.
+    pub build: BuildId,
+    /// The project.
+    pub project: ProjectId,
+    /// The project's name, for the log.
+    pub project_name: String,
+    /// The tenant; a shared engine serves only one.
+    pub tenant: TenantId,
+    /// Why it is built.
+    pub trigger: Trigger,
+    /// The forge, if the project has a connection.
+    pub forge: Option<ForgeKind>,
+    /// The project's own clone URL, never a payload's.
+    pub clone_url: String,
+    /// The ref it is built for; `None` for a bare commit.
+    #[serde(rename = "ref")]
+    pub git_ref: Option<GitRef>,
+    /// The full commit id.
+    pub commit: String,
+    /// Options asked for with this one build; they win over `slipway.yml`.
+    pub asked: BuildOptions,
+    /// The project's options; `slipway.yml` wins over them.
+    pub project_options: BuildOptions,
+    /// Where to push, if anywhere. Its tags are the project's, already expanded; empty means the
+    /// default tags.
+    pub image: Option<ImageTarget>,
+    /// When the build was made; for labels.
+    pub created_at: DateTime<Utc>,
+    /// Largest context, bytes.
+    pub context_max_bytes: u64,
+    /// Most entries of a context.
+    pub context_max_entries: u64,
+}
+
+impl JobSpec {
+    /// The immutable tag that the engine pushes first: `b<build>.<epoch>`.
+    pub fn carrier_tag(&self, epoch: i64) -> String {
+        format!("b{}.{epoch}", self.build.to_string().replace('-', ""))
+    }
+
+    /// The default tags: the full commit id, then a slug of the branch or tag.
+    pub fn default_tags(&self) -> Vec<String> {
+        let mut tags = vec![self.commit.clone()];
+        if let Some(git_ref) = &self.git_ref {
+            tags.push(crate::git_ref::tag_slug(git_ref.short()));
+        }
+        tags
+    }
+}

@@ -1,0 +1,10 @@
+//! What every process needs and no service may do on its own: the clock, random ids, the lifecycle of
+//! tasks, secrets at rest, the guard for outgoing connections, crash points and the HTTP kit.
+
+pub mod clock;
+pub mod crash;
+pub mod ids;
+pub mod lifecycle;
+pub mod problem;
+pub mod secret_key;
+pub mod wake;
