@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod crash;
+pub mod egress;
 pub mod ids;
 pub mod lifecycle;
 pub mod problem;
