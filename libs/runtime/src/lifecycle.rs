@@ -75,6 +75,15 @@ impl Life {
         Task { handle: tokio::spawn(self.tracker.track_future(future.instrument(info_span!("task", name)))) }
     }
 
+    /// Runs something to its own end: neither an owner nor a kill cuts it short, only the grace of
+    /// [`Life::wait`] does. It must watch [`Life::killed`] itself and then hurry.
+    pub fn errand<F>(&self, name: &'static str, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tracked(future.instrument(info_span!("errand", name)), name);
+    }
+
     /// Runs work that blocks its thread, such as walking a folder.
     #[expect(clippy::disallowed_methods, reason = "the lifecycle is where tasks are spawned")]
     pub async fn blocking<F, T>(&self, name: &'static str, work: F) -> Result<T, TaskFailed>
@@ -237,6 +246,22 @@ mod tests {
         });
         life.stop();
         life.wait(Duration::from_secs(5)).await;
+        assert!(!life.has_failed());
+    }
+
+    #[tokio::test]
+    async fn an_errand_outlives_a_kill() {
+        let life = Life::new();
+        let (said, heard) = tokio::sync::oneshot::channel();
+        let inner = life.clone();
+        life.errand("last words", async move {
+            inner.killed().await;
+            tokio::task::yield_now().await;
+            assert!(said.send(()).is_ok());
+        });
+        life.kill();
+        life.wait(Duration::from_secs(5)).await;
+        assert!(heard.await.is_ok());
         assert!(!life.has_failed());
     }
 
