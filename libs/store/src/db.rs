@@ -1,0 +1,193 @@
+//! The two databases behind one handle, and the only way to begin a write.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use slipway_runtime::clock::Clock;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+use crate::error::{Result, StoreError};
+
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+
+/// How long a statement may wait for a connection or, on SQLite, for the writer.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const SQLITE_READERS: u32 = 4;
+const POSTGRES_CONNECTIONS: u32 = 16;
+
+/// One database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Db {
+    /// A server that many processes share.
+    Postgres(PgPool),
+    /// A file that one process owns.
+    Sqlite(SqliteDb),
+}
+
+/// SQLite with one writer, so that writes of this process queue up instead of failing as busy.
+#[derive(Debug, Clone)]
+pub struct SqliteDb {
+    pub(crate) read: SqlitePool,
+    write: SqlitePool,
+}
+
+/// An open write transaction. Dropped without [`Tx::commit`], it is rolled back.
+pub(crate) enum Tx {
+    Postgres(Transaction<'static, Postgres>),
+    Sqlite(Transaction<'static, Sqlite>),
+}
+
+/// Runs one expression on a connection for reading; the body is type-checked for both databases.
+macro_rules! on_db {
+    ($db:expr, $conn:ident => $body:expr) => {
+        match $db {
+            $crate::db::Db::Postgres($conn) => $body,
+            $crate::db::Db::Sqlite(sqlite) => {
+                let $conn = &sqlite.read;
+                $body
+            }
+        }
+    };
+}
+
+/// Runs one expression inside a write transaction; the body is type-checked for both databases.
+macro_rules! on_tx {
+    ($tx:expr, $conn:ident => $body:expr) => {
+        match $tx {
+            $crate::db::Tx::Postgres(tx) => {
+                let $conn = &mut **tx;
+                $body
+            }
+            $crate::db::Tx::Sqlite(tx) => {
+                let $conn = &mut **tx;
+                $body
+            }
+        }
+    };
+}
+
+/// Runs one statement inside a write transaction; gives the number of rows that it changed.
+macro_rules! execute {
+    ($tx:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
+        $crate::db::on_tx!($tx, conn => sqlx::query($sql)$(.bind($bind))*.execute(conn).await?.rows_affected())
+    };
+}
+
+pub(crate) use {execute, on_db, on_tx};
+
+impl Db {
+    /// Connects by URL (`sqlite:///path/file.db`, `postgres://…`) and brings the schema up to date.
+    pub async fn connect(url: &str) -> Result<Self> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            Self::connect_postgres(url).await
+        } else if let Some(path) = url.strip_prefix("sqlite://") {
+            Self::connect_sqlite(Path::new(path)).await
+        } else {
+            Err(StoreError::BadUrl("write sqlite:///path/to/file.db or postgres://user@host/database".to_owned()))
+        }
+    }
+
+    /// A short word for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgres",
+            Self::Sqlite(_) => "sqlite",
+        }
+    }
+
+    /// The time that comparisons across processes use: the server's on PostgreSQL plus this clock's
+    /// offset, the clock's own on SQLite. Read once per pass.
+    pub async fn now(&self, clock: &Clock) -> Result<DateTime<Utc>> {
+        const NOW: &str = "select clock_timestamp()";
+        match self {
+            Self::Postgres(pool) => {
+                let now: DateTime<Utc> = sqlx::query_scalar(NOW).fetch_one(pool).await?;
+                Ok(now + clock.offset())
+            }
+            Self::Sqlite(_) => Ok(clock.now()),
+        }
+    }
+
+    /// Answers if the database answers; for readiness.
+    pub async fn ping(&self) -> Result<()> {
+        const PING: &str = "select 1";
+        on_db!(self, conn => sqlx::query(PING).execute(conn).await.map(|_| ())?);
+        Ok(())
+    }
+
+    /// Closes all connections, writing what SQLite still holds in its log.
+    pub async fn close(&self) {
+        match self {
+            Self::Postgres(pool) => pool.close().await,
+            Self::Sqlite(sqlite) => {
+                sqlite.read.close().await;
+                sqlite.write.close().await;
+            }
+        }
+    }
+
+    /// The only way to begin a write: on SQLite `BEGIN IMMEDIATE`, so that reading first and writing
+    /// later in one transaction never fails as busy.
+    pub(crate) async fn begin_write(&self) -> Result<Tx> {
+        match self {
+            #[expect(clippy::disallowed_methods, reason = "this is begin_write")]
+            Self::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
+            Self::Sqlite(sqlite) => Ok(Tx::Sqlite(sqlite.write.begin_with("BEGIN IMMEDIATE").await?)),
+        }
+    }
+
+    async fn connect_postgres(url: &str) -> Result<Self> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|error| StoreError::BadUrl(error.to_string()))?
+            .application_name("slipway")
+            .options([("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "30s")]);
+        let pool = PgPoolOptions::new()
+            .max_connections(POSTGRES_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options)
+            .await?;
+        POSTGRES_MIGRATIONS.run(&pool).await?;
+        Ok(Self::Postgres(pool))
+    }
+
+    async fn connect_sqlite(path: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An accepted delivery must survive a power cut, so every commit is flushed.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(ACQUIRE_TIMEOUT);
+        let write = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.clone())
+            .await?;
+        SQLITE_MIGRATIONS.run(&write).await?;
+        let read = SqlitePoolOptions::new()
+            .max_connections(SQLITE_READERS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.read_only(true))
+            .await?;
+        Ok(Self::Sqlite(SqliteDb { read, write }))
+    }
+}
+
+impl Tx {
+    /// Makes everything visible at once. An error leaves it open whether the commit happened: callers
+    /// repeat idempotent work.
+    pub(crate) async fn commit(self) -> Result<()> {
+        match self {
+            Self::Postgres(tx) => tx.commit().await?,
+            Self::Sqlite(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}

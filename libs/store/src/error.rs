@@ -1,0 +1,40 @@
+//! What can go wrong in the store, as far as callers branch on it.
+
+/// A store call that did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The row is not there, or not for this caller.
+    #[error("{0} not found")]
+    NotFound(&'static str),
+    /// It conflicts with a row that exists; says with what.
+    #[error("{0}")]
+    Conflict(String),
+    /// Somebody else changed the row first, or the caller's fence (epoch, term, session) is old.
+    #[error("{0} was changed by somebody else")]
+    Stale(&'static str),
+    /// The row's state does not take this event.
+    #[error(transparent)]
+    Illegal(#[from] slipway_domain::job::IllegalTransition),
+    /// The database said no, or nothing.
+    #[error("database: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("migration: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The database URL is of no kind that we know.
+    #[error("database URL: {0}")]
+    BadUrl(String),
+    /// A stored value does not read back; somebody changed it by hand, or a newer release wrote it.
+    #[error("stored {0} does not read: {1}")]
+    Damaged(&'static str, String),
+}
+
+impl StoreError {
+    /// True if the statement broke a unique constraint.
+    pub fn is_unique_violation(&self) -> bool {
+        matches!(self, Self::Sql(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+}
+
+/// The store's result.
+pub type Result<T> = std::result::Result<T, StoreError>;

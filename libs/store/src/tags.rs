@@ -1,0 +1,179 @@
+//! Leave: the permission to move one user tag. Job and tag are decided in one transaction: after a cancel no
+//! leave is given, after leave no cancel is taken.
+//!
+//! Row: `tag_leases (registry, repository, tag)`, compare-and-set on `version`. The loser waits. A holder
+//! that dies keeps the lease until `holder_until`, which lies behind the longest PUT, so no PUT of a dead
+//! holder lands after the next holder's.
+
+use chrono::{DateTime, Utc};
+use slipway_domain::agent::{Leave, LeaveRequest, LeaveReturn};
+use slipway_domain::attempt::AttemptRef;
+use slipway_domain::ids::{JobId, ProjectId};
+use slipway_domain::job::JobState;
+use slipway_domain::timing;
+use sqlx::FromRow;
+
+use crate::Db;
+use crate::db::{Tx, execute, on_tx};
+use crate::error::{Result, StoreError};
+use crate::jobs::{Job, Saved, delta, job_in, save};
+
+/// How long a builder waits before it asks again for a tag that somebody holds.
+const ASK_AGAIN_MS: u64 = 500;
+
+#[derive(FromRow)]
+struct TagRow {
+    version: i64,
+    holder_job: Option<JobId>,
+    holder_epoch: Option<i64>,
+    holder_until: Option<DateTime<Utc>>,
+    shown_project: Option<ProjectId>,
+    shown_ref: Option<String>,
+    shown_order: Option<i64>,
+}
+
+/// Where a job stands within its ref.
+#[derive(FromRow)]
+struct Place {
+    project_id: ProjectId,
+    #[sqlx(rename = "ref")]
+    git_ref: Option<String>,
+    ref_order: Option<i64>,
+}
+
+impl Db {
+    /// Decides whether this attempt may move this tag now. Repeating a request repeats the answer.
+    pub async fn request_leave(
+        &self,
+        attempt: AttemptRef,
+        request: &LeaveRequest,
+        now: DateTime<Utc>,
+    ) -> Result<Leave> {
+        let mut tx = self.begin_write().await?;
+        let job = job_in(&mut tx, attempt.job).await?;
+        match job.state {
+            JobState::Running if job.epoch == attempt.epoch => {}
+            JobState::Cancelling if job.epoch == attempt.epoch => return Ok(Leave::Cancelled),
+            _ => return Err(StoreError::Stale("attempt")),
+        }
+        let place = place(&mut tx, &job).await?;
+        let tag = tag_row(&mut tx, request).await?;
+        if tag.shows_newer(&place) {
+            let reason = "the tag already shows a newer build of the same ref".to_owned();
+            return Ok(Leave::NotMoved { reason });
+        }
+        if tag.held_by_other(attempt, now) {
+            return Ok(Leave::Wait { retry_ms: ASK_AGAIN_MS });
+        }
+        if job.leave_epoch != Some(attempt.epoch) {
+            let next = Job { leave_epoch: Some(attempt.epoch), version: job.version + 1, ..job.clone() };
+            if save(&mut tx, &job, &next, now).await? != Saved::Yes {
+                return Ok(Leave::Wait { retry_ms: 0 });
+            }
+        }
+        if !hold(&mut tx, request, &tag, attempt, now).await? {
+            return Ok(Leave::Wait { retry_ms: ASK_AGAIN_MS });
+        }
+        tx.commit().await?;
+        slipway_runtime::crash::point("leave.after_commit");
+        let within_ms = u64::try_from(timing::LEAVE_LEASE.as_millis() / 2).unwrap_or(u64::MAX);
+        Ok(Leave::Granted { within_ms })
+    }
+
+    /// Ends a leave; with `moved` the tag shows this build from now on. Repeating it changes nothing.
+    pub async fn return_leave(&self, attempt: AttemptRef, leave: &LeaveReturn) -> Result<()> {
+        const MOVED: &str = "update tag_leases set version = version + 1, holder_job = null, holder_epoch = null, \
+            holder_until = null, shown_job = $4, shown_project = $6, shown_ref = $7, shown_order = $8, \
+            shown_digest = $9 where registry = $1 and repository = $2 and tag = $3 and holder_job = $4 \
+            and holder_epoch = $5";
+        const NOT_MOVED: &str = "update tag_leases set version = version + 1, holder_job = null, \
+            holder_epoch = null, holder_until = null where registry = $1 and repository = $2 and tag = $3 \
+            and holder_job = $4 and holder_epoch = $5";
+        let request = &leave.leave;
+        let mut tx = self.begin_write().await?;
+        let job = job_in(&mut tx, attempt.job).await?;
+        let place = place(&mut tx, &job).await?;
+        if leave.moved {
+            execute!(
+                &mut tx,
+                MOVED,
+                &request.registry,
+                &request.repository,
+                &request.tag,
+                attempt.job,
+                attempt.epoch,
+                place.project_id,
+                &place.git_ref,
+                place.ref_order,
+                &request.digest
+            );
+        } else {
+            execute!(
+                &mut tx,
+                NOT_MOVED,
+                &request.registry,
+                &request.repository,
+                &request.tag,
+                attempt.job,
+                attempt.epoch
+            );
+        }
+        tx.commit().await
+    }
+}
+
+impl TagRow {
+    /// Order counts only within one ref of one project; between them the later leave wins.
+    fn shows_newer(&self, place: &Place) -> bool {
+        self.shown_project == Some(place.project_id)
+            && self.shown_ref == place.git_ref
+            && matches!((self.shown_order, place.ref_order), (Some(shown), Some(mine)) if shown > mine)
+    }
+
+    fn held_by_other(&self, attempt: AttemptRef, now: DateTime<Utc>) -> bool {
+        let mine = self.holder_job == Some(attempt.job) && self.holder_epoch == Some(attempt.epoch);
+        self.holder_job.is_some() && !mine && self.holder_until.is_some_and(|until| until > now)
+    }
+}
+
+async fn place(tx: &mut Tx, job: &Job) -> Result<Place> {
+    const PLACE: &str = "select project_id, ref, ref_order from builds where id = $1";
+    Ok(on_tx!(tx, conn => sqlx::query_as::<_, Place>(PLACE).bind(job.build_id).fetch_one(conn).await?))
+}
+
+async fn tag_row(tx: &mut Tx, request: &LeaveRequest) -> Result<TagRow> {
+    const INSERT: &str = "insert into tag_leases (registry, repository, tag, version) values ($1, $2, $3, 0) \
+        on conflict (registry, repository, tag) do nothing";
+    const READ: &str = "select version, holder_job, holder_epoch, holder_until, shown_project, shown_ref, shown_order \
+        from tag_leases where registry = $1 and repository = $2 and tag = $3";
+    execute!(tx, INSERT, &request.registry, &request.repository, &request.tag);
+    Ok(on_tx!(tx, conn => sqlx::query_as::<_, TagRow>(READ)
+        .bind(&request.registry)
+        .bind(&request.repository)
+        .bind(&request.tag)
+        .fetch_one(conn)
+        .await?))
+}
+
+async fn hold(
+    tx: &mut Tx,
+    request: &LeaveRequest,
+    tag: &TagRow,
+    attempt: AttemptRef,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    const HOLD: &str = "update tag_leases set version = version + 1, holder_job = $5, holder_epoch = $6, \
+        holder_until = $7 where registry = $1 and repository = $2 and tag = $3 and version = $4";
+    let written = execute!(
+        tx,
+        HOLD,
+        &request.registry,
+        &request.repository,
+        &request.tag,
+        tag.version,
+        attempt.job,
+        attempt.epoch,
+        now + delta(timing::LEAVE_LEASE)
+    );
+    Ok(written == 1)
+}
