@@ -1,0 +1,74 @@
+//! The fan-out inside one process: a broadcast channel per topic that somebody listens to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::{Event, Topic};
+
+/// Messages that wait for the slowest listener of a topic before it loses the oldest.
+const BACKLOG: usize = 64;
+
+type Topics = Mutex<HashMap<Topic, broadcast::Sender<Bytes>>>;
+
+/// Channels by topic; only those that somebody listens to.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    topics: Arc<Topics>,
+}
+
+/// Listens to one topic.
+#[derive(Debug)]
+pub struct MemorySubscription {
+    topic: Topic,
+    topics: Arc<Topics>,
+    receiver: broadcast::Receiver<Bytes>,
+}
+
+impl Memory {
+    pub(crate) fn publish(&self, topic: Topic, message: Bytes) {
+        if let Some(sender) = lock(&self.topics).get(&topic) {
+            // Nobody listening is no error.
+            let _ = sender.send(message);
+        }
+    }
+
+    pub(crate) fn subscribe(&self, topic: Topic) -> MemorySubscription {
+        let receiver = lock(&self.topics).entry(topic).or_insert_with(|| broadcast::Sender::new(BACKLOG)).subscribe();
+        MemorySubscription { topic, topics: Arc::clone(&self.topics), receiver }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn topics(&self) -> usize {
+        lock(&self.topics).len()
+    }
+}
+
+impl MemorySubscription {
+    pub(crate) async fn next(&mut self) -> Event {
+        match self.receiver.recv().await {
+            Ok(message) => Event::Message(message),
+            Err(RecvError::Lagged(_)) => Event::Lagged,
+            // The sender lives in the map as long as this subscription does.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for MemorySubscription {
+    fn drop(&mut self) {
+        let mut topics = lock(&self.topics);
+        // This one is still counted.
+        if topics.get(&self.topic).is_some_and(|sender| sender.receiver_count() <= 1) {
+            topics.remove(&self.topic);
+        }
+    }
+}
+
+/// A panic elsewhere leaves the map whole: every change of it is one call.
+fn lock(topics: &Topics) -> MutexGuard<'_, HashMap<Topic, broadcast::Sender<Bytes>>> {
+    topics.lock().unwrap_or_else(PoisonError::into_inner)
+}
