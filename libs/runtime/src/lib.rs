@@ -2,10 +2,13 @@
 //! tasks, secrets at rest, the guard for outgoing connections, crash points and the HTTP kit.
 
 pub mod clock;
+pub mod config;
 pub mod crash;
 pub mod egress;
 pub mod ids;
 pub mod lifecycle;
 pub mod problem;
 pub mod secret_key;
+pub mod telemetry;
 pub mod wake;
+pub mod web_session;

@@ -1,0 +1,416 @@
+//! Settings: each is a flag, a `SLIPWAY_*` variable (`*_FILE` for secrets) or a key of a TOML file, in this
+//! order of precedence. A key that we do not know is an error that names the nearest one we do.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+use crate::egress::FetchAllow;
+use crate::secret_key::SecretKey;
+
+/// One setting: its key in TOML; the flag is `--key-with-dashes`, the variable `SLIPWAY_KEY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Lower case with underscores.
+    pub key: &'static str,
+    /// Never shown; may come from a file named by `SLIPWAY_<KEY>_FILE`.
+    pub secret: bool,
+    /// Used when nothing else is said; empty means unset.
+    pub default: &'static str,
+    /// One line for `--help` and the documentation.
+    pub help: &'static str,
+}
+
+const fn setting(key: &'static str, default: &'static str, help: &'static str) -> Setting {
+    Setting { key, secret: false, default, help }
+}
+
+const fn secret(key: &'static str, help: &'static str) -> Setting {
+    Setting { key, secret: true, default: "", help }
+}
+
+/// Every setting.
+pub const SETTINGS: &[Setting] = &[
+    setting("listen", "127.0.0.1:8080", "address of the API, the pages and the hooks"),
+    setting("agent_listen", "", "address for builders; the same as listen unless set"),
+    setting("public_url", "", "how browsers and forges reach this service; http://<listen> unless set"),
+    setting("data_dir", "./slipway-data", "folder for the database, logs and keys"),
+    setting("database_url", "", "sqlite://FILE or postgres://…; a file in the data folder unless set"),
+    setting("bus_url", "memory:", "where offers lie: memory:"),
+    setting("live_url", "memory:", "where wakes and log tails go: memory:"),
+    setting("blob_url", "", "where logs are kept: file:///FOLDER; a folder in the data folder unless set"),
+    secret("secret_key", "base64 of 32 bytes; made in the data folder on the first serve"),
+    secret("bootstrap_token", "token of the first operator; made and shown on the first serve"),
+    setting("fetch_allow", "", "private networks and hosts that builds may reach: CIDRs and names, comma-separated"),
+    setting("trust_tenants", "0", "1 lets several tenants share one engine"),
+    setting("region", "local", "name of this region"),
+    setting("slots", "2", "jobs that a builder runs at once; 0 in serve means no local builder"),
+    setting("engine_host", "shared", "shared: one Docker engine for all jobs of a builder"),
+    setting("server_url", "", "builder: address of the control plane's agent listener"),
+    secret("join_token", "builder: token to join a pool"),
+    setting("builder_name", "", "builder: its name for people; the host name unless set"),
+];
+
+/// Variables that begin with `SLIPWAY_` and are no settings of a process.
+const OTHER_VARIABLES: &[&str] = &[
+    "SLIPWAY_CONFIG",
+    "SLIPWAY_TOKEN",
+    "SLIPWAY_TOKEN_FILE",
+    "SLIPWAY_LOG",
+    "SLIPWAY_LOG_FORMAT",
+    "SLIPWAY_WEBHOOK_FIXTURES",
+];
+/// Tests set these; they are not documented.
+const TEST_PREFIX: &str = "SLIPWAY_TEST_";
+
+/// What is wrong with the configuration, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct ConfigError {
+    place: String,
+    problem: String,
+}
+
+/// A value and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sourced {
+    /// The value as text.
+    pub value: String,
+    /// `--flag`, `SLIPWAY_VARIABLE`, the file's name, or `default`.
+    pub source: String,
+}
+
+/// Every setting as text, with its source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RawConfig(BTreeMap<&'static str, Sourced>);
+
+/// How engines are given to tenants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineHost {
+    /// One engine for all jobs of a builder: one trusted tenant.
+    Shared,
+}
+
+/// The settings, parsed.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address of the API.
+    pub listen: SocketAddr,
+    /// Address for builders, if it is another one.
+    pub agent_listen: Option<SocketAddr>,
+    /// How browsers and forges reach us.
+    pub public_url: Url,
+    /// Folder for everything local.
+    pub data_dir: PathBuf,
+    /// The truth.
+    pub database_url: String,
+    /// Offers.
+    pub bus_url: String,
+    /// Fan-out.
+    pub live_url: String,
+    /// Object storage.
+    pub blob_url: String,
+    /// Encrypts secrets at rest.
+    pub secret_key: Option<SecretKey>,
+    /// The first operator's token.
+    pub bootstrap_token: Option<String>,
+    /// What builds may reach beside the public internet.
+    pub fetch_allow: FetchAllow,
+    /// Several tenants may share an engine.
+    pub trust_tenants: bool,
+    /// This region.
+    pub region: String,
+    /// Jobs at once.
+    pub slots: i64,
+    /// How engines are given to tenants.
+    pub engine_host: EngineHost,
+    /// Control plane, for builders.
+    pub server_url: Option<Url>,
+    /// Join token, for builders.
+    pub join_token: Option<String>,
+    /// Name for people, for builders.
+    pub builder_name: Option<String>,
+}
+
+impl RawConfig {
+    /// Collects flags, environment and file. `flags` and `environment` are (name, value) pairs; flags use
+    /// the setting's key.
+    pub fn collect(
+        flags: &[(String, String)],
+        environment: &[(String, String)],
+        file: Option<&Path>,
+    ) -> Result<Self, ConfigError> {
+        let mut raw = Self::default();
+        for setting in SETTINGS {
+            if !setting.default.is_empty() {
+                raw.put(setting, setting.default.to_owned(), "default".to_owned());
+            }
+        }
+        if let Some(path) = file {
+            raw.read_file(path)?;
+        }
+        raw.read_environment(environment)?;
+        for (key, value) in flags {
+            let setting = find(key).ok_or_else(|| unknown(&format!("--{key}"), key))?;
+            raw.put(setting, value.clone(), format!("--{}", key.replace('_', "-")));
+        }
+        Ok(raw)
+    }
+
+    /// One value.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(|sourced| sourced.value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// Every set value with its source, secrets masked, for `config check`.
+    pub fn masked(&self) -> Vec<(&'static str, String, String)> {
+        SETTINGS
+            .iter()
+            .filter_map(|setting| {
+                let sourced = self.0.get(setting.key)?;
+                let value =
+                    if setting.secret { "(set, not shown)".to_owned() } else { without_password(&sourced.value) };
+                Some((setting.key, value, sourced.source.clone()))
+            })
+            .collect()
+    }
+
+    fn put(&mut self, setting: &'static Setting, value: String, source: String) {
+        self.0.insert(setting.key, Sourced { value, source });
+    }
+
+    fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let place = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| at(&place, format!("cannot be read: {error}")))?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| at(&place, error.to_string()))?;
+        for (key, value) in table {
+            let setting = find(&key).ok_or_else(|| unknown(&place, &key))?;
+            let value = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(flag) => u8::from(flag).to_string(),
+                toml::Value::Array(items) => joined(&place, &key, &items)?,
+                toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => {
+                    return Err(at(&place, format!("{key} must be a text, a whole number or true/false")));
+                }
+            };
+            self.put(setting, value, place.clone());
+        }
+        Ok(())
+    }
+
+    fn read_environment(&mut self, environment: &[(String, String)]) -> Result<(), ConfigError> {
+        for (name, value) in environment {
+            let Some(rest) = name.strip_prefix("SLIPWAY_") else { continue };
+            if OTHER_VARIABLES.contains(&name.as_str()) || name.starts_with(TEST_PREFIX) {
+                continue;
+            }
+            let key = rest.to_ascii_lowercase();
+            if let Some(setting) = find(&key) {
+                self.put(setting, value.clone(), name.clone());
+                continue;
+            }
+            let setting = key.strip_suffix("_file").and_then(find).filter(|setting| setting.secret);
+            let setting = setting.ok_or_else(|| unknown(name, &key))?;
+            let text = std::fs::read_to_string(value)
+                .map_err(|error| at(name, format!("the file {value} cannot be read: {error}")))?;
+            self.put(setting, text.trim().to_owned(), name.clone());
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Parses every setting; the error names the setting and where it was set.
+    pub fn parse(raw: &RawConfig) -> Result<Self, ConfigError> {
+        let listen: SocketAddr = required(raw, "listen", "an address with a port, such as 127.0.0.1:8080")?;
+        let data_dir = absolute(raw)?;
+        let in_data_dir = |key: &str, default: String| raw.get(key).map_or(default, str::to_owned);
+        let slots: i64 = required(raw, "slots", "a whole number")?;
+        if !(0..=1000).contains(&slots) {
+            return Err(wrong(raw, "slots", "a whole number from 0 to 1000"));
+        }
+        Ok(Self {
+            listen,
+            agent_listen: optional(raw, "agent_listen", "an address with a port")?,
+            public_url: match optional(raw, "public_url", "a URL")? {
+                Some(url) => url,
+                None => format!("http://{listen}").parse().map_err(|_| wrong(raw, "listen", "an address"))?,
+            },
+            database_url: in_data_dir("database_url", format!("sqlite://{}", data_dir.join("slipway.db").display())),
+            blob_url: in_data_dir("blob_url", format!("file://{}", data_dir.join("blobs").display())),
+            bus_url: in_data_dir("bus_url", "memory:".to_owned()),
+            live_url: in_data_dir("live_url", "memory:".to_owned()),
+            secret_key: raw
+                .get("secret_key")
+                .map(SecretKey::from_base64)
+                .transpose()
+                .map_err(|_| wrong(raw, "secret_key", "base64 of exactly 32 bytes"))?,
+            bootstrap_token: raw.get("bootstrap_token").map(str::to_owned),
+            fetch_allow: match raw.get("fetch_allow") {
+                Some(text) => text.parse().map_err(|error| wrong(raw, "fetch_allow", &format!("{error}")))?,
+                None => FetchAllow::default(),
+            },
+            trust_tenants: flag(raw, "trust_tenants")?,
+            region: raw.get("region").unwrap_or("local").to_owned(),
+            slots,
+            engine_host: match raw.get("engine_host") {
+                Some("shared") | None => EngineHost::Shared,
+                Some(_) => return Err(wrong(raw, "engine_host", "shared (an engine per tenant is not there yet)")),
+            },
+            server_url: optional(raw, "server_url", "a URL such as https://slipway.example.com")?,
+            join_token: raw.get("join_token").map(str::to_owned),
+            builder_name: raw.get("builder_name").map(str::to_owned),
+            data_dir,
+        })
+    }
+}
+
+/// The word of `known` that is nearest to `word`, if it is near enough to be meant.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|candidate| (edit_distance(word, candidate), candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= candidate.len().max(3) / 3)
+        .map(|(_, candidate)| candidate)
+}
+
+fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+fn at(place: &str, problem: String) -> ConfigError {
+    ConfigError { place: place.to_owned(), problem }
+}
+
+fn unknown(place: &str, key: &str) -> ConfigError {
+    let meant = nearest(key, SETTINGS.iter().map(|setting| setting.key));
+    let hint = meant.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+    at(place, format!("there is no setting {key}{hint}"))
+}
+
+fn wrong(raw: &RawConfig, key: &'static str, wanted: &str) -> ConfigError {
+    let (value, source) = match raw.0.get(key) {
+        Some(_) if find(key).is_some_and(|setting| setting.secret) => ("the value", raw.0[key].source.as_str()),
+        Some(sourced) => (sourced.value.as_str(), sourced.source.as_str()),
+        None => ("nothing", "default"),
+    };
+    at(source, format!("{key} is {value}, but must be {wanted}"))
+}
+
+fn optional<T: std::str::FromStr>(raw: &RawConfig, key: &'static str, wanted: &str) -> Result<Option<T>, ConfigError> {
+    raw.get(key).map(|text| text.parse().map_err(|_| wrong(raw, key, wanted))).transpose()
+}
+
+fn required<T: std::str::FromStr>(raw: &RawConfig, key: &'static str, wanted: &str) -> Result<T, ConfigError> {
+    optional(raw, key, wanted)?.ok_or_else(|| wrong(raw, key, wanted))
+}
+
+fn flag(raw: &RawConfig, key: &'static str) -> Result<bool, ConfigError> {
+    match raw.get(key) {
+        Some("1" | "true" | "yes") => Ok(true),
+        Some("0" | "false" | "no") | None => Ok(false),
+        Some(_) => Err(wrong(raw, key, "0 or 1")),
+    }
+}
+
+fn absolute(raw: &RawConfig) -> Result<PathBuf, ConfigError> {
+    let text = raw.get("data_dir").unwrap_or("./slipway-data");
+    std::path::absolute(text).map_err(|_| wrong(raw, "data_dir", "a folder"))
+}
+
+fn joined(place: &str, key: &str, items: &[toml::Value]) -> Result<String, ConfigError> {
+    let texts: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
+    texts.map(|texts| texts.join(",")).ok_or_else(|| at(place, format!("{key} must be a list of texts")))
+}
+
+fn without_password(value: &str) -> String {
+    match Url::parse(value) {
+        Ok(mut url) if url.password().is_some() => {
+            if url.set_password(Some("***")).is_err() {
+                return "(set, not shown)".to_owned();
+            }
+            url.to_string()
+        }
+        Ok(_) | Err(_) => value.to_owned(),
+    }
+}
+
+/// Levenshtein's distance.
+fn edit_distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, b) in right.iter().enumerate() {
+            let replaced = corner + usize::from(a != *b);
+            corner = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(items: &[(&str, &str)]) -> Vec<(String, String)> {
+        items.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+    }
+
+    #[test]
+    fn flags_win_over_variables_over_the_file_over_defaults() {
+        let dir = std::env::temp_dir().join(format!("slipway-config-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a folder");
+        let file = dir.join("slipway.toml");
+        std::fs::write(&file, "slots = 3\nregion = \"file\"\nfetch_allow = [\"10.0.0.0/8\", \"git.local\"]\n")
+            .expect("a file");
+        let raw = RawConfig::collect(
+            &pairs(&[("region", "flag")]),
+            &pairs(&[("SLIPWAY_REGION", "env"), ("SLIPWAY_LISTEN", "127.0.0.1:1"), ("HOME", "/")]),
+            Some(&file),
+        )
+        .expect("valid");
+        let config = Config::parse(&raw).expect("valid");
+        assert_eq!((config.region.as_str(), config.slots, config.listen.port()), ("flag", 3, 1));
+        assert_eq!(config.public_url.as_str(), "http://127.0.0.1:1/");
+        std::fs::remove_dir_all(&dir).expect("removed");
+    }
+
+    #[test]
+    fn a_wrong_key_names_the_nearest_one() {
+        let error = RawConfig::collect(&[], &pairs(&[("SLIPWAY_DATABSE_URL", "x")]), None).expect_err("unknown");
+        assert_eq!(
+            error.to_string(),
+            "SLIPWAY_DATABSE_URL: there is no setting databse_url; did you mean database_url?"
+        );
+        let error = RawConfig::collect(&[], &pairs(&[("SLIPWAY_REGION_FILE", "x")]), None).expect_err("not a secret");
+        assert!(error.to_string().contains("no setting"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_value_names_setting_source_and_form() {
+        let raw = RawConfig::collect(&[], &pairs(&[("SLIPWAY_SLOTS", "many")]), None).expect("known");
+        let error = Config::parse(&raw).expect_err("not a number");
+        assert_eq!(error.to_string(), "SLIPWAY_SLOTS: slots is many, but must be a whole number");
+        let raw = RawConfig::collect(&[], &pairs(&[("SLIPWAY_SECRET_KEY", "short")]), None).expect("known");
+        assert!(!Config::parse(&raw).expect_err("short").to_string().contains("short"), "never the secret");
+    }
+
+    #[test]
+    fn secrets_and_passwords_are_masked() {
+        let raw = RawConfig::collect(
+            &[],
+            &pairs(&[("SLIPWAY_JOIN_TOKEN", "hush"), ("SLIPWAY_DATABASE_URL", "postgres://u:hush@h/d")]),
+            None,
+        )
+        .expect("valid");
+        let shown = format!("{:?}", raw.masked());
+        assert!(!shown.contains("hush") && shown.contains("postgres://u:***@h/d"), "{shown}");
+    }
+}
