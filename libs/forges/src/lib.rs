@@ -1,1 +1,18 @@
-//! Placeholder until the room is furnished.
+//! What a forge says to us and what we say to it: one folder per forge for verifying and parsing its
+//! deliveries (pure), for commit statuses and for reading files at a commit. The hook's row decides
+//! which forge it is, never the headers.
+
+pub mod api;
+mod auth;
+mod body;
+mod contents;
+pub mod github;
+pub mod gitlab;
+pub mod headers;
+pub mod hook;
+pub mod inspect;
+pub mod redact;
+pub mod status;
+#[cfg(test)]
+mod testing;
+mod transport;

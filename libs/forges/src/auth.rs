@@ -1,0 +1,78 @@
+//! Proofs of origin: constant-time comparison of MACs and shared tokens, and why a proof does not hold.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use slipway_domain::event::ForgeKind;
+use subtle::ConstantTimeEq;
+
+/// Why a delivery is not believed. Holds no secret, and nothing of the body.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// We cannot verify this forge yet.
+    #[error("{0} is not supported yet")]
+    NotSupported(ForgeKind),
+    /// The hook has no secret, so nothing can be proved.
+    #[error("no secret is set, so nothing can be proved")]
+    NoSecret,
+    /// There is a secret, but the request proves nothing.
+    #[error("header {0} is missing; set the hook's secret on the forge")]
+    Missing(&'static str),
+    /// A header that must be there once is there more often.
+    #[error("header {0} is there more than once")]
+    Repeated(&'static str),
+    /// The proof is not written as this forge writes it.
+    #[error("header {header} {problem}")]
+    Malformed {
+        /// The header.
+        header: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The signed time is too far from ours.
+    #[error("the signed time is {by_secs} s away from ours; at most {limit_secs} s are allowed")]
+    Stale {
+        /// Distance to our clock, in seconds.
+        by_secs: u64,
+        /// How far it may be.
+        limit_secs: u64,
+    },
+    /// The proof does not fit any of the hook's secrets.
+    #[error("the proof does not fit the hook's secret")]
+    Mismatch,
+}
+
+impl VerifyError {
+    /// A short word for counting.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotSupported(_) => "not_supported",
+            Self::NoSecret => "no_secret",
+            Self::Missing(_) => "missing",
+            Self::Repeated(_) => "repeated",
+            Self::Malformed { .. } => "malformed",
+            Self::Stale { .. } => "stale",
+            Self::Mismatch => "mismatch",
+        }
+    }
+}
+
+/// The secrets that can prove anything: an empty one would be matched by an empty token.
+pub(crate) fn usable(secrets: &[String]) -> Result<Vec<&str>, VerifyError> {
+    let usable: Vec<&str> = secrets.iter().map(String::as_str).filter(|secret| !secret.is_empty()).collect();
+    if usable.is_empty() { Err(VerifyError::NoSecret) } else { Ok(usable) }
+}
+
+/// True when `tag` is the HMAC-SHA256 of the joined parts; compares in constant time.
+pub(crate) fn hmac_sha256_fits(key: &[u8], parts: &[&[u8]], tag: &[u8]) -> bool {
+    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length");
+    for part in parts {
+        mac.update(part);
+    }
+    mac.verify_slice(tag).is_ok()
+}
+
+/// Compares two tokens in constant time; hashing first hides their length as well.
+pub(crate) fn same_token(one: &str, other: &str) -> bool {
+    Sha256::digest(one.as_bytes()).ct_eq(&Sha256::digest(other.as_bytes())).into()
+}

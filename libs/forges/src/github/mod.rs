@@ -1,0 +1,8 @@
+//! GitHub: github.com and GitHub Enterprise Server.
+
+mod change;
+mod client;
+pub(crate) mod contents;
+pub mod parse;
+pub mod status;
+pub mod verify;
