@@ -300,6 +300,8 @@ create table statuses (
     wanted text not null,
     wanted_seq bigint not null,
     sent_seq bigint not null,
+    -- GitLab's pipeline, to be named with every later status of the commit.
+    pipeline_id bigint,
     state text not null,
     last_error text,
     attempts bigint not null,

@@ -300,6 +300,8 @@ create table statuses (
     wanted text not null,
     wanted_seq integer not null,
     sent_seq integer not null,
+    -- GitLab's pipeline, to be named with every later status of the commit.
+    pipeline_id integer,
     state text not null,
     last_error text,
     attempts integer not null,

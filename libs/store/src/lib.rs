@@ -4,15 +4,26 @@
 pub mod attempts;
 pub mod builders;
 pub mod builds;
+pub mod connections;
 pub mod db;
+pub mod deliveries;
+pub mod delivery_moves;
+pub mod delivery_work;
 pub mod error;
+pub mod hooks;
+pub mod idempotency;
 pub mod jobs;
 pub mod leaders;
 pub mod logs;
-pub mod role;
+pub mod projects;
+pub mod registries;
 pub mod scope;
 pub mod sessions;
+pub mod statuses;
 pub mod tags;
+pub mod tenants;
+pub mod tokens;
+pub mod web_sessions;
 
 pub use db::Db;
 pub use error::StoreError;

@@ -1,8 +1,7 @@
 //! Who asks. Every read of tenant data takes a [`Scope`]; what it does not cover does not exist for it.
 
 use slipway_domain::ids::TenantId;
-
-pub use crate::role::Role;
+use slipway_domain::tenant::Role;
 
 /// What a caller may see. Deny by default: the weakest is `Public`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +46,21 @@ impl Scope {
         }
     }
 
-    /// True if the caller may change things of this tenant.
+    /// True for whoever runs the installation.
+    pub fn is_operator(&self) -> bool {
+        *self == Self::Operator
+    }
+
+    /// True if the caller may give others a right in this tenant.
+    pub fn may_admin(&self, tenant: TenantId) -> bool {
+        match self {
+            Self::Operator => true,
+            Self::Member { tenant: own, role } => *own == tenant && *role == Role::Owner,
+            Self::Public => false,
+        }
+    }
+
+    /// True if the caller may change projects and credentials of this tenant, and start or stop its builds.
     pub fn may_write(&self, tenant: TenantId) -> bool {
         match self {
             Self::Operator => true,
@@ -69,5 +82,6 @@ mod tests {
         assert!(viewer.covers(own) && !viewer.covers(other) && !viewer.may_write(own));
         assert!(owner.may_write(own) && !owner.may_write(other));
         assert!(Scope::Operator.may_write(other) && !Scope::Public.covers(own));
+        assert!(owner.may_admin(own) && !owner.may_admin(other) && !viewer.may_admin(own));
     }
 }

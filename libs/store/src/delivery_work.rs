@@ -1,0 +1,120 @@
+//! Working the inbox: a delivery is leased, worked from its row, and ended or put off.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use slipway_domain::delivery::DeliveryState;
+use slipway_domain::ids::{DeliveryId, HookId, ProcessId, ProjectId};
+use slipway_domain::timing;
+use sqlx::FromRow;
+use sqlx::types::Json;
+
+use crate::Db;
+use crate::db::{execute, on_db, on_tx};
+use crate::error::{Result, StoreError};
+use crate::jobs::delta;
+
+/// A delivery that this process may work until its lease ends.
+#[derive(Debug, Clone, FromRow)]
+pub struct LeasedDelivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Where it came in.
+    pub hook_id: HookId,
+    /// The project.
+    pub project_id: ProjectId,
+    /// The headers, without secrets.
+    pub headers: Json<BTreeMap<String, String>>,
+    /// The body, without secrets.
+    pub body: Vec<u8>,
+    /// How often it was tried, this time included.
+    pub attempts: i64,
+}
+
+/// How the work on a delivery ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryEnd {
+    /// `done`, `ignored` or `failed`.
+    pub state: DeliveryState,
+    /// Why it made no build.
+    pub reason: Option<String>,
+}
+
+impl Db {
+    /// Takes the oldest due deliveries for [`timing::WORK_LEASE`], at most `limit`.
+    pub async fn lease_deliveries(
+        &self,
+        owner: ProcessId,
+        now: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<LeasedDelivery>> {
+        // The outer condition is checked again on the row itself, so of two processes one gets it.
+        const LEASE: &str = "update deliveries set lease_owner = $1, lease_until = $2, attempts = attempts + 1 \
+            where id in (select id from deliveries where state = 'received' and next_at <= $3 \
+            and (lease_until is null or lease_until < $3) order by next_at, id limit $4) \
+            and state = 'received' and (lease_until is null or lease_until < $3) \
+            returning id, hook_id, project_id, headers, body, attempts";
+        let mut tx = self.begin_write().await?;
+        let mut leased: Vec<LeasedDelivery> = on_tx!(&mut tx, conn => sqlx::query_as(LEASE)
+            .bind(owner)
+            .bind(now + delta(timing::WORK_LEASE))
+            .bind(now)
+            .bind(limit)
+            .fetch_all(conn)
+            .await?);
+        tx.commit().await?;
+        leased.sort_by_key(|delivery| delivery.id);
+        Ok(leased)
+    }
+
+    /// Ends the work on a delivery. `Stale` when the lease went to somebody else.
+    pub async fn finish_delivery(
+        &self,
+        owner: ProcessId,
+        id: DeliveryId,
+        end: &DeliveryEnd,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        const FINISH: &str = "update deliveries set state = $3, reason = $4, finished_at = $5, lease_owner = null, \
+            lease_until = null where id = $1 and lease_owner = $2 and state = 'received'";
+        let mut tx = self.begin_write().await?;
+        let finished = execute!(&mut tx, FINISH, id, owner, end.state, &end.reason, now);
+        if finished == 0 {
+            return Err(StoreError::Stale("delivery"));
+        }
+        tx.commit().await
+    }
+
+    /// Gives a delivery back, to be worked at `next_at` by anybody; `reason` is shown meanwhile.
+    pub async fn retry_delivery_later(
+        &self,
+        owner: ProcessId,
+        id: DeliveryId,
+        reason: &str,
+        next_at: DateTime<Utc>,
+    ) -> Result<()> {
+        const LATER: &str = "update deliveries set reason = $3, next_at = $4, lease_owner = null, lease_until = null \
+            where id = $1 and lease_owner = $2 and state = 'received'";
+        let mut tx = self.begin_write().await?;
+        let given_back = execute!(&mut tx, LATER, id, owner, reason, next_at);
+        if given_back == 0 {
+            return Err(StoreError::Stale("delivery"));
+        }
+        tx.commit().await
+    }
+
+    /// When the next delivery falls due that nobody works; `None` when the inbox is empty.
+    pub async fn next_due_delivery(&self) -> Result<Option<DateTime<Utc>>> {
+        const NEXT: &str = "select min(next_at) from deliveries where state = 'received' and lease_owner is null";
+        Ok(on_db!(self, conn => sqlx::query_scalar::<_, Option<DateTime<Utc>>>(NEXT).fetch_one(conn).await?))
+    }
+}
+
+/// The pause before the next try of a row that has been tried `attempts` times: it doubles.
+pub fn retry_pause(attempts: i64) -> Duration {
+    const FIRST: Duration = Duration::from_secs(2);
+    const LONGEST: Duration = Duration::from_secs(300);
+    let doublings = u32::try_from((attempts - 1).clamp(0, 16)).unwrap_or(0);
+    FIRST.saturating_mul(2u32.saturating_pow(doublings)).min(LONGEST)
+}

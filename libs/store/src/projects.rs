@@ -1,0 +1,299 @@
+//! Projects: one repository of a connection, with its build rules.
+
+use chrono::{DateTime, Utc};
+use slipway_domain::event::ForgeKind;
+use slipway_domain::ids::{ConnectionId, ProjectId, TenantId};
+use slipway_domain::spec::BuildOptions;
+use slipway_domain::tenant::{ProjectState, Visibility};
+use slipway_runtime::secret_key::SecretKey;
+use sqlx::FromRow;
+use sqlx::types::Json;
+
+use crate::Db;
+use crate::connections::{NewConnection, insert_connection};
+use crate::db::{Tx, execute, on_db, on_tx};
+use crate::error::{Result, StoreError};
+use crate::hooks::{NewHook, insert_hook};
+use crate::scope::Scope;
+
+/// One repository with its build rules.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Project {
+    /// Its id.
+    pub id: ProjectId,
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// The link to its forge.
+    pub connection_id: ConnectionId,
+    /// The forge, from the connection.
+    pub forge: ForgeKind,
+    /// Unique within the tenant.
+    pub name: String,
+    /// The repository's full path on the forge.
+    pub repo_path: String,
+    /// Where to clone from; set through the API, never a payload's.
+    pub clone_url: String,
+    /// `host[:port]/path` of the image; without one nothing is pushed.
+    pub image_repository: Option<String>,
+    /// Tags instead of the default ones.
+    pub image_tags: Option<Json<Vec<String>>>,
+    /// Who sees its builds.
+    pub visibility: Visibility,
+    /// How it is built.
+    pub options: Json<BuildOptions>,
+    /// Where it is built; the installation's region unless set.
+    pub region: Option<String>,
+    /// Whether deliveries make builds.
+    pub state: ProjectState,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Where a project's image goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectImage {
+    /// `host[:port]/path`, without a tag.
+    pub repository: String,
+    /// Tags instead of the default ones.
+    pub tags: Option<Vec<String>>,
+}
+
+/// The connection of a new project. No `Debug`: it may hold a secret.
+#[derive(Clone)]
+pub enum ProjectConnection {
+    /// One of the tenant's.
+    Existing(ConnectionId),
+    /// One that is made along with the project.
+    New(NewConnection),
+}
+
+/// A project to be made, with its hook. No `Debug`: it holds secrets.
+#[derive(Clone)]
+pub struct NewProject {
+    /// Its id.
+    pub id: ProjectId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The link to its forge.
+    pub connection: ProjectConnection,
+    /// Unique within the tenant.
+    pub name: String,
+    /// The repository's full path on the forge.
+    pub repo_path: String,
+    /// Where to clone from.
+    pub clone_url: String,
+    /// Where the image goes.
+    pub image: Option<ProjectImage>,
+    /// Who sees its builds.
+    pub visibility: Visibility,
+    /// How it is built.
+    pub options: BuildOptions,
+    /// Where it is built.
+    pub region: Option<String>,
+    /// Its first hook.
+    pub hook: NewHook,
+    /// When it is made.
+    pub now: DateTime<Utc>,
+}
+
+/// What of a project shall change; `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProjectPatch {
+    /// New build options, as a whole.
+    pub options: Option<BuildOptions>,
+    /// New visibility.
+    pub visibility: Option<Visibility>,
+    /// New image; `Some(None)` pushes nothing any more.
+    pub image: Option<Option<ProjectImage>>,
+    /// New region; `Some(None)` is the installation's.
+    pub region: Option<Option<String>>,
+}
+
+/// Which projects to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProjectFilter {
+    /// Only those after this one.
+    pub after: Option<ProjectId>,
+    /// At most this many.
+    pub limit: i64,
+}
+
+const PROJECT: &str = "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, p.clone_url, \
+    p.image_repository, p.image_tags, p.visibility, p.options, p.region, p.state, p.created_at, p.updated_at \
+    from projects p join connections c on c.id = p.connection_id where p.id = $1";
+
+impl Project {
+    /// Where its image goes, if anywhere.
+    pub fn image(&self) -> Option<ProjectImage> {
+        let repository = self.image_repository.clone()?;
+        Some(ProjectImage { repository, tags: self.image_tags.clone().map(|Json(tags)| tags) })
+    }
+}
+
+impl Db {
+    /// Makes a project with its hook, and its connection if that is new, all or nothing. The caller has
+    /// authorised it for the tenant.
+    pub async fn create_project(&self, key: &SecretKey, new: &NewProject) -> Result<Project> {
+        let mut tx = self.begin_write().await?;
+        let connection = match &new.connection {
+            ProjectConnection::Existing(id) => owned_connection(&mut tx, new.tenant, *id).await?,
+            ProjectConnection::New(connection) => {
+                insert_connection(&mut tx, key, connection).await?;
+                connection.id
+            }
+        };
+        insert_project(&mut tx, new, connection).await?;
+        insert_hook(&mut tx, key, new.id, &new.hook).await?;
+        let project = project_in(&mut tx, new.id).await?;
+        tx.commit().await?;
+        Ok(project)
+    }
+
+    /// One project that the scope sees; public ones are seen by all.
+    pub async fn project(&self, scope: &Scope, id: ProjectId) -> Result<Project> {
+        const SEEN: &str = "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, \
+            p.clone_url, p.image_repository, p.image_tags, p.visibility, p.options, p.region, p.state, p.created_at, \
+            p.updated_at from projects p join connections c on c.id = p.connection_id \
+            where p.id = $1 and ($2 or p.tenant_id = $3 or p.visibility = 'public')";
+        on_db!(self, conn => sqlx::query_as(SEEN)
+            .bind(id)
+            .bind(scope.sight().all)
+            .bind(scope.sight().tenant)
+            .fetch_optional(conn)
+            .await?)
+        .ok_or(StoreError::NotFound("project"))
+    }
+
+    /// One project of a tenant by its name, if the scope sees it.
+    pub async fn project_by_name(&self, scope: &Scope, tenant: TenantId, name: &str) -> Result<Project> {
+        const NAMED: &str = "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, \
+            p.clone_url, p.image_repository, p.image_tags, p.visibility, p.options, p.region, p.state, p.created_at, \
+            p.updated_at from projects p join connections c on c.id = p.connection_id \
+            where p.tenant_id = $1 and p.name = $2 and ($3 or p.tenant_id = $4 or p.visibility = 'public')";
+        on_db!(self, conn => sqlx::query_as(NAMED)
+            .bind(tenant)
+            .bind(name)
+            .bind(scope.sight().all)
+            .bind(scope.sight().tenant)
+            .fetch_optional(conn)
+            .await?)
+        .ok_or(StoreError::NotFound("project"))
+    }
+
+    /// The projects that the scope sees, oldest first. Members see those of their tenant; only callers
+    /// without one see the public ones of all.
+    pub async fn list_projects(&self, scope: &Scope, filter: &ProjectFilter) -> Result<Vec<Project>> {
+        const LIST: &str = "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, \
+            p.clone_url, p.image_repository, p.image_tags, p.visibility, p.options, p.region, p.state, p.created_at, \
+            p.updated_at from projects p join connections c on c.id = p.connection_id \
+            where ($1 or p.tenant_id = $2 or ($3 and p.visibility = 'public')) and ($4 or p.id > $5) \
+            order by p.id limit $6";
+        Ok(on_db!(self, conn => sqlx::query_as(LIST)
+            .bind(scope.sight().all)
+            .bind(scope.sight().tenant)
+            .bind(*scope == Scope::Public)
+            .bind(filter.after.is_none())
+            .bind(filter.after)
+            .bind(filter.limit)
+            .fetch_all(conn)
+            .await?))
+    }
+
+    /// Changes a project of the scope. The caller has checked the role.
+    pub async fn patch_project(
+        &self,
+        scope: &Scope,
+        id: ProjectId,
+        patch: &ProjectPatch,
+        now: DateTime<Utc>,
+    ) -> Result<Project> {
+        const PATCH: &str = "update projects set options = $2, visibility = $3, image_repository = $4, \
+            image_tags = $5, region = $6 where id = $1";
+        let mut tx = self.begin_write().await?;
+        touch(&mut tx, scope, id, now).await?;
+        let project = project_in(&mut tx, id).await?;
+        let image = patch.image.clone().unwrap_or_else(|| project.image());
+        let options = patch.options.as_ref().unwrap_or(&project.options);
+        let region = patch.region.as_ref().unwrap_or(&project.region);
+        execute!(
+            &mut tx,
+            PATCH,
+            id,
+            Json(options),
+            patch.visibility.unwrap_or(project.visibility),
+            image.as_ref().map(|image| &image.repository),
+            image.as_ref().and_then(|image| image.tags.as_ref()).map(Json),
+            region
+        );
+        let project = project_in(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(project)
+    }
+
+    /// Pauses or resumes a project of the scope; repeating it changes nothing. The caller has checked the
+    /// role.
+    pub async fn set_project_state(
+        &self,
+        scope: &Scope,
+        id: ProjectId,
+        state: ProjectState,
+        now: DateTime<Utc>,
+    ) -> Result<Project> {
+        const STATE: &str = "update projects set state = $2 where id = $1";
+        let mut tx = self.begin_write().await?;
+        touch(&mut tx, scope, id, now).await?;
+        execute!(&mut tx, STATE, id, state);
+        let project = project_in(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(project)
+    }
+}
+
+/// Locks the row for the rest of the transaction, if it is the scope's own.
+async fn touch(tx: &mut Tx, scope: &Scope, id: ProjectId, now: DateTime<Utc>) -> Result<()> {
+    const TOUCH: &str = "update projects set updated_at = $4 where id = $1 and ($2 or tenant_id = $3)";
+    let touched = execute!(tx, TOUCH, id, scope.sight().all, scope.sight().tenant, now);
+    if touched == 1 { Ok(()) } else { Err(StoreError::NotFound("project")) }
+}
+
+async fn project_in(tx: &mut Tx, id: ProjectId) -> Result<Project> {
+    on_tx!(tx, conn => sqlx::query_as(PROJECT).bind(id).fetch_optional(conn).await?)
+        .ok_or(StoreError::NotFound("project"))
+}
+
+async fn owned_connection(tx: &mut Tx, tenant: TenantId, id: ConnectionId) -> Result<ConnectionId> {
+    const OWNED: &str = "select id from connections where id = $1 and tenant_id = $2";
+    on_tx!(tx, conn => sqlx::query_scalar(OWNED).bind(id).bind(tenant).fetch_optional(conn).await?)
+        .ok_or(StoreError::NotFound("connection"))
+}
+
+async fn insert_project(tx: &mut Tx, new: &NewProject, connection: ConnectionId) -> Result<()> {
+    const CREATE: &str = "insert into projects (id, tenant_id, connection_id, name, repo_path, clone_url, \
+        image_repository, image_tags, visibility, options, region, state, created_at, updated_at) \
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13) \
+        on conflict (tenant_id, name) do nothing";
+    let added = execute!(
+        tx,
+        CREATE,
+        new.id,
+        new.tenant,
+        connection,
+        &new.name,
+        &new.repo_path,
+        &new.clone_url,
+        new.image.as_ref().map(|image| &image.repository),
+        new.image.as_ref().and_then(|image| image.tags.as_ref()).map(Json),
+        new.visibility,
+        Json(&new.options),
+        &new.region,
+        ProjectState::Active,
+        new.now
+    );
+    if added == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::Conflict(format!("a project named \"{}\" exists already", new.name)))
+    }
+}

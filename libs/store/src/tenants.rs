@@ -1,0 +1,147 @@
+//! Tenants, and the one hot row per tenant that holds how much it runs.
+
+use chrono::{DateTime, Utc};
+use slipway_domain::ids::TenantId;
+use slipway_runtime::ids::new_id;
+use sqlx::FromRow;
+
+use crate::Db;
+use crate::db::{Tx, execute, on_db, on_tx};
+use crate::error::{Result, StoreError};
+use crate::scope::Scope;
+
+/// The name of the tenant that exists from the start.
+pub const DEFAULT_TENANT: &str = "default";
+/// The class of builders that the default tenant's plan buys.
+pub const DEFAULT_CLASS: &str = "standard";
+/// How many jobs a tenant runs at once unless somebody says otherwise.
+pub const DEFAULT_RUNNING_LIMIT: i64 = 100;
+
+/// Who pays.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Its unique name.
+    pub name: String,
+    /// The class of builders that its plan buys.
+    pub class: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A tenant to be made.
+#[derive(Debug, Clone)]
+pub struct NewTenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Its unique name.
+    pub name: String,
+    /// The class of builders that its plan buys.
+    pub class: String,
+    /// Jobs that it may run at once.
+    pub running_limit: i64,
+    /// When it is made.
+    pub now: DateTime<Utc>,
+}
+
+/// How much a tenant runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct TenantRunning {
+    /// Jobs in ready..cancelling.
+    pub running: i64,
+    /// How many there may be.
+    pub running_limit: i64,
+}
+
+impl Db {
+    /// Makes the first tenant unless it exists; idempotent, also when two processes start at once.
+    pub async fn ensure_default_tenant(&self, now: DateTime<Utc>) -> Result<TenantId> {
+        const FIND: &str = "select id from tenants where name = $1";
+        let new = NewTenant {
+            id: new_id(),
+            name: DEFAULT_TENANT.to_owned(),
+            class: DEFAULT_CLASS.to_owned(),
+            running_limit: DEFAULT_RUNNING_LIMIT,
+            now,
+        };
+        let mut tx = self.begin_write().await?;
+        insert_tenant(&mut tx, &new).await?;
+        let id = on_tx!(&mut tx, conn => sqlx::query_scalar(FIND).bind(DEFAULT_TENANT).fetch_one(conn).await?);
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    /// Makes a tenant. The caller has authorised it.
+    pub async fn create_tenant(&self, new: &NewTenant) -> Result<()> {
+        let mut tx = self.begin_write().await?;
+        if !insert_tenant(&mut tx, new).await? {
+            return Err(StoreError::Conflict(format!("a tenant named \"{}\" exists already", new.name)));
+        }
+        tx.commit().await
+    }
+
+    /// One tenant that the scope sees.
+    pub async fn tenant(&self, scope: &Scope, id: TenantId) -> Result<Tenant> {
+        const TENANT: &str = "select id, name, class, created_at from tenants where id = $1 and ($2 or id = $3)";
+        on_db!(self, conn => sqlx::query_as(TENANT)
+            .bind(id)
+            .bind(scope.sight().all)
+            .bind(scope.sight().tenant)
+            .fetch_optional(conn)
+            .await?)
+        .ok_or(StoreError::NotFound("tenant"))
+    }
+
+    /// One tenant that the scope sees, by name.
+    pub async fn tenant_by_name(&self, scope: &Scope, name: &str) -> Result<Tenant> {
+        const TENANT: &str = "select id, name, class, created_at from tenants where name = $1 and ($2 or id = $3)";
+        on_db!(self, conn => sqlx::query_as(TENANT)
+            .bind(name)
+            .bind(scope.sight().all)
+            .bind(scope.sight().tenant)
+            .fetch_optional(conn)
+            .await?)
+        .ok_or(StoreError::NotFound("tenant"))
+    }
+
+    /// The tenants that the scope sees, oldest first.
+    pub async fn list_tenants(&self, scope: &Scope) -> Result<Vec<Tenant>> {
+        const LIST: &str = "select id, name, class, created_at from tenants where ($1 or id = $2) order by id";
+        Ok(on_db!(self, conn => sqlx::query_as(LIST)
+            .bind(scope.sight().all)
+            .bind(scope.sight().tenant)
+            .fetch_all(conn)
+            .await?))
+    }
+
+    /// How much a tenant runs; for services.
+    pub async fn tenant_running(&self, id: TenantId) -> Result<TenantRunning> {
+        const RUNNING: &str = "select running, running_limit from tenant_running where tenant_id = $1";
+        on_db!(self, conn => sqlx::query_as(RUNNING).bind(id).fetch_optional(conn).await?)
+            .ok_or(StoreError::NotFound("tenant"))
+    }
+
+    /// Sets how many jobs a tenant may run at once. The caller has authorised it.
+    pub async fn set_running_limit(&self, id: TenantId, running_limit: i64) -> Result<()> {
+        const SET: &str = "update tenant_running set running_limit = $2 where tenant_id = $1";
+        let mut tx = self.begin_write().await?;
+        let set = execute!(&mut tx, SET, id, running_limit);
+        if set == 0 {
+            return Err(StoreError::NotFound("tenant"));
+        }
+        tx.commit().await
+    }
+}
+
+/// False if the name is taken.
+async fn insert_tenant(tx: &mut Tx, new: &NewTenant) -> Result<bool> {
+    const TENANT: &str = "insert into tenants (id, name, class, created_at) values ($1, $2, $3, $4) \
+        on conflict (name) do nothing";
+    const RUNNING: &str = "insert into tenant_running (tenant_id, running, running_limit) values ($1, 0, $2)";
+    let added = execute!(tx, TENANT, new.id, &new.name, &new.class, new.now);
+    if added == 1 {
+        execute!(tx, RUNNING, new.id, new.running_limit);
+    }
+    Ok(added == 1)
+}

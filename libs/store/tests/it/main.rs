@@ -1,0 +1,17 @@
+//! The contract of the store: every method on SQLite, and on PostgreSQL when `TEST_POSTGRES_URL` names a
+//! server where databases may be made (`REQUIRE_BACKENDS=1` makes its absence a failure).
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod connections;
+mod deliveries;
+mod env;
+mod hooks;
+mod idempotency;
+mod projects;
+mod registries;
+mod schema;
+mod statuses;
+mod tenants;
+mod tokens;
+mod web_sessions;

@@ -1,0 +1,117 @@
+//! Wanted statuses rise, are sent by one at a time, and an older one never follows a newer one.
+
+use slipway_domain::build::{BuildState, CancelledBy};
+use slipway_domain::git_ref::GitRef;
+use slipway_domain::ids::{BuildId, ProcessId};
+use slipway_domain::status::StatusState;
+use slipway_runtime::ids::new_id;
+use slipway_store::StoreError;
+use slipway_store::statuses::{LeasedStatus, Reported, StatusKey, WantedStatus};
+
+use crate::env::{Env, World, both, commit, later, start};
+
+fn reported(world: &World, build_id: BuildId, state: BuildState, seq: i64) -> Reported {
+    let wanted = WantedStatus {
+        key: StatusKey {
+            connection_id: world.project.connection_id,
+            repo_path: world.project.repo_path.clone(),
+            commit_id: commit('a'),
+            context: "slipway/app".to_owned(),
+        },
+        tenant_id: world.tenant,
+        build_id,
+        git_ref: Some(GitRef::parse("refs/heads/main").expect("a good ref")),
+        wanted: state,
+        seq,
+    };
+    Reported { build_id, state, wanted: Some(wanted) }
+}
+
+async fn want(env: &Env, reported: Reported) {
+    env.db.want_statuses(&[reported], start()).await.unwrap();
+}
+
+async fn lease(env: &Env, owner: ProcessId, secs: i64) -> Option<LeasedStatus> {
+    let mut leased = env.db.lease_statuses(owner, later(secs), 10).await.unwrap();
+    assert!(leased.len() <= 1);
+    leased.pop()
+}
+
+both! {
+    async fn builds_are_reported_once_per_state(env) {
+        let world = env.world("own").await;
+        let build = env.build(&world, "push:1", commit('a')).await;
+        let found = env.db.unreported_builds(10).await.unwrap();
+        assert_eq!(found.iter().map(|found| (found.build_id, found.state)).collect::<Vec<_>>(), [(build, BuildState::Pending)]);
+        let row = &found[0];
+        assert_eq!((row.repo_path.as_str(), row.project_name.as_str(), row.has_token), ("acme/app", "app", true));
+        assert_eq!((row.git_ref.as_deref(), row.commit_id.clone()), (Some("refs/heads/main"), commit('a')));
+        want(&env, reported(&world, build, BuildState::Pending, 1)).await;
+        assert!(env.db.unreported_builds(10).await.unwrap().is_empty());
+
+        env.db.cancel_build(build, CancelledBy::User, later(1)).await.unwrap();
+        let found = env.db.unreported_builds(10).await.unwrap();
+        assert_eq!(found.iter().map(|found| found.state).collect::<Vec<_>>(), [BuildState::Cancelled]);
+        // A reporter that looked before the cancel must not hide it.
+        want(&env, reported(&world, build, BuildState::Pending, 1)).await;
+        assert_eq!(env.db.unreported_builds(10).await.unwrap().len(), 1);
+    }
+}
+
+both! {
+    async fn an_older_status_never_replaces_a_newer_one(env) {
+        let world = env.world("own").await;
+        let build = env.build(&world, "push:1", commit('a')).await;
+        want(&env, reported(&world, build, BuildState::Succeeded, 5)).await;
+        want(&env, reported(&world, build, BuildState::Running, 4)).await;
+        let owner: ProcessId = new_id();
+        let leased = lease(&env, owner, 1).await.expect("due");
+        assert_eq!((leased.wanted, leased.wanted_seq, leased.attempts), (BuildState::Succeeded, 5, 1));
+        assert_eq!((leased.key.commit_id.clone(), leased.git_ref.as_deref()), (commit('a'), Some("refs/heads/main")));
+        env.db.mark_status_sent(owner, &leased, Some(77)).await.unwrap();
+        want(&env, reported(&world, build, BuildState::Running, 4)).await;
+        assert!(lease(&env, owner, 2).await.is_none());
+        want(&env, reported(&world, build, BuildState::Failed, 6)).await;
+        assert_eq!(lease(&env, owner, 3).await.expect("due").pipeline_id, Some(77));
+    }
+}
+
+both! {
+    async fn a_newer_wish_waits_for_the_older_one_on_its_way(env) {
+        let world = env.world("own").await;
+        let build = env.build(&world, "push:1", commit('a')).await;
+        want(&env, reported(&world, build, BuildState::Pending, 1)).await;
+        let (owner, other): (ProcessId, ProcessId) = (new_id(), new_id());
+        let first = lease(&env, owner, 1).await.expect("due");
+        want(&env, reported(&world, build, BuildState::Succeeded, 3)).await;
+        assert!(lease(&env, other, 2).await.is_none(), "the older one may still be on its way");
+        env.db.mark_status_sent(owner, &first, None).await.unwrap();
+        let second = lease(&env, other, 2).await.expect("due");
+        assert_eq!((second.wanted, second.attempts), (BuildState::Succeeded, 1));
+        assert!(matches!(env.db.mark_status_sent(owner, &first, None).await, Err(StoreError::Stale(_))));
+        env.db.mark_status_sent(other, &second, None).await.unwrap();
+        let views = env.db.statuses_of_build(build).await.unwrap();
+        assert_eq!(views.iter().map(|view| (view.wanted, view.state)).collect::<Vec<_>>(), [(BuildState::Succeeded, StatusState::Sent)]);
+    }
+}
+
+both! {
+    async fn a_limited_status_waits_and_a_refused_one_is_given_up_until_a_newer_one(env) {
+        let world = env.world("own").await;
+        let build = env.build(&world, "push:1", commit('a')).await;
+        want(&env, reported(&world, build, BuildState::Pending, 1)).await;
+        let owner: ProcessId = new_id();
+        let leased = lease(&env, owner, 1).await.expect("due");
+        env.db.retry_status_later(owner, &leased, "asked to wait", later(100)).await.unwrap();
+        want(&env, reported(&world, build, BuildState::Running, 2)).await;
+        assert!(lease(&env, owner, 99).await.is_none(), "a newer wish does not shorten the wait");
+        let leased = lease(&env, owner, 100).await.expect("due");
+        assert_eq!(leased.wanted_seq, 2);
+        env.db.give_up_status(owner, &leased, "the token is refused").await.unwrap();
+        assert!(lease(&env, owner, 1000).await.is_none());
+        let view = env.db.statuses_of_build(build).await.unwrap().remove(0);
+        assert_eq!((view.state, view.last_error.as_deref()), (StatusState::GivenUp, Some("the token is refused")));
+        want(&env, reported(&world, build, BuildState::Succeeded, 3)).await;
+        assert_eq!(lease(&env, owner, 1001).await.expect("due").wanted, BuildState::Succeeded);
+    }
+}
