@@ -36,6 +36,8 @@ pub enum WakeKind {
     Finished,
     /// A commit status is wanted.
     Statuses,
+    /// A running job was cancelled, or a builder shall drain.
+    Cancels,
 }
 
 /// What a listener gets.

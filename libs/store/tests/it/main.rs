@@ -3,15 +3,20 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod builds;
 mod connections;
+mod crew;
 mod deliveries;
 mod env;
+mod fleets;
 mod hooks;
 mod idempotency;
+mod lives;
 mod projects;
 mod registries;
 mod schema;
 mod statuses;
+mod tags;
 mod tenants;
 mod tokens;
 mod web_sessions;

@@ -1,0 +1,106 @@
+//! A build is made once per key, takes its place within its ref, and is seen only by whom it concerns.
+
+use slipway_domain::build::BuildState;
+use slipway_domain::git_ref::GitRef;
+use slipway_domain::job::JobState;
+use slipway_domain::tenant::Role;
+use slipway_store::builds::{BuildFilter, NewBuild, RefOrder};
+use slipway_store::{Scope, StoreError};
+
+use crate::env::{Env, World, both, commit, new_build};
+
+/// The order of a push that moved main from `before` to `after`.
+async fn push(env: &Env, world: &World, key: &str, before: Option<char>, after: char) -> i64 {
+    let before = before.map(commit);
+    let new = NewBuild {
+        before: before.clone(),
+        order: RefOrder::Move { before, after: commit(after) },
+        ..new_build(&world.project, key, commit(after))
+    };
+    let created = env.db.create_build(&new).await.unwrap();
+    assert!(!created.existing);
+    env.db.build(&Scope::Operator, created.build).await.unwrap().ref_order.unwrap()
+}
+
+both! {
+    async fn one_key_makes_one_build(env) {
+        let world = env.world("own").await;
+        let first = env.db.create_build(&new_build(&world.project, "k", commit('a'))).await.unwrap();
+        let again = env.db.create_build(&new_build(&world.project, "k", commit('a'))).await.unwrap();
+        assert_eq!((again.build, again.existing), (first.build, true));
+        let build = env.db.build_view(&Scope::Operator, first.build).await.unwrap();
+        assert_eq!((build.build.state, build.jobs.len()), (BuildState::Pending, 1));
+        assert_eq!(build.jobs[0].job.state, JobState::Queued);
+        assert_eq!(env.db.job_spec(build.jobs[0].job.id).await.unwrap().commit, commit('a'));
+    }
+}
+
+both! {
+    async fn two_wishes_at_once_make_one_build(env) {
+        let world = env.world("own").await;
+        let (one, two) = (new_build(&world.project, "k", commit('a')), new_build(&world.project, "k", commit('a')));
+        let (one, two) = tokio::join!(env.db.create_build(&one), env.db.create_build(&two));
+        let (one, two) = (one.unwrap(), two.unwrap());
+        assert_eq!(one.build, two.build);
+        assert!(one.existing != two.existing);
+    }
+}
+
+both! {
+    async fn moves_there_and_back_rise_and_a_late_one_takes_its_old_place(env) {
+        let world = env.world("own").await;
+        let created = push(&env, &world, "1", None, 'a').await;
+        let there = push(&env, &world, "2", Some('a'), 'b').await;
+        let back = push(&env, &world, "3", Some('b'), 'a').await;
+        let again = push(&env, &world, "4", Some('a'), 'b').await;
+        assert!(created < there && there < back && back < again);
+        // c -> d arrives before b -> c.
+        let newest = push(&env, &world, "5", Some('c'), 'd').await;
+        let late = push(&env, &world, "6", Some('b'), 'c').await;
+        assert!(again < late && late < newest, "{again} < {late} < {newest}");
+        let main = GitRef::parse("refs/heads/main").unwrap();
+        assert_eq!(env.db.ref_head(world.project.id, &main).await.unwrap(), Some(commit('d')));
+    }
+}
+
+both! {
+    async fn reruns_and_manual_builds_take_known_places_and_bare_commits_none(env) {
+        let world = env.world("own").await;
+        push(&env, &world, "1", None, 'a').await;
+        let order = async |key: &str, order: RefOrder| {
+            let new = NewBuild { order, ..new_build(&world.project, key, commit('a')) };
+            let build = env.db.create_build(&new).await.unwrap().build;
+            (build, env.db.build(&Scope::Operator, build).await.unwrap().ref_order)
+        };
+        let (first, head) = order("m1", RefOrder::Head).await;
+        push(&env, &world, "2", Some('a'), 'b').await;
+        assert_eq!(order("r1", RefOrder::SameAs(first)).await.1, head);
+        assert!(order("m2", RefOrder::Head).await.1 > head);
+        assert_eq!(order("c1", RefOrder::None).await.1, None);
+    }
+}
+
+both! {
+    async fn builds_are_seen_and_listed_only_by_whom_they_concern(env) {
+        let world = env.world("own").await;
+        let other = env.world("other").await;
+        let first = env.build(&world, "1", commit('a')).await;
+        let second = env.build(&world, "2", commit('b')).await;
+        let stranger = Scope::Member { tenant: other.tenant, role: Role::Owner };
+        let member = Scope::Member { tenant: world.tenant, role: Role::Viewer };
+        for scope in [stranger, Scope::Public] {
+            assert!(matches!(env.db.build(&scope, first).await, Err(StoreError::NotFound("build"))));
+            let job = env.job_of(first).await.id;
+            assert!(matches!(env.db.job_view(&scope, job).await, Err(StoreError::NotFound("job"))));
+        }
+        let ids = async |filter: BuildFilter| -> Vec<_> {
+            env.db.list_builds(&member, &filter).await.unwrap().into_iter().map(|build| build.id).collect()
+        };
+        assert_eq!(ids(BuildFilter { limit: 10, ..BuildFilter::default() }).await, [second, first]);
+        assert_eq!(ids(BuildFilter { limit: 10, before: Some(second), ..BuildFilter::default() }).await, [first]);
+        let failed = BuildFilter { limit: 10, state: Some(BuildState::Failed), ..BuildFilter::default() };
+        assert!(ids(failed).await.is_empty());
+        let foreign = BuildFilter { limit: 10, project: Some(other.project.id), ..BuildFilter::default() };
+        assert!(ids(foreign).await.is_empty());
+    }
+}

@@ -1,0 +1,96 @@
+//! Sessions hold the lease of what their builder runs; builders are seen as they stand.
+
+use slipway_domain::attempt::{AttemptOutcome, AttemptRef};
+use slipway_domain::builder::{BuilderState, Load};
+use slipway_domain::ids::SessionId;
+use slipway_domain::job::JobState;
+use slipway_runtime::ids::{new_id, token_hash};
+use slipway_store::sessions::{Renewal, SessionRefusal};
+
+use crate::crew::pool;
+use crate::env::{both, commit, later, start};
+
+fn renewal(session: SessionId, free: i64) -> Renewal {
+    Renewal { session, free, load: Load { busy: 1, ..Load::default() }, draining: false }
+}
+
+both! {
+    async fn strangers_do_not_join_and_nobody_takes_anothers_place(env) {
+        env.join_token("join", start()).await;
+        let builder = new_id();
+        env.open(builder, "key", &[], start()).await.1.unwrap();
+        assert_eq!(env.open(builder, "another key", &[], start()).await.1, Err(SessionRefusal::BuilderKey));
+        assert_eq!(env.db.open_session_count().await.unwrap(), 1);
+        env.db.create_join_token(new_id(), &token_hash("join"), &pool(), start()).await.unwrap();
+        assert_eq!(env.db.list_builders(start()).await.unwrap().len(), 1);
+    }
+}
+
+both! {
+    async fn a_newer_session_closes_the_older_and_loses_what_it_does_not_present(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let kept = env.running(&crew, &lead, env.job_of(env.build(&world, "1", commit('a')).await).await.id, start()).await;
+        let gone = env.running(&crew, &lead, env.job_of(env.build(&world, "2", commit('a')).await).await.id, start()).await;
+        let unknown = AttemptRef { job: new_id(), epoch: 1 };
+        let (session, opened) = env.open(crew.builder, "key", &[kept, unknown], later(3)).await;
+        let opened = opened.unwrap();
+        assert_eq!((opened.closed, opened.lost, opened.stop), (Some(crew.session), vec![gone], vec![unknown]));
+        assert_eq!(env.db.session_attempts(session).await.unwrap(), [(kept, start(), false)]);
+        assert_eq!(env.db.job(gone.job).await.unwrap().state, JobState::Queued);
+        assert_eq!(env.db.renew_sessions(&[renewal(crew.session, 1), renewal(session, 1)], later(4)).await.unwrap(), [session]);
+        assert!(!env.db.session_by_token(crew.session, &token_hash(&crew.session.to_string())).await.unwrap().unwrap().open);
+        assert!(env.db.session_by_token(session, &token_hash("wrong")).await.unwrap().is_none());
+    }
+}
+
+both! {
+    async fn silence_and_a_closed_channel_make_a_session_overdue_and_a_heartbeat_saves_it(env) {
+        let crew = env.crew(start()).await;
+        let overdue = async |silent, closed| env.db.overdue_sessions(later(silent), later(closed)).await.unwrap();
+        assert!(overdue(0, 0).await.is_empty());
+        assert_eq!(overdue(1, 0).await, [crew.session]);
+        env.db.renew_sessions(&[renewal(crew.session, 2)], later(5)).await.unwrap();
+        assert!(overdue(5, 5).await.is_empty());
+        env.db.channel_closed(crew.session, later(6)).await.unwrap();
+        assert_eq!(overdue(0, 7).await, [crew.session]);
+        env.db.renew_sessions(&[renewal(crew.session, 2)], later(8)).await.unwrap();
+        assert!(overdue(0, 9).await.is_empty(), "it came back");
+    }
+}
+
+both! {
+    async fn a_lost_session_requeues_what_it_held_once(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let attempt = env.running(&crew, &lead, env.job_of(env.build(&world, "1", commit('a')).await).await.id, start()).await;
+        let lost = env.db.lose_session(crew.session, later(20)).await.unwrap().unwrap();
+        assert_eq!((lost.builder, lost.attempts), (crew.builder, vec![attempt]));
+        assert!(env.db.lose_session(crew.session, later(20)).await.unwrap().is_none());
+        assert_eq!(env.db.attempt(attempt).await.unwrap().outcome, Some(AttemptOutcome::Lost));
+        assert_eq!(env.db.job(attempt.job).await.unwrap().state, JobState::Queued);
+        assert_eq!(env.db.list_builders(later(20)).await.unwrap()[0].state, BuilderState::Lost);
+    }
+}
+
+both! {
+    async fn builders_and_pools_are_shown_as_they_stand(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        env.build(&world, "1", commit('a')).await;
+        env.running(&crew, &lead, env.job_of(env.build(&world, "2", commit('a')).await).await.id, start()).await;
+        env.db.renew_sessions(&[renewal(crew.session, 1)], start()).await.unwrap();
+        let view = env.db.list_builders(later(1)).await.unwrap().remove(0);
+        assert_eq!((view.state, view.busy, view.slots, view.load.busy), (BuilderState::Online, 1, 2, 1));
+        assert_eq!((view.pool, view.last_seen_at), (pool(), Some(start())));
+        assert_eq!(env.db.list_builders(later(60)).await.unwrap()[0].state, BuilderState::Suspect);
+        let status = env.db.pools().await.unwrap().remove(0);
+        assert_eq!((status.queued, status.ready, status.running, status.builders, status.free), (1, 0, 1, 1, 1));
+        assert_eq!(env.db.drain_builder(crew.builder).await.unwrap(), Some(crew.session));
+        assert_eq!(env.db.draining_sessions().await.unwrap(), [crew.session]);
+        assert_eq!(env.db.list_builders(later(1)).await.unwrap()[0].state, BuilderState::Draining);
+        assert_eq!(env.db.end_session(crew.session, later(2)).await.unwrap().len(), 1, "its job is not forgotten");
+        assert_eq!(env.db.list_builders(later(2)).await.unwrap()[0].state, BuilderState::Offline);
+        assert!(env.db.drain_builder(new_id()).await.is_err());
+    }
+}

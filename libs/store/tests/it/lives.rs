@@ -1,0 +1,273 @@
+//! The life of a job over its rows: admitted within limits, claimed once, ended once, retried within bounds.
+
+use std::time::Duration;
+
+use slipway_domain::agent::{ClaimRefusal, Report, StepReport};
+use slipway_domain::attempt::{AttemptOutcome, AttemptState, Phase, StepState};
+use slipway_domain::build::{BuildState, CancelledBy};
+use slipway_domain::job::JobState;
+use slipway_runtime::ids::{new_id, random_id};
+use slipway_store::attempts::Ended;
+use slipway_store::jobs::{Admission, CancelOutcome};
+use slipway_store::{Scope, StoreError};
+
+use crate::env::{both, commit, later, start};
+
+both! {
+    async fn admission_stops_at_the_tenants_limit_and_goes_on_when_a_job_ends(env) {
+        let world = env.world("own").await;
+        let crew = env.crew(start()).await;
+        let lead = env.lead(start()).await;
+        let mut jobs = Vec::new();
+        for key in ["1", "2", "3"] {
+            let build = env.build(&world, key, commit('a')).await;
+            jobs.push(env.job_of(build).await.id);
+        }
+        assert_eq!(env.db.queued_jobs(start(), 10).await.unwrap().iter().map(|job| job.id).collect::<Vec<_>>(), jobs);
+        let first = env.running(&crew, &lead, jobs[0], start()).await;
+        assert_eq!(env.db.admit_job(&lead, jobs[1], start()).await.unwrap(), Admission::Admitted);
+        assert_eq!(env.db.admit_job(&lead, jobs[1], start()).await.unwrap(), Admission::Gone);
+        assert_eq!(env.db.admit_job(&lead, jobs[2], start()).await.unwrap(), Admission::LimitReached);
+        assert_eq!(env.running_count(world.tenant).await, 2);
+        let waiting = env.db.waiting(&env.db.job(jobs[2]).await.unwrap(), start()).await.unwrap().unwrap();
+        assert!(waiting.reason.contains("plan"), "{}", waiting.reason);
+        assert_eq!(env.finish(first, AttemptOutcome::Succeeded, later(1)).await, Ended::Now(JobState::Succeeded));
+        assert_eq!(env.running_count(world.tenant).await, 1);
+        assert_eq!(env.db.admit_job(&lead, jobs[2], later(1)).await.unwrap(), Admission::Admitted);
+    }
+}
+
+both! {
+    async fn a_deposed_leader_admits_nothing(env) {
+        let world = env.world("own").await;
+        let job = env.job_of(env.build(&world, "1", commit('a')).await).await.id;
+        let lease = Duration::from_secs(10);
+        let (one, two) = (random_id(), random_id());
+        let old = env.db.take_lead("scheduler", one, lease, start()).await.unwrap().unwrap();
+        assert_eq!(env.db.take_lead("scheduler", two, lease, later(9)).await.unwrap(), None);
+        let renewed = env.db.take_lead("scheduler", one, lease, later(9)).await.unwrap().unwrap();
+        assert_eq!(renewed.term, old.term);
+        let new = env.db.take_lead("scheduler", two, lease, later(20)).await.unwrap().unwrap();
+        assert!(new.term > old.term);
+        assert!(matches!(env.db.admit_job(&old, job, later(20)).await, Err(StoreError::Stale("leadership"))));
+        assert_eq!(env.db.admit_job(&new, job, later(20)).await.unwrap(), Admission::Admitted);
+        env.db.leave_lead(&new, later(21)).await.unwrap();
+        assert!(env.db.take_lead("scheduler", one, lease, later(21)).await.unwrap().is_some());
+    }
+}
+
+both! {
+    async fn a_claim_wins_once_and_its_repetition_gets_the_same_answer(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let build = env.build(&world, "1", commit('a')).await;
+        let job = env.job_of(build).await.id;
+        let dispatch = env.dispatched(&lead, job, start()).await;
+        let claim = new_id();
+        assert_eq!(env.claim(crew.session, job, random_id(), claim, start()).await, Err(ClaimRefusal::Gone));
+        assert_eq!(env.claim(new_id(), job, dispatch, claim, start()).await, Err(ClaimRefusal::Session));
+        let won = env.claim(crew.session, job, dispatch, claim, start()).await.unwrap();
+        assert_eq!((won.attempt.job, won.attempt.epoch, won.timeout_secs), (job, 1, 60));
+        assert_eq!(env.claim(crew.session, job, dispatch, claim, later(5)).await, Ok(won));
+        assert_eq!(env.claim(crew.session, job, dispatch, new_id(), later(5)).await, Err(ClaimRefusal::Gone));
+        assert_eq!(env.db.build(&Scope::Operator, build).await.unwrap().state, BuildState::Running);
+        assert_eq!(env.db.attempts(job).await.unwrap().len(), 1);
+    }
+}
+
+both! {
+    async fn an_unclaimed_offer_goes_back_and_its_dispatch_is_void(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let job = env.job_of(env.build(&world, "1", commit('a')).await).await.id;
+        let old = env.dispatched(&lead, job, start()).await;
+        assert!(env.db.expire_jobs(later(9), 10).await.unwrap().is_empty());
+        assert_eq!(env.db.expire_jobs(later(11), 10).await.unwrap()[0].state, JobState::Ready);
+        assert_eq!(env.running_count(world.tenant).await, 1, "it stays admitted");
+        let new = random_id();
+        assert!(env.db.dispatch_job(job, new, later(11)).await.unwrap());
+        assert!(!env.db.dispatch_job(job, random_id(), later(11)).await.unwrap());
+        assert_eq!(env.claim(crew.session, job, old, new_id(), later(12)).await, Err(ClaimRefusal::Gone));
+        assert!(env.claim(crew.session, job, new, new_id(), later(12)).await.is_ok());
+    }
+}
+
+both! {
+    async fn a_shared_engine_serves_one_tenant(env) {
+        let (own, other) = (env.world("own").await, env.world("other").await);
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let mine = env.job_of(env.build(&own, "1", commit('a')).await).await.id;
+        let theirs = env.job_of(env.build(&other, "1", commit('a')).await).await.id;
+        let attempt = env.running(&crew, &lead, mine, start()).await;
+        env.finish(attempt, AttemptOutcome::Succeeded, later(1)).await;
+        let dispatch = env.dispatched(&lead, theirs, later(1)).await;
+        let refused = env.claim(crew.session, theirs, dispatch, new_id(), later(1)).await;
+        assert_eq!(refused, Err(ClaimRefusal::Tenant));
+        assert!(env.db.attempts(theirs).await.unwrap().is_empty());
+    }
+}
+
+both! {
+    async fn the_last_word_is_said_once(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let build = env.build(&world, "1", commit('a')).await;
+        let attempt = env.running(&crew, &lead, env.job_of(build).await.id, start()).await;
+        assert_eq!(env.finish(attempt, AttemptOutcome::Failed, later(1)).await, Ended::Now(JobState::Failed));
+        assert_eq!(env.finish(attempt, AttemptOutcome::Failed, later(2)).await, Ended::Before);
+        assert_eq!(env.finish(attempt, AttemptOutcome::Succeeded, later(2)).await, Ended::Stale);
+        let row = env.db.build(&Scope::Operator, build).await.unwrap();
+        assert_eq!((row.state, row.finished_at), (BuildState::Failed, Some(later(1))));
+        assert_eq!(env.running_count(world.tenant).await, 0);
+        assert!(matches!(env.db.report(attempt, &Report::default()).await, Err(StoreError::Stale("attempt"))));
+    }
+}
+
+both! {
+    async fn a_lost_job_is_tried_three_times_more_and_then_errs(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let build = env.build(&world, "1", commit('a')).await;
+        let job = env.job_of(build).await.id;
+        let mut now = start();
+        for epoch in 1..=4 {
+            let attempt = env.running(&crew, &lead, job, now).await;
+            assert_eq!(attempt.epoch, epoch);
+            env.db.lose_attempt(attempt, "on purpose", now).await.unwrap();
+            let row = env.db.job(job).await.unwrap();
+            assert_eq!(env.running_count(world.tenant).await, 0);
+            if epoch == 4 {
+                assert_eq!(row.state, JobState::Errored);
+            } else {
+                assert_eq!((row.state, row.avoid_builder), (JobState::Queued, Some(crew.builder)));
+                now = row.avoid_until.unwrap();
+            }
+        }
+        assert_eq!(env.db.build(&Scope::Operator, build).await.unwrap().state, BuildState::Errored);
+    }
+}
+
+both! {
+    async fn the_builder_that_lost_a_job_is_avoided_for_a_moment(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let job = env.job_of(env.build(&world, "1", commit('a')).await).await.id;
+        let attempt = env.running(&crew, &lead, job, start()).await;
+        env.db.lose_attempt(attempt, "on purpose", start()).await.unwrap();
+        let dispatch = env.dispatched(&lead, job, start()).await;
+        let claim = env.claim(crew.session, job, dispatch, new_id(), later(1)).await;
+        assert_eq!(claim, Err(ClaimRefusal::Avoided));
+        let (other, _) = env.open(new_id(), "other key", &[], later(1)).await;
+        assert!(env.claim(other, job, dispatch, new_id(), later(1)).await.is_ok());
+    }
+}
+
+both! {
+    async fn handing_back_costs_no_retry(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let job = env.job_of(env.build(&world, "1", commit('a')).await).await.id;
+        let attempt = env.running(&crew, &lead, job, start()).await;
+        assert_eq!(env.finish(attempt, AttemptOutcome::HandedBack, later(1)).await, Ended::Now(JobState::Queued));
+        let row = env.db.job(job).await.unwrap();
+        assert_eq!((row.infra_retries, row.avoid_builder, row.not_before), (0, None, later(1)));
+    }
+}
+
+both! {
+    async fn a_queued_build_is_cancelled_at_once_and_never_starts(env) {
+        let world = env.world("own").await;
+        let lead = env.lead(start()).await;
+        let build = env.build(&world, "1", commit('a')).await;
+        let job = env.job_of(build).await.id;
+        env.dispatched(&lead, job, start()).await;
+        let cancel = env.db.cancel_build(build, CancelledBy::User, start()).await.unwrap();
+        assert_eq!(cancel, CancelOutcome::Cancelled);
+        assert_eq!(env.running_count(world.tenant).await, 0);
+        assert_eq!(env.db.admit_job(&lead, job, start()).await.unwrap(), Admission::Gone);
+        let again = env.db.cancel_build(build, CancelledBy::User, start()).await.unwrap();
+        assert_eq!(again, CancelOutcome::AlreadyFinished);
+        let row = env.db.job(job).await.unwrap();
+        assert_eq!((row.state, row.cancelled_by), (JobState::Cancelled, Some(CancelledBy::User)));
+    }
+}
+
+both! {
+    async fn a_running_build_is_cancelled_whatever_the_builder_says_last(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let build = env.build(&world, "1", commit('a')).await;
+        let job = env.job_of(build).await.id;
+        let attempt = env.running(&crew, &lead, job, start()).await;
+        let cancel = env.db.cancel_build(build, CancelledBy::User, start()).await.unwrap();
+        assert_eq!(cancel, CancelOutcome::Stopping(vec![attempt]));
+        assert_eq!(env.db.cancelling_attempts().await.unwrap(), [(crew.session, attempt)]);
+        assert!(env.db.report(attempt, &Report::default()).await.unwrap().cancel);
+        assert_eq!(env.finish(attempt, AttemptOutcome::Succeeded, later(1)).await, Ended::Now(JobState::Cancelled));
+        assert_eq!(env.db.build(&Scope::Operator, build).await.unwrap().state, BuildState::Cancelled);
+        assert!(env.db.cancelling_attempts().await.unwrap().is_empty());
+    }
+}
+
+both! {
+    async fn a_builder_cannot_cancel_on_its_own(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let job = env.job_of(env.build(&world, "1", commit('a')).await).await.id;
+        let attempt = env.running(&crew, &lead, job, start()).await;
+        assert_eq!(env.finish(attempt, AttemptOutcome::Cancelled, later(1)).await, Ended::Now(JobState::Queued));
+        assert_eq!(env.db.attempt(attempt).await.unwrap().outcome, Some(AttemptOutcome::Infra));
+    }
+}
+
+both! {
+    async fn what_nobody_works_is_ended_by_its_deadline(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let waiting = env.build(&world, "1", commit('a')).await;
+        let silent = env.build(&world, "2", commit('a')).await;
+        let endless = env.build(&world, "3", commit('a')).await;
+        env.running(&crew, &lead, env.job_of(silent).await.id, start()).await;
+        env.running(&crew, &lead, env.job_of(endless).await.id, start()).await;
+        env.db.cancel_build(silent, CancelledBy::User, start()).await.unwrap();
+        let state = async |build| env.job_of(build).await.state;
+        env.db.expire_jobs(later(31), 10).await.unwrap();
+        assert_eq!((state(silent).await, state(endless).await), (JobState::Cancelled, JobState::Running));
+        env.db.expire_jobs(later(121), 10).await.unwrap();
+        assert_eq!((state(endless).await, state(waiting).await), (JobState::TimedOut, JobState::Queued));
+        env.db.expire_jobs(later(24 * 3600 + 1), 10).await.unwrap();
+        assert_eq!(state(waiting).await, JobState::Errored);
+        assert_eq!(env.running_count(world.tenant).await, 0);
+        let attempts = env.db.attempts(env.job_of(endless).await.id).await.unwrap();
+        assert_eq!((attempts[0].state, attempts[0].outcome), (AttemptState::Closed, Some(AttemptOutcome::TimedOut)));
+    }
+}
+
+both! {
+    async fn doubled_and_reordered_reports_change_nothing(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let job = env.job_of(env.build(&world, "1", commit('a')).await).await.id;
+        let attempt = env.running(&crew, &lead, job, start()).await;
+        let step = |state, finished_at, exit_code| StepReport {
+            digest: "sha256:1".to_owned(),
+            number: 1,
+            name: "[1/1] RUN make".to_owned(),
+            state,
+            cached: false,
+            started_at: Some(start()),
+            finished_at,
+            exit_code,
+        };
+        let begun = Report { phase: Some(Phase::Building), steps: vec![step(StepState::Running, None, None)] };
+        let ended = Report { phase: None, steps: vec![step(StepState::Failed, Some(later(2)), Some(7))] };
+        let early = Report { phase: Some(Phase::Fetching), steps: Vec::new() };
+        for report in [&begun, &ended, &ended, &begun, &early] {
+            env.db.report(attempt, report).await.unwrap();
+        }
+        let steps = env.db.steps(attempt).await.unwrap();
+        assert_eq!(steps.len(), 1);
+        assert_eq!((steps[0].state, steps[0].exit_code), (StepState::Failed, Some(7)));
+        assert_eq!(env.db.attempt(attempt).await.unwrap().phase, Phase::Building);
+    }
+}

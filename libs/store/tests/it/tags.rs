@@ -1,0 +1,93 @@
+//! Leave: one attempt moves a tag at a time, the newer build of a ref wins, and cancel and leave exclude each
+//! other.
+
+use slipway_domain::agent::{Leave, LeaveRequest, LeaveReturn};
+use slipway_domain::attempt::{AttemptOutcome, AttemptRef};
+use slipway_domain::build::CancelledBy;
+use slipway_domain::ids::BuildId;
+use slipway_store::StoreError;
+use slipway_store::builds::{NewBuild, RefOrder};
+use slipway_store::jobs::CancelOutcome;
+
+use crate::crew::Crew;
+use crate::env::{Env, World, both, commit, later, new_build, start};
+
+fn tag(digest: &str) -> LeaveRequest {
+    LeaveRequest {
+        registry: "registry.example".to_owned(),
+        repository: "acme/app".to_owned(),
+        tag: "main".to_owned(),
+        digest: digest.to_owned(),
+    }
+}
+
+fn granted(leave: &Leave) -> bool {
+    matches!(leave, Leave::Granted { .. })
+}
+
+async fn pushed(env: &Env, world: &World, crew: &Crew, before: Option<char>, after: char) -> (BuildId, AttemptRef) {
+    let order = RefOrder::Move { before: before.map(commit), after: commit(after) };
+    let new = NewBuild { order, before: before.map(commit), ..new_build(&world.project, &after.to_string(), commit(after)) };
+    let build = env.db.create_build(&new).await.unwrap().build;
+    let lead = env.db.take_lead("scheduler", slipway_domain::ids::ProcessId::from(uuid::Uuid::from_u128(1)),
+        std::time::Duration::from_secs(600), start()).await.unwrap().unwrap();
+    let attempt = env.running(crew, &lead, env.job_of(build).await.id, start()).await;
+    (build, attempt)
+}
+
+both! {
+    async fn the_newer_build_wins_whoever_asks_first(env) {
+        let world = env.world("own").await;
+        let crew = env.crew(start()).await;
+        let (_, older) = pushed(&env, &world, &crew, None, 'a').await;
+        let (_, newer) = pushed(&env, &world, &crew, Some('a'), 'b').await;
+        assert!(granted(&env.db.request_leave(newer, &tag("sha256:b"), start()).await.unwrap()));
+        assert!(matches!(env.db.request_leave(older, &tag("sha256:a"), start()).await.unwrap(), Leave::Wait { .. }));
+        assert!(granted(&env.db.request_leave(newer, &tag("sha256:b"), start()).await.unwrap()), "repeated, same answer");
+        let back = LeaveReturn { leave: tag("sha256:b"), moved: true };
+        env.db.return_leave(newer, &back).await.unwrap();
+        env.db.return_leave(newer, &back).await.unwrap();
+        assert!(matches!(env.db.request_leave(older, &tag("sha256:a"), start()).await.unwrap(), Leave::NotMoved { .. }));
+        env.finish(newer, AttemptOutcome::Succeeded, later(1)).await;
+    }
+}
+
+both! {
+    async fn a_dead_holder_blocks_a_tag_only_until_its_lease_ends(env) {
+        let world = env.world("own").await;
+        let crew = env.crew(start()).await;
+        let (_, dead) = pushed(&env, &world, &crew, None, 'a').await;
+        let (_, next) = pushed(&env, &world, &crew, Some('a'), 'b').await;
+        assert!(granted(&env.db.request_leave(dead, &tag("sha256:a"), start()).await.unwrap()));
+        assert!(matches!(env.db.request_leave(next, &tag("sha256:b"), later(29)).await.unwrap(), Leave::Wait { .. }));
+        assert!(granted(&env.db.request_leave(next, &tag("sha256:b"), later(31)).await.unwrap()));
+        let late = LeaveReturn { leave: tag("sha256:a"), moved: true };
+        env.db.return_leave(dead, &late).await.unwrap();
+        let again = env.db.request_leave(dead, &tag("sha256:a"), later(32)).await.unwrap();
+        assert!(matches!(again, Leave::Wait { .. }), "a late return takes nothing from the new holder");
+    }
+}
+
+both! {
+    async fn after_a_cancel_there_is_no_leave_and_after_leave_no_cancel(env) {
+        let world = env.world("own").await;
+        let crew = env.crew(start()).await;
+        let (cancelled, attempt) = pushed(&env, &world, &crew, None, 'a').await;
+        env.db.cancel_build(cancelled, CancelledBy::User, start()).await.unwrap();
+        assert_eq!(env.db.request_leave(attempt, &tag("sha256:a"), start()).await.unwrap(), Leave::Cancelled);
+        let (publishing, attempt) = pushed(&env, &world, &crew, Some('a'), 'b').await;
+        assert!(granted(&env.db.request_leave(attempt, &tag("sha256:b"), start()).await.unwrap()));
+        let cancel = env.db.cancel_build(publishing, CancelledBy::User, start()).await.unwrap();
+        assert_eq!(cancel, CancelOutcome::AlreadyPublishing);
+    }
+}
+
+both! {
+    async fn a_lost_attempt_gets_no_leave(env) {
+        let world = env.world("own").await;
+        let crew = env.crew(start()).await;
+        let (_, attempt) = pushed(&env, &world, &crew, None, 'a').await;
+        env.db.lose_attempt(attempt, "on purpose", start()).await.unwrap();
+        assert!(matches!(env.db.request_leave(attempt, &tag("sha256:a"), start()).await, Err(StoreError::Stale("attempt"))));
+    }
+}
