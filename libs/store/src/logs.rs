@@ -1,1 +1,231 @@
-//! In the making.
+//! Logs of attempts: how far each is durable, which segments hold it, how it ended.
+//!
+//! Race: two log services store the segment that begins at `durable`. Row: `attempt_logs.durable`, moved by
+//! compare-and-set together with the segment's row, after the object exists. The loser reads the row again
+//! and goes on behind the winner. If we die between object and row, the next writer finds the object at
+//! this start and books it instead of its own.
+
+use chrono::{DateTime, Utc};
+use slipway_domain::agent::LogEnd;
+use slipway_domain::attempt::{AttemptRef, AttemptState};
+use slipway_domain::ids::{BuildId, JobId};
+use slipway_domain::job::JobState;
+use sqlx::FromRow;
+
+use crate::Db;
+use crate::db::{execute, on_db, on_tx};
+use crate::error::{Result, StoreError};
+use crate::scope::Scope;
+
+/// Whether a log may still grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "TEXT", rename_all = "snake_case")]
+pub enum LogState {
+    /// It grows, or its rest is awaited.
+    Open,
+    /// Whole: its bytes have the hash that the builder announced.
+    Sealed,
+    /// Its rest never came; it is cut at `durable`.
+    Cut,
+    /// Stored, but not what the builder announced.
+    Damaged,
+}
+
+/// The row of a log.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct LogRow {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt's epoch.
+    pub epoch: i64,
+    /// Whether it may still grow.
+    pub state: LogState,
+    /// Bytes below this are in object storage.
+    pub durable: i64,
+    /// Line breaks below `durable`.
+    pub lines: i64,
+    /// Length of the whole stream, once announced.
+    pub end_offset: Option<i64>,
+    /// SHA-256 of it, lower-case hexadecimal.
+    pub sha256: Option<String>,
+    /// SHA-256 of the attempt's token.
+    pub token_hash: Vec<u8>,
+    /// Whether the attempt still runs.
+    pub attempt_state: AttemptState,
+    /// When the attempt was closed.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// A job's newest log, or that of one attempt, as a reader sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogView {
+    /// The job's build.
+    pub build: BuildId,
+    /// Where the job stands.
+    pub job_state: JobState,
+    /// The newest attempt's epoch; 0 before the first claim.
+    pub newest_epoch: i64,
+    /// The log; `None` before the first claim.
+    pub log: Option<LogRow>,
+}
+
+/// One stored run of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct LogSegment {
+    /// Its first byte.
+    pub start_offset: i64,
+    /// The byte after its last one.
+    pub end_offset: i64,
+    /// Line breaks before it.
+    pub first_line: i64,
+    /// Line breaks in it.
+    pub lines: i64,
+}
+
+/// A segment whose object exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewSegment {
+    /// Whose log.
+    pub attempt: AttemptRef,
+    /// Its first byte; must be `durable`.
+    pub start: i64,
+    /// The byte after its last one.
+    pub end: i64,
+    /// Line breaks in it.
+    pub lines: i64,
+}
+
+const LOG: &str = "select l.job_id, l.epoch, l.state, l.durable, l.lines, l.end_offset, l.sha256, a.token_hash, \
+    a.state as attempt_state, a.finished_at from attempt_logs l \
+    join attempts a on a.job_id = l.job_id and a.epoch = l.epoch where l.job_id = $1 and l.epoch = $2";
+
+const UNSEALED: &str = "select l.job_id, l.epoch, l.state, l.durable, l.lines, l.end_offset, l.sha256, a.token_hash, \
+    a.state as attempt_state, a.finished_at from attempt_logs l \
+    join attempts a on a.job_id = l.job_id and a.epoch = l.epoch \
+    where l.state = 'open' and (l.durable >= l.end_offset or a.finished_at < $1) order by l.created_at limit $2";
+
+impl Db {
+    /// The log of an attempt, for the service that takes it in. Whose it is, is checked by the token.
+    pub async fn attempt_log(&self, attempt: AttemptRef) -> Result<LogRow> {
+        on_db!(self, conn => sqlx::query_as::<_, LogRow>(LOG)
+            .bind(attempt.job)
+            .bind(attempt.epoch)
+            .fetch_optional(conn)
+            .await?)
+        .ok_or(StoreError::NotFound("attempt"))
+    }
+
+    /// A job's log, if the caller may see its build: that of one epoch, or the newest.
+    pub async fn log_view(&self, scope: &Scope, job: JobId, epoch: Option<i64>) -> Result<LogView> {
+        const VISIBLE: &str = "select j.build_id, j.state, j.epoch from jobs j join projects p on p.id = j.project_id \
+            where j.id = $1 and ($2 or j.tenant_id = $3 or p.visibility = 'public')";
+        let sight = scope.sight();
+        let row: Option<(BuildId, JobState, i64)> = on_db!(self, conn => sqlx::query_as(VISIBLE)
+            .bind(job)
+            .bind(sight.all)
+            .bind(sight.tenant)
+            .fetch_optional(conn)
+            .await?);
+        let (build, job_state, newest_epoch) = row.ok_or(StoreError::NotFound("job"))?;
+        let wanted = epoch.unwrap_or(newest_epoch);
+        let log = match self.attempt_log(AttemptRef { job, epoch: wanted }).await {
+            Ok(log) => Some(log),
+            Err(StoreError::NotFound(_)) if epoch.is_none() => None,
+            Err(error) => return Err(error),
+        };
+        Ok(LogView { build, job_state, newest_epoch, log })
+    }
+
+    /// The segment that holds a byte.
+    pub async fn log_segment_at(&self, attempt: AttemptRef, offset: i64) -> Result<Option<LogSegment>> {
+        const AT: &str = "select start_offset, end_offset, first_line, lines from log_segments \
+            where job_id = $1 and epoch = $2 and start_offset <= $3 and end_offset > $3 \
+            order by start_offset desc limit 1";
+        self.one_segment(AT, attempt, offset).await
+    }
+
+    /// The segment in which the given line break lies, counted from 1; the first byte of line `n + 1`
+    /// stands behind line break `n`.
+    pub async fn log_segment_of_break(&self, attempt: AttemptRef, line_break: i64) -> Result<Option<LogSegment>> {
+        const OF_BREAK: &str = "select start_offset, end_offset, first_line, lines from log_segments \
+            where job_id = $1 and epoch = $2 and first_line < $3 and first_line + lines >= $3 \
+            order by start_offset limit 1";
+        self.one_segment(OF_BREAK, attempt, line_break).await
+    }
+
+    /// Books a segment whose object exists. False if `durable` was no longer at its start, or the log is
+    /// not open: read the row again.
+    pub async fn add_log_segment(&self, segment: &NewSegment) -> Result<bool> {
+        const ADVANCE: &str = "update attempt_logs set durable = $4, lines = lines + $5 \
+            where job_id = $1 and epoch = $2 and durable = $3 and state = 'open'";
+        const FIRST_LINE: &str = "select lines from attempt_logs where job_id = $1 and epoch = $2";
+        const INSERT: &str = "insert into log_segments (job_id, epoch, start_offset, end_offset, first_line, lines) \
+            values ($1, $2, $3, $4, $5, $6)";
+        let AttemptRef { job, epoch } = segment.attempt;
+        let mut tx = self.begin_write().await?;
+        let advanced = execute!(&mut tx, ADVANCE, job, epoch, segment.start, segment.end, segment.lines);
+        if advanced == 0 {
+            return Ok(false);
+        }
+        // The row is locked since the update, so this is the count with this segment.
+        let lines: i64 = on_tx!(&mut tx, conn => sqlx::query_scalar(FIRST_LINE)
+            .bind(job)
+            .bind(epoch)
+            .fetch_one(conn)
+            .await?);
+        let first_line = lines - segment.lines;
+        execute!(&mut tx, INSERT, job, epoch, segment.start, segment.end, first_line, segment.lines);
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// The builder announced the whole stream. The first word counts; gives what is stored.
+    pub async fn end_log(&self, attempt: AttemptRef, end: &LogEnd, now: DateTime<Utc>) -> Result<LogEnd> {
+        const END: &str = "update attempt_logs set end_offset = $3, sha256 = $4, ended_at = $5 \
+            where job_id = $1 and epoch = $2 and end_offset is null and state = 'open'";
+        let mut tx = self.begin_write().await?;
+        execute!(&mut tx, END, attempt.job, attempt.epoch, end.end, &end.sha256, now);
+        tx.commit().await?;
+        let log = self.attempt_log(attempt).await?;
+        match (log.end_offset, log.sha256) {
+            (Some(end), Some(sha256)) => Ok(LogEnd { end, sha256 }),
+            (None, _) | (_, None) => Err(StoreError::Stale("log")),
+        }
+    }
+
+    /// Open logs that can be sealed: all announced bytes are durable, or the attempt was closed before
+    /// `cut_before` and the rest is given up. Oldest first.
+    pub async fn unsealed_logs(&self, cut_before: DateTime<Utc>, limit: i64) -> Result<Vec<LogRow>> {
+        Ok(on_db!(self, conn => sqlx::query_as::<_, LogRow>(UNSEALED)
+            .bind(cut_before)
+            .bind(limit)
+            .fetch_all(conn)
+            .await?))
+    }
+
+    /// Closes a log for good at the given length. False if it was closed already or has grown.
+    pub async fn seal_log(&self, log: &LogRow, state: LogState, now: DateTime<Utc>) -> Result<bool> {
+        const SEAL: &str = "update attempt_logs set state = $4, sealed_at = $5 \
+            where job_id = $1 and epoch = $2 and durable = $3 and state = 'open'";
+        let mut tx = self.begin_write().await?;
+        let sealed = execute!(&mut tx, SEAL, log.job_id, log.epoch, log.durable, state, now);
+        tx.commit().await?;
+        Ok(sealed == 1)
+    }
+
+    async fn one_segment(&self, sql: &'static str, attempt: AttemptRef, place: i64) -> Result<Option<LogSegment>> {
+        Ok(on_db!(self, conn => sqlx::query_as::<_, LogSegment>(sql)
+            .bind(attempt.job)
+            .bind(attempt.epoch)
+            .bind(place)
+            .fetch_optional(conn)
+            .await?))
+    }
+}
+
+impl LogRow {
+    /// Whose log.
+    pub fn attempt(&self) -> AttemptRef {
+        AttemptRef { job: self.job_id, epoch: self.epoch }
+    }
+}
