@@ -1,0 +1,176 @@
+//! What builders send, with the token of their attempt: chunks and the announcement of the end. A chunk
+//! may be sent again; a gap is refused with what is expected.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use http::{HeaderMap, StatusCode};
+use slipway_domain::agent::{LogAck, LogEnd};
+use slipway_domain::attempt::AttemptRef;
+use slipway_domain::ids::JobId;
+use slipway_live::Topic;
+use slipway_logfmt::chunk::{Chunk, MAX_ENCODED_BYTES};
+use slipway_logfmt::segment::SEGMENT_BYTES;
+use slipway_runtime::ids::token_hash;
+use slipway_runtime::problem::{ApiError, JsonBody, PathOf, bearer};
+use slipway_store::logs::{LogRow, LogState};
+
+use crate::logs::{Logs, OpenLog};
+use crate::problem::store_problem;
+use crate::tail::Appended;
+
+/// Memory that all logs together may take; beyond it builders wait.
+const TOTAL_MAX_BYTES: usize = 256 << 20;
+/// Larger chunks are not sent to viewers; they are told to read.
+const LIVE_MAX_BYTES: usize = 64 * 1024;
+/// The answer to the end waits this long for what was received to become durable.
+const END_WAIT: Duration = Duration::from_secs(5);
+/// Seconds after which a refused builder tries again.
+const RETRY_SECS: u32 = 1;
+
+/// Routes for builders.
+pub(crate) fn router(logs: Logs) -> Router {
+    Router::new()
+        .route("/agent/v1/attempts/{job}/{epoch}/log", post(append).layer(DefaultBodyLimit::max(MAX_ENCODED_BYTES)))
+        .route("/agent/v1/attempts/{job}/{epoch}/log/end", post(end))
+        .with_state(logs)
+}
+
+/// A log as the bearer of an attempt's token finds it.
+enum Found {
+    Open(Arc<OpenLog>),
+    Closed(LogRow),
+}
+
+async fn append(
+    State(logs): State<Logs>,
+    PathOf((job, epoch)): PathOf<(JobId, i64)>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let attempt = AttemptRef { job, epoch };
+    // Before the body is read: strangers make us hold nothing.
+    let found = find(&logs, attempt, &headers).await?;
+    let body = Bytes::from_request(request, &()).await.map_err(|_| {
+        ApiError::TooLarge(format!("A chunk has at most {MAX_ENCODED_BYTES} bytes; send smaller ones."))
+    })?;
+    let chunk = Chunk::decode(&body).map_err(|error| ApiError::BadRequest(format!("This is no chunk: {error}.")))?;
+    let log = match found {
+        Found::Open(log) => log,
+        Found::Closed(row) if chunk.end() <= row.durable => {
+            return Ok(Json(LogAck { received: row.durable, durable: row.durable }).into_response());
+        }
+        Found::Closed(row) => return Err(closed(&row)),
+    };
+    let room = logs.cost() + chunk.cost() <= TOTAL_MAX_BYTES;
+    let now = logs.clock().monotonic();
+    let (appended, ack) = logs.with_tail(&log, |tail| {
+        let appended = if room { tail.append(&chunk, now) } else { Appended::Full };
+        (appended, tail.ack())
+    });
+    match appended {
+        Appended::Stored => {
+            // One encoding for everybody: the builder's own.
+            let message = if body.len() <= LIVE_MAX_BYTES { body } else { Chunk::empty(chunk.end()).encode() };
+            logs.live().publish(Topic::Log(attempt), message);
+            if ack.received - ack.durable >= SEGMENT_BYTES as i64 {
+                logs.flush_wake().ring();
+            }
+            Ok(Json(ack).into_response())
+        }
+        Appended::Known => Ok(Json(ack).into_response()),
+        Appended::Gap => Ok((StatusCode::CONFLICT, Json(ack)).into_response()),
+        Appended::Full => {
+            logs.flush_wake().ring();
+            Err(ApiError::Busy("More log waits to be stored than fits; send it again.".to_owned(), RETRY_SECS))
+        }
+        Appended::BeyondEnd => {
+            Err(ApiError::BadRequest("The chunk goes beyond the end that was announced.".to_owned()))
+        }
+    }
+}
+
+async fn end(
+    State(logs): State<Logs>,
+    PathOf((job, epoch)): PathOf<(JobId, i64)>,
+    headers: HeaderMap,
+    JsonBody(end): JsonBody<LogEnd>,
+) -> Result<Json<LogAck>, ApiError> {
+    let attempt = AttemptRef { job, epoch };
+    let log = match find(&logs, attempt, &headers).await? {
+        Found::Open(log) => log,
+        Found::Closed(row) => {
+            return match (row.end_offset, &row.sha256) {
+                (Some(known), Some(sha256)) if known == end.end && *sha256 == end.sha256 => {
+                    Ok(Json(LogAck { received: row.durable, durable: row.durable }))
+                }
+                _ => Err(closed(&row)),
+            };
+        }
+    };
+    check_end(&end)?;
+    if logs.with_tail(&log, |tail| tail.ack().received) > end.end {
+        return Err(ApiError::BadRequest("More bytes were received than the announced end.".to_owned()));
+    }
+    let known = logs.db().end_log(attempt, &end, logs.clock().now()).await.map_err(store_problem)?;
+    if known != end {
+        return Err(ApiError::Conflict(format!("The end was announced before, at {}.", known.end)));
+    }
+    let received = logs.with_tail(&log, |tail| {
+        tail.announce_end(end.end);
+        tail.ack().received
+    });
+    logs.flush_wake().ring();
+    logs.seal_wake().ring();
+    Ok(Json(wait_for_durable(&log, received).await))
+}
+
+/// What was received is made durable before the answer, if storage answers in time.
+async fn wait_for_durable(log: &OpenLog, received: i64) -> LogAck {
+    let mut acks = log.acks();
+    let durable = tokio::time::timeout(END_WAIT, acks.wait_for(|ack| ack.durable >= received)).await;
+    if let Ok(Ok(ack)) = durable {
+        return *ack;
+    }
+    drop(durable);
+    *acks.borrow()
+}
+
+fn check_end(end: &LogEnd) -> Result<(), ApiError> {
+    let hex = end.sha256.len() == 64 && end.sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if end.end < 0 || !hex {
+        let detail = "\"end\" is a length and \"sha256\" 64 lower-case hexadecimal digits.";
+        return Err(ApiError::Invalid(detail.to_owned()));
+    }
+    Ok(())
+}
+
+fn closed(row: &LogRow) -> ApiError {
+    ApiError::Gone(format!("The log is closed at byte {}; nothing more is taken.", row.durable))
+}
+
+/// The log of an attempt, for the bearer of its token.
+async fn find(logs: &Logs, attempt: AttemptRef, headers: &HeaderMap) -> Result<Found, ApiError> {
+    let refused = || ApiError::Unauthorized("Send the attempt's token as \"Authorization: Bearer …\".".to_owned());
+    let hash = token_hash(bearer(headers).ok_or_else(refused)?);
+    if let Some(log) = logs.open_log(attempt) {
+        return if log.token_hash == hash { Ok(Found::Open(log)) } else { Err(refused()) };
+    }
+    let row = match logs.db().attempt_log(attempt).await {
+        // To strangers an attempt that is not there looks like one that is.
+        Err(slipway_store::StoreError::NotFound(_)) => return Err(refused()),
+        other => other.map_err(store_problem)?,
+    };
+    if row.token_hash != hash {
+        return Err(refused());
+    }
+    match row.state {
+        LogState::Open => Ok(Found::Open(logs.resume(&row))),
+        LogState::Sealed | LogState::Cut | LogState::Damaged => Ok(Found::Closed(row)),
+    }
+}

@@ -1,0 +1,174 @@
+//! What all parts of the service share: its ports and the logs that are open in memory.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slipway_blobs::Blobs;
+use slipway_domain::agent::LogAck;
+use slipway_domain::attempt::AttemptRef;
+use slipway_live::Live;
+use slipway_runtime::clock::Clock;
+use slipway_runtime::lifecycle::Life;
+use slipway_runtime::wake::Wake;
+use slipway_store::Db;
+use slipway_store::logs::LogRow;
+use tokio::sync::watch;
+
+use crate::tail::Tail;
+
+/// What the service stands on.
+#[derive(Debug, Clone)]
+pub struct Deps {
+    /// The rows.
+    pub db: Db,
+    /// The segments.
+    pub blobs: Blobs,
+    /// Tells viewers.
+    pub live: Live,
+    /// The time.
+    pub clock: Clock,
+    /// Ends the loops.
+    pub life: Life,
+}
+
+/// The service's state. Cheap to clone; clones share it.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    deps: Deps,
+    open: Mutex<HashMap<AttemptRef, Arc<OpenLog>>>,
+    cost: AtomicUsize,
+    flush_wake: Wake,
+    seal_wake: Wake,
+}
+
+/// A log that grows here.
+#[derive(Debug)]
+pub(crate) struct OpenLog {
+    pub(crate) attempt: AttemptRef,
+    pub(crate) token_hash: Vec<u8>,
+    held: Mutex<Held>,
+    acks: watch::Sender<LogAck>,
+}
+
+#[derive(Debug)]
+struct Held {
+    tail: Tail,
+    /// False once forgotten: its memory counts no more, whoever still holds it.
+    counted: bool,
+}
+
+impl Logs {
+    pub(crate) fn new(deps: Deps) -> Self {
+        let inner = Inner {
+            deps,
+            open: Mutex::default(),
+            cost: AtomicUsize::new(0),
+            flush_wake: Wake::default(),
+            seal_wake: Wake::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.inner.deps.db
+    }
+
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.inner.deps.blobs
+    }
+
+    pub(crate) fn live(&self) -> &Live {
+        &self.inner.deps.live
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.inner.deps.clock
+    }
+
+    pub(crate) fn life(&self) -> &Life {
+        &self.inner.deps.life
+    }
+
+    pub(crate) fn flush_wake(&self) -> &Wake {
+        &self.inner.flush_wake
+    }
+
+    pub(crate) fn seal_wake(&self) -> &Wake {
+        &self.inner.seal_wake
+    }
+
+    /// The log, if it grows here.
+    pub(crate) fn open_log(&self, attempt: AttemptRef) -> Option<Arc<OpenLog>> {
+        self.open().get(&attempt).cloned()
+    }
+
+    /// All logs that grow here.
+    pub(crate) fn open_logs(&self) -> Vec<Arc<OpenLog>> {
+        self.open().values().cloned().collect()
+    }
+
+    /// Lets an open log grow here, from what is durable.
+    pub(crate) fn resume(&self, row: &LogRow) -> Arc<OpenLog> {
+        let make = || {
+            let tail = Tail::resume(row.durable, row.end_offset, self.clock().monotonic());
+            Arc::new(OpenLog {
+                attempt: row.attempt(),
+                token_hash: row.token_hash.clone(),
+                acks: watch::Sender::new(tail.ack()),
+                held: Mutex::new(Held { tail, counted: true }),
+            })
+        };
+        self.open().entry(row.attempt()).or_insert_with(make).clone()
+    }
+
+    /// Forgets a log; its row and its segments say everything.
+    pub(crate) fn forget(&self, attempt: AttemptRef) {
+        let Some(log) = self.open().remove(&attempt) else { return };
+        let mut held = log.lock();
+        if std::mem::replace(&mut held.counted, false) {
+            self.inner.cost.fetch_sub(held.tail.cost(), Ordering::Relaxed);
+        }
+    }
+
+    /// Memory that all logs take here.
+    pub(crate) fn cost(&self) -> usize {
+        self.inner.cost.load(Ordering::Relaxed)
+    }
+
+    /// Looks at or changes the tail of a log, and tells those who wait for its progress.
+    pub(crate) fn with_tail<T>(&self, log: &OpenLog, act: impl FnOnce(&mut Tail) -> T) -> T {
+        let mut held = log.lock();
+        let before = held.tail.cost();
+        let result = act(&mut held.tail);
+        let ack = held.tail.ack();
+        if held.counted {
+            self.inner.cost.fetch_add(held.tail.cost(), Ordering::Relaxed);
+            self.inner.cost.fetch_sub(before, Ordering::Relaxed);
+        }
+        drop(held);
+        log.acks.send_if_modified(|known| std::mem::replace(known, ack) != ack);
+        result
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<AttemptRef, Arc<OpenLog>>> {
+        // Every change of the map is one call, so a panic elsewhere leaves it whole.
+        self.inner.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OpenLog {
+    /// Follows how far it is.
+    pub(crate) fn acks(&self) -> watch::Receiver<LogAck> {
+        self.acks.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,104 @@
+//! Finds bytes of a log by their offset, wherever they lie: in memory here, else in object storage.
+
+use std::sync::Arc;
+
+use slipway_blobs::SegmentKey;
+use slipway_domain::attempt::AttemptRef;
+use slipway_logfmt::chunk::Chunk;
+use slipway_logfmt::segment::Segment;
+use slipway_store::logs::LogRow;
+
+use crate::flush::STORAGE_TIMEOUT;
+use crate::logs::Logs;
+use crate::problem::ReadError;
+use crate::tail::Piece;
+
+/// The piece that holds a byte; `None` if nothing is there (yet).
+pub(crate) async fn piece_at(logs: &Logs, attempt: AttemptRef, offset: i64) -> Result<Option<Arc<Piece>>, ReadError> {
+    if let Some(log) = logs.open_log(attempt) {
+        let (piece, ack) = logs.with_tail(&log, |tail| (tail.piece_at(offset), tail.ack()));
+        if piece.is_some() || offset >= ack.received {
+            return Ok(piece);
+        }
+    }
+    Ok(stored_at(logs, attempt, offset).await?.map(Piece::stored))
+}
+
+/// The stored segment that holds a byte.
+pub(crate) async fn stored_at(logs: &Logs, attempt: AttemptRef, offset: i64) -> Result<Option<Chunk>, ReadError> {
+    let Some(row) = logs.db().log_segment_at(attempt, offset).await? else { return Ok(None) };
+    let key = SegmentKey { attempt, start: row.start_offset };
+    let stored = tokio::time::timeout(STORAGE_TIMEOUT, logs.blobs().get_segment(key))
+        .await
+        .map_err(|_| ReadError::Timeout)??;
+    let damaged = |reason| ReadError::Damaged { start: row.start_offset, reason };
+    let Segment(chunk) = Segment::decode(&stored).map_err(damaged)?;
+    if (chunk.offset, chunk.end()) != (row.start_offset, row.end_offset) {
+        return Err(damaged(slipway_logfmt::chunk::DecodeError::Cover));
+    }
+    Ok(Some(chunk))
+}
+
+/// How far a log can be read now.
+pub(crate) fn readable_end(logs: &Logs, log: &LogRow) -> i64 {
+    let here = logs.open_log(log.attempt()).map(|open| logs.with_tail(&open, |tail| tail.ack().received));
+    here.unwrap_or(0).max(log.durable)
+}
+
+/// Line breaks up to there.
+pub(crate) fn readable_lines(logs: &Logs, log: &LogRow) -> i64 {
+    let here = logs.open_log(log.attempt()).map(|open| logs.with_tail(&open, |tail| tail.waiting_lines()));
+    log.lines + here.unwrap_or(0)
+}
+
+/// Offset of the first byte of a line, counted from 1; `end` if the log has fewer lines below it.
+pub(crate) async fn start_of_line(logs: &Logs, log: &LogRow, line: i64, end: i64) -> Result<i64, ReadError> {
+    if line <= 1 {
+        return Ok(0);
+    }
+    let wanted = line - 1;
+    let (mut at, mut breaks) = match logs.db().log_segment_of_break(log.attempt(), wanted).await? {
+        Some(segment) => (segment.start_offset, segment.first_line),
+        // Not in storage at the moment of this question: count from what the row said.
+        None if wanted > log.lines => (log.durable, log.lines),
+        None => (0, 0),
+    };
+    while at < end {
+        let Some(piece) = piece_at(logs, log.attempt(), at).await? else { break };
+        let Some(part) = piece.chunk.slice(at, end) else { break };
+        for place in memchr::memchr_iter(b'\n', &part.bytes) {
+            breaks += 1;
+            if breaks == wanted {
+                return Ok(part.offset + place as i64 + 1);
+            }
+        }
+        at = part.end();
+    }
+    Ok(end)
+}
+
+/// Offset of the first byte of the last `lines` lines below `end`; a line that has no end yet counts.
+pub(crate) async fn start_of_tail(logs: &Logs, attempt: AttemptRef, lines: u64, end: i64) -> Result<i64, ReadError> {
+    let mut left = lines;
+    if left == 0 {
+        return Ok(end);
+    }
+    let mut at = end;
+    while at > 0 {
+        let Some(piece) = piece_at(logs, attempt, at - 1).await? else { break };
+        let Some(part) = piece.chunk.slice(0, at) else { break };
+        for place in memchr::memrchr_iter(b'\n', &part.bytes) {
+            let after = part.offset + place as i64 + 1;
+            // The break at the very end closes the last line, it begins none.
+            if after == end {
+                continue;
+            }
+            left -= 1;
+            if left == 0 {
+                return Ok(after);
+            }
+        }
+        at = part.offset;
+    }
+    Ok(at)
+}

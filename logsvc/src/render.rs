@@ -1,0 +1,225 @@
+//! Turns pieces of a log into events for browsers. Characters that a piece cuts in two wait for the next
+//! one; bytes that are no UTF-8 are shown as U+FFFD; escape sequences are taken out unless asked for.
+
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use slipway_logfmt::ansi::AnsiStripper;
+use slipway_logfmt::chunk::{Chunk, Stream};
+use slipway_logfmt::text::whole_characters;
+
+use crate::tail::Piece;
+
+/// Log bytes in one event.
+const EVENT_BYTES: usize = 64 * 1024;
+
+/// Makes the events of one watcher.
+#[derive(Debug)]
+pub(crate) struct Renderer {
+    /// Escape sequences stay.
+    ansi: bool,
+    epoch: i64,
+    stripper: AnsiStripper,
+    /// The beginning of a character whose rest has not come.
+    carry: Option<Chunk>,
+}
+
+#[derive(Serialize)]
+struct LogEvent<'a> {
+    epoch: i64,
+    from: i64,
+    to: i64,
+    spans: &'a [TextSpan],
+}
+
+/// What one writer wrote at one time, as text.
+#[derive(Debug, Serialize)]
+pub(crate) struct TextSpan {
+    step: u32,
+    stream: Stream,
+    at: DateTime<Utc>,
+    text: String,
+}
+
+impl Renderer {
+    /// At the beginning of a line of an attempt's log.
+    pub(crate) fn new(epoch: i64, ansi: bool) -> Self {
+        Self { ansi, epoch, stripper: AnsiStripper::default(), carry: None }
+    }
+
+    /// The events for what is new of a piece. Watchers without wishes share one rendering of a chunk.
+    pub(crate) fn piece(&mut self, piece: &Piece, from: i64) -> Vec<Bytes> {
+        let whole = from == piece.chunk.offset && piece.at_line_start && piece.chunk.bytes.ends_with(b"\n");
+        let plain = !self.ansi && self.carry.is_none() && self.stripper.is_ground();
+        if whole && plain && piece.chunk.bytes.len() <= EVENT_BYTES {
+            let event = piece.event.get_or_init(|| event(self.epoch, &piece.chunk, &mut Some(AnsiStripper::default())));
+            return vec![event.clone()];
+        }
+        let Some(news) = piece.chunk.slice(from, i64::MAX) else { return Vec::new() };
+        let mut rest = match self.carry.take() {
+            Some(carry) => joined(carry, news),
+            None => news,
+        };
+        let mut events = Vec::new();
+        while !rest.bytes.is_empty() {
+            let head = rest.bytes.get(..rest.bytes.len().min(EVENT_BYTES)).unwrap_or_default();
+            let cut = whole_characters(head);
+            if cut == 0 {
+                self.carry = Some(rest);
+                break;
+            }
+            let cut = rest.offset + cut as i64;
+            if let Some(part) = rest.slice(rest.offset, cut) {
+                events.push(self.event(&part));
+            }
+            match rest.slice(cut, i64::MAX) {
+                Some(left) => rest = left,
+                None => break,
+            }
+        }
+        events
+    }
+
+    /// The event for a character whose rest will never come.
+    pub(crate) fn finish(&mut self) -> Option<Bytes> {
+        let carry = self.carry.take()?;
+        Some(self.event(&carry))
+    }
+
+    fn event(&mut self, chunk: &Chunk) -> Bytes {
+        if self.ansi {
+            return event(self.epoch, chunk, &mut None);
+        }
+        let mut stripper = Some(std::mem::take(&mut self.stripper));
+        let event = event(self.epoch, chunk, &mut stripper);
+        self.stripper = stripper.unwrap_or_default();
+        event
+    }
+}
+
+/// The event that tells of another attempt.
+pub(crate) fn attempt_event(epoch: i64) -> Bytes {
+    Bytes::from(format!("event: attempt\nid: {epoch}:0\ndata: {{\"epoch\":{epoch}}}\n\n"))
+}
+
+/// The event after which nothing comes.
+pub(crate) fn end_event(epoch: i64, at: i64, state: &str) -> Bytes {
+    let data = format!("{{\"epoch\":{epoch},\"at\":{at},\"state\":\"{state}\"}}");
+    Bytes::from(format!("event: end\nid: {epoch}:{at}\ndata: {data}\n\n"))
+}
+
+/// The spans of a chunk as text.
+pub(crate) fn text_spans(chunk: &Chunk, stripper: &mut Option<AnsiStripper>) -> Vec<TextSpan> {
+    let mut start = 0;
+    let mut spans = Vec::with_capacity(chunk.spans.len());
+    for span in &chunk.spans {
+        let end = start + span.len as usize;
+        let bytes = chunk.bytes.get(start..end).unwrap_or_default();
+        let text = match stripper {
+            Some(stripper) => String::from_utf8_lossy(&stripper.push(bytes)).into_owned(),
+            None => String::from_utf8_lossy(bytes).into_owned(),
+        };
+        spans.push(TextSpan { step: span.step, stream: span.stream, at: span.at, text });
+        start = end;
+    }
+    spans
+}
+
+fn event(epoch: i64, chunk: &Chunk, stripper: &mut Option<AnsiStripper>) -> Bytes {
+    let to = chunk.end();
+    let event = LogEvent { epoch, from: chunk.offset, to, spans: &text_spans(chunk, stripper) };
+    // Plain numbers and strings always serialise; JSON holds no line break, so one data line holds it.
+    let data = serde_json::to_string(&event).unwrap_or_default();
+    Bytes::from(format!("id: {epoch}:{to}\ndata: {data}\n\n"))
+}
+
+/// Two neighbours as one; a character that one writer's two spans cut in two becomes whole again.
+fn joined(left: Chunk, right: Chunk) -> Chunk {
+    let mut bytes = BytesMut::from(left.bytes.as_ref());
+    bytes.extend_from_slice(&right.bytes);
+    let mut spans = left.spans;
+    let mut news = right.spans.into_iter();
+    if let (Some(last), Some(first)) = (spans.last_mut(), news.next()) {
+        if (last.step, last.stream) == (first.step, first.stream) {
+            last.len += first.len;
+        } else {
+            spans.push(first);
+        }
+    }
+    spans.extend(news);
+    Chunk { offset: left.offset, bytes: bytes.freeze(), spans }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use slipway_logfmt::chunk::Span;
+
+    use super::*;
+
+    fn piece(offset: i64, bytes: &[u8]) -> Arc<Piece> {
+        let span = Span { len: bytes.len() as u32, step: 1, stream: Stream::Stdout, at: DateTime::UNIX_EPOCH };
+        Piece::stored(Chunk { offset, bytes: Bytes::copy_from_slice(bytes), spans: vec![span] })
+    }
+
+    fn text_of(events: &[Bytes]) -> (String, Vec<i64>) {
+        let (mut text, mut ends) = (String::new(), Vec::new());
+        for event in events {
+            let event = std::str::from_utf8(event).expect("text");
+            let (id, data) = event.strip_prefix("id: 1:").and_then(|rest| rest.split_once("\ndata: ")).expect("shape");
+            let json: serde_json::Value = serde_json::from_str(data.trim_end()).expect("JSON");
+            assert_eq!(json["to"].to_string(), id);
+            ends.push(json["to"].as_i64().expect("number"));
+            for span in json["spans"].as_array().expect("list") {
+                text.push_str(span["text"].as_str().expect("string"));
+            }
+        }
+        (text, ends)
+    }
+
+    #[test]
+    fn bad_bytes_are_shown_and_colours_go() {
+        let mut renderer = Renderer::new(1, false);
+        let events = renderer.piece(&piece(0, b"\x1b[31mred\x1b[0m \xff end\n"), 0);
+        assert_eq!(text_of(&events).0, "red \u{fffd} end\n");
+        let mut renderer = Renderer::new(1, true);
+        let events = renderer.piece(&piece(0, b"\x1b[31mred\n"), 0);
+        assert_eq!(text_of(&events).0, "\u{1b}[31mred\n");
+    }
+
+    #[test]
+    fn watchers_share_one_rendering_of_a_chunk() {
+        let shared = Piece { chunk: piece(5, b"line\n").chunk.clone(), at_line_start: true, event: Default::default() };
+        let first = Renderer::new(1, false).piece(&shared, 5);
+        let second = Renderer::new(1, false).piece(&shared, 5);
+        assert_eq!(first[0].as_ptr(), second[0].as_ptr());
+        let later = Renderer::new(1, false).piece(&shared, 7);
+        assert_eq!(text_of(&later).0, "ne\n");
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_never_break_a_character(
+            text in "\\PC{0,30}",
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let bytes = text.as_bytes();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            cuts.dedup();
+            let mut renderer = Renderer::new(1, false);
+            let mut events = Vec::new();
+            for cut in cuts.windows(2) {
+                events.extend(renderer.piece(&piece(cut[0] as i64, &bytes[cut[0]..cut[1]]), cut[0] as i64));
+            }
+            events.extend(renderer.finish());
+            let (shown, ends) = text_of(&events);
+            prop_assert_eq!(&shown, &text);
+            prop_assert!(ends.iter().all(|end| text.is_char_boundary(*end as usize)));
+            prop_assert_eq!(ends.last().copied().unwrap_or(0) as usize, text.len());
+        }
+    }
+}

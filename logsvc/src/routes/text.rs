@@ -1,0 +1,253 @@
+//! `GET /api/v1/jobs/{id}/log`: the log as text. Escape sequences are taken out unless `?ansi=1`; `Range`
+//! and offsets count the bytes that are stored and are answered as stored. One dialect of the whole: what
+//! is cut or damaged says so in a header, and in plain text also in its last line.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::Stream;
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Deserialize;
+use slipway_domain::attempt::AttemptRef;
+use slipway_domain::ids::JobId;
+use slipway_logfmt::ansi::AnsiStripper;
+use slipway_logfmt::text::count_lines;
+use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
+use slipway_store::Scope;
+use slipway_store::logs::{LogRow, LogState, LogView};
+
+use crate::access;
+use crate::follow::{Follower, Start, Step, state_word};
+use crate::logs::Logs;
+use crate::problem::{ReadError, store_problem};
+use crate::reader;
+use crate::routes::flag;
+use crate::routes::range::{self, Wanted};
+
+const LOG_STATE: HeaderName = HeaderName::from_static("slipway-log-state");
+const LOG_EPOCH: HeaderName = HeaderName::from_static("slipway-log-epoch");
+const LOG_LENGTH: HeaderName = HeaderName::from_static("slipway-log-length");
+
+/// What of the log is wanted.
+#[derive(Debug, Deserialize)]
+pub(super) struct TextQuery {
+    #[serde(default, deserialize_with = "flag")]
+    ansi: bool,
+    /// First line, from 1.
+    from: Option<i64>,
+    /// Last line.
+    to: Option<i64>,
+    /// So many lines from the end.
+    tail: Option<u64>,
+    #[serde(default, deserialize_with = "flag")]
+    follow: bool,
+    epoch: Option<i64>,
+}
+
+/// Bytes of one attempt's log: `[at, end)`, at most `lines` lines of it.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    attempt: AttemptRef,
+    at: i64,
+    end: i64,
+    lines: i64,
+}
+
+pub(super) async fn log(
+    State(logs): State<Logs>,
+    PathOf(job): PathOf<JobId>,
+    QueryOf(query): QueryOf<TextQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    check(&query)?;
+    let scope = access::scope(&logs, &headers).await?;
+    let view = logs.db().log_view(&scope, job, query.epoch).await.map_err(store_problem)?;
+    let Some(log) = &view.log else {
+        let body =
+            if query.follow { follow_from_nothing(&logs, scope, &view, job, query).await } else { Body::empty() };
+        return Ok((text_headers("none", 0, 0), body).into_response());
+    };
+    let end = reader::readable_end(&logs, log);
+    let head = text_headers(state_word(log), log.epoch, end);
+    let narrowed = query.from.is_some() || query.to.is_some() || query.tail.is_some() || query.follow;
+    if let Some(value) = headers.get(header::RANGE).and_then(|value| value.to_str().ok())
+        && !narrowed
+        && !headers.contains_key(header::IF_RANGE)
+    {
+        match range::parse(value, end) {
+            Wanted::All => {}
+            Wanted::Part(from, to) => return Ok((head, ranged(&logs, log, from, to, end)).into_response()),
+            Wanted::Nothing => {
+                let range = [(header::CONTENT_RANGE, format!("bytes */{end}"))];
+                return Ok((StatusCode::RANGE_NOT_SATISFIABLE, head, range).into_response());
+            }
+        }
+    }
+    let at = first_byte(&logs, log, &query, end).await?;
+    if query.follow {
+        let start = Start { job, epoch: log.epoch, at, pinned: query.epoch.is_some() };
+        let follower = Follower::new(&logs, scope, &view, start).await;
+        let body = Body::from_stream(followed(follower, query));
+        return Ok((head, [(HeaderName::from_static("x-accel-buffering"), "no")], body).into_response());
+    }
+    let lines = query.to.map_or(i64::MAX, |to| (to - query.from.unwrap_or(1) + 1).max(0));
+    let part = Part { attempt: log.attempt(), at, end, lines };
+    if query.ansi {
+        let length = (!narrowed).then_some([(header::CONTENT_LENGTH, HeaderValue::from(end))]);
+        let response = (head, Body::from_stream(raw(logs, part))).into_response();
+        return Ok(match length {
+            Some(length) => (length, response).into_response(),
+            None => response,
+        });
+    }
+    let notice = query.to.is_none().then(|| notice(log)).flatten();
+    Ok((head, Body::from_stream(stripped(logs, part, notice))).into_response())
+}
+
+fn check(query: &TextQuery) -> Result<(), ApiError> {
+    if query.from.is_some_and(|from| from < 1) || query.to.is_some_and(|to| to < 1) {
+        return Err(ApiError::BadRequest("\"from\" and \"to\" are lines, counted from 1.".to_owned()));
+    }
+    if query.tail.is_some() && (query.from.is_some() || query.to.is_some()) {
+        return Err(ApiError::BadRequest("Give either \"tail\" or \"from\" and \"to\".".to_owned()));
+    }
+    if query.follow && query.to.is_some() {
+        return Err(ApiError::BadRequest("\"follow\" has no last line; leave \"to\" out.".to_owned()));
+    }
+    Ok(())
+}
+
+async fn first_byte(logs: &Logs, log: &LogRow, query: &TextQuery, end: i64) -> Result<i64, ReadError> {
+    match (query.tail, query.from) {
+        (Some(tail), _) => reader::start_of_tail(logs, log.attempt(), tail, end).await,
+        (None, Some(from)) => reader::start_of_line(logs, log, from, end).await,
+        (None, None) => Ok(0),
+    }
+}
+
+fn text_headers(state: &'static str, epoch: i64, length: i64) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(LOG_STATE, HeaderValue::from_static(state));
+    headers.insert(LOG_EPOCH, HeaderValue::from(epoch));
+    headers.insert(LOG_LENGTH, HeaderValue::from(length));
+    headers
+}
+
+/// What a reader of plain text must know, as a last line of ours.
+fn notice(log: &LogRow) -> Option<Bytes> {
+    let text = match log.state {
+        LogState::Open | LogState::Sealed => return None,
+        LogState::Cut => format!(
+            "[slipway] This log is cut at byte {}: its builder was gone before it had sent the rest.\n",
+            log.durable
+        ),
+        LogState::Damaged => {
+            "[slipway] This log is damaged: what is stored is not what the builder announced (SHA-256 differs).\n"
+                .to_owned()
+        }
+    };
+    Some(text.into())
+}
+
+fn ranged(logs: &Logs, log: &LogRow, from: i64, to: i64, end: i64) -> Response {
+    // The length of a log that still grows is not known.
+    let total = if log.state == LogState::Open { "*".to_owned() } else { end.to_string() };
+    let part = Part { attempt: log.attempt(), at: from, end: to, lines: i64::MAX };
+    let range = [(header::CONTENT_RANGE, format!("bytes {from}-{}/{total}", to - 1))];
+    let length = [(header::CONTENT_LENGTH, HeaderValue::from(to - from))];
+    (StatusCode::PARTIAL_CONTENT, range, length, Body::from_stream(raw(logs.clone(), part))).into_response()
+}
+
+/// The bytes as they are stored.
+fn raw(logs: Logs, mut part: Part) -> impl Stream<Item = Result<Bytes, ReadError>> {
+    async_stream::try_stream! {
+        while part.at < part.end && part.lines > 0 {
+            let Some(piece) = reader::piece_at(&logs, part.attempt, part.at).await? else { break };
+            let Some(chunk) = piece.chunk.slice(part.at, part.end) else { break };
+            part.at = chunk.end();
+            yield first_lines(chunk.bytes, &mut part.lines);
+        }
+    }
+}
+
+/// The bytes without escape sequences, with a last line of ours if there is something to say.
+fn stripped(logs: Logs, part: Part, notice: Option<Bytes>) -> impl Stream<Item = Result<Bytes, ReadError>> {
+    async_stream::try_stream! {
+        let mut stripper = AnsiStripper::default();
+        let mut ends_line = true;
+        for await bytes in raw(logs, part) {
+            let text = stripper.push(&bytes?);
+            ends_line = text.last().map_or(ends_line, |last| *last == b'\n');
+            yield Bytes::from(text);
+        }
+        if let Some(notice) = notice {
+            if !ends_line {
+                yield Bytes::from_static(b"\n");
+            }
+            yield notice;
+        }
+    }
+}
+
+/// As many lines from the front as are left; counts them down.
+fn first_lines(bytes: Bytes, left: &mut i64) -> Bytes {
+    let breaks = count_lines(&bytes);
+    if breaks < *left {
+        *left -= breaks;
+        return bytes;
+    }
+    let last = usize::try_from(*left - 1).ok().and_then(|nth| memchr::memchr_iter(b'\n', &bytes).nth(nth));
+    *left = 0;
+    last.map_or(Bytes::new(), |last| bytes.slice(..=last))
+}
+
+async fn follow_from_nothing(logs: &Logs, scope: Scope, view: &LogView, job: JobId, query: TextQuery) -> Body {
+    let start = Start { job, epoch: 0, at: 0, pinned: false };
+    Body::from_stream(followed(Follower::new(logs, scope, view, start).await, query))
+}
+
+/// The log as it grows, attempt after attempt.
+fn followed(mut follower: Follower, query: TextQuery) -> impl Stream<Item = Result<Bytes, ReadError>> {
+    async_stream::try_stream! {
+        let mut stripper = AnsiStripper::default();
+        let mut ends_line = true;
+        loop {
+            match follower.next().await? {
+                Step::Piece { piece, from } => {
+                    let Some(news) = piece.chunk.slice(from, i64::MAX) else { continue };
+                    ends_line = news.bytes.ends_with(b"\n");
+                    yield if query.ansi { news.bytes } else { stripper.push(&news.bytes).into() };
+                }
+                Step::Attempt(epoch) if epoch > 1 => {
+                    stripper = AnsiStripper::default();
+                    let lead = if ends_line { "" } else { "\n" };
+                    yield Bytes::from(format!("{lead}[slipway] The job is tried again: attempt {epoch}.\n"));
+                    ends_line = true;
+                }
+                Step::Attempt(_) => {}
+                Step::End(_) | Step::Stopped => break,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_down() {
+        let text = Bytes::from_static(b"one\ntwo\nthree");
+        for (lines, expected, left) in [(1, "one\n", 0), (2, "one\ntwo\n", 0), (3, "one\ntwo\nthree", 1)] {
+            let mut count = lines;
+            assert_eq!(first_lines(text.clone(), &mut count), expected);
+            assert_eq!(count, left);
+        }
+    }
+}

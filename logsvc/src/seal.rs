@@ -1,0 +1,84 @@
+//! Closes logs for good: whole when the stored bytes have the announced hash, cut when their rest never
+//! came, damaged when they are not what was announced. Any number of services may run this pass.
+
+use chrono::TimeDelta;
+use slipway_blobs::BlobError;
+use slipway_domain::attempt::AttemptRef;
+use slipway_domain::timing;
+use slipway_live::Topic;
+use slipway_logfmt::chunk::Chunk;
+use slipway_logfmt::digest::StreamDigest;
+use slipway_store::StoreError;
+use slipway_store::logs::{LogRow, LogState};
+use tracing::{error, info, warn};
+
+use crate::logs::Logs;
+use crate::problem::ReadError;
+use crate::reader;
+
+/// Logs that one pass looks at.
+const BATCH: i64 = 64;
+
+/// The loop.
+pub(crate) async fn run(logs: Logs) -> anyhow::Result<()> {
+    while !logs.life().is_stopping() {
+        if let Err(error) = seal_once(&logs).await {
+            warn!(error = format!("{error:#}"), "logs not sealed; it is tried again");
+        }
+        tokio::select! {
+            () = logs.seal_wake().wait(timing::POLL) => {}
+            () = logs.life().stopping() => {}
+        }
+    }
+    Ok(())
+}
+
+/// Seals what can be sealed.
+pub(crate) async fn seal_once(logs: &Logs) -> Result<(), StoreError> {
+    let cut_after = TimeDelta::from_std(timing::LOG_SEAL_CUT).unwrap_or(TimeDelta::MAX);
+    let now = logs.db().now(logs.clock()).await?;
+    for log in logs.db().unsealed_logs(now - cut_after, BATCH).await? {
+        if let Err(error) = seal(logs, &log).await {
+            warn!(attempt = %log.attempt(), error = format!("{error:#}"), "log not sealed; it is tried again");
+        }
+    }
+    Ok(())
+}
+
+async fn seal(logs: &Logs, log: &LogRow) -> Result<(), ReadError> {
+    let attempt = log.attempt();
+    let state = match (log.end_offset, &log.sha256) {
+        (Some(end), Some(sha256)) if log.durable >= end => {
+            let digest = stored_digest(logs, attempt, log.durable).await?;
+            let whole = digest.is_some_and(|digest| digest.len() == end && digest.hex() == sha256.to_ascii_lowercase());
+            if whole { LogState::Sealed } else { LogState::Damaged }
+        }
+        _ => LogState::Cut,
+    };
+    let now = logs.db().now(logs.clock()).await?;
+    if !logs.db().seal_log(log, state, now).await? {
+        return Ok(());
+    }
+    match state {
+        LogState::Damaged => error!(%attempt, durable = log.durable, "stored log is not what was announced"),
+        LogState::Cut => warn!(%attempt, durable = log.durable, "log sealed without its end"),
+        LogState::Open | LogState::Sealed => info!(%attempt, durable = log.durable, "log sealed"),
+    }
+    logs.forget(attempt);
+    logs.live().publish(Topic::Log(attempt), Chunk::empty(log.durable).encode());
+    Ok(())
+}
+
+/// The hash of the stored stream, read back from object storage; `None` if a part of it is missing or does
+/// not read. Storage that does not answer is an error, and tried again.
+async fn stored_digest(logs: &Logs, attempt: AttemptRef, durable: i64) -> Result<Option<StreamDigest>, ReadError> {
+    let mut digest = StreamDigest::default();
+    while digest.len() < durable {
+        match reader::stored_at(logs, attempt, digest.len()).await {
+            Ok(Some(chunk)) => digest.update(&chunk.bytes),
+            Ok(None) | Err(ReadError::Damaged { .. } | ReadError::Blob(BlobError::NotFound(_))) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(digest))
+}

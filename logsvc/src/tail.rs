@@ -1,0 +1,305 @@
+//! The end of one log while it grows, in memory: what is not durable yet, and a little of what is, for
+//! those who watch. Pure: the caller says what time it is.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use slipway_domain::agent::LogAck;
+use slipway_domain::timing;
+use slipway_logfmt::chunk::Chunk;
+use slipway_logfmt::segment::SEGMENT_BYTES;
+use slipway_logfmt::text::count_lines;
+
+/// Durable bytes that stay in memory for viewers.
+const KEEP_BYTES: i64 = 256 * 1024;
+/// Memory that one log may take; beyond it the builder waits.
+pub const TAIL_MAX_BYTES: usize = 16 << 20;
+
+/// A chunk with what every viewer needs of it, made once.
+#[derive(Debug)]
+pub struct Piece {
+    /// Bytes and spans.
+    pub chunk: Chunk,
+    /// True if a line begins with its first byte.
+    pub at_line_start: bool,
+    /// The event that browsers get for the whole of it.
+    pub event: OnceLock<Bytes>,
+}
+
+/// What became of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It is part of the tail now.
+    Stored,
+    /// All of it was here before.
+    Known,
+    /// It begins behind the next expected byte.
+    Gap,
+    /// There is no room until more is durable.
+    Full,
+    /// It goes beyond the announced end.
+    BeyondEnd,
+}
+
+/// The end of one log.
+#[derive(Debug)]
+pub struct Tail {
+    pieces: VecDeque<Arc<Piece>>,
+    received: i64,
+    durable: i64,
+    end: Option<i64>,
+    ends_line: bool,
+    cost: usize,
+    waiting_since: Option<Instant>,
+    not_before: Option<Instant>,
+    used_at: Instant,
+}
+
+impl Tail {
+    /// A log of which nothing is in memory: what is received is what is durable.
+    pub fn resume(durable: i64, end: Option<i64>, now: Instant) -> Self {
+        Self {
+            pieces: VecDeque::new(),
+            received: durable,
+            durable,
+            end,
+            ends_line: durable == 0,
+            cost: 0,
+            waiting_since: None,
+            not_before: None,
+            used_at: now,
+        }
+    }
+
+    /// Takes a chunk at the next expected byte; a known beginning of it is skipped.
+    pub fn append(&mut self, chunk: &Chunk, now: Instant) -> Appended {
+        self.used_at = now;
+        if chunk.offset > self.received {
+            return Appended::Gap;
+        }
+        let Some(fresh) = chunk.slice(self.received, i64::MAX) else { return Appended::Known };
+        if self.end.is_some_and(|end| fresh.end() > end) {
+            return Appended::BeyondEnd;
+        }
+        // One chunk always fits, so that the limit can never stop a log for good.
+        if self.cost + fresh.cost() > TAIL_MAX_BYTES && self.received > self.durable {
+            return Appended::Full;
+        }
+        self.cost += fresh.cost();
+        self.received = fresh.end();
+        self.waiting_since.get_or_insert(now);
+        let at_line_start = std::mem::replace(&mut self.ends_line, fresh.bytes.ends_with(b"\n"));
+        self.pieces.push_back(Arc::new(Piece { chunk: fresh, at_line_start, event: OnceLock::new() }));
+        Appended::Stored
+    }
+
+    /// The whole stream is this long.
+    pub fn announce_end(&mut self, end: i64) {
+        self.end = Some(end);
+    }
+
+    /// The piece that holds a byte, if it is here.
+    pub fn piece_at(&self, offset: i64) -> Option<Arc<Piece>> {
+        let index = self.pieces.partition_point(|piece| piece.chunk.end() <= offset);
+        self.pieces.get(index).filter(|piece| piece.chunk.offset <= offset).cloned()
+    }
+
+    /// Chunks for the next segment, if it is time: enough bytes, old enough, or the end is here.
+    pub fn due(&self, now: Instant, hurry: bool) -> Option<Vec<Chunk>> {
+        if self.received == self.durable || self.not_before.is_some_and(|not_before| now < not_before) {
+            return None;
+        }
+        let full = self.received - self.durable >= SEGMENT_BYTES as i64;
+        let old = self.waiting_since.is_some_and(|since| now.duration_since(since) >= timing::LOG_FLUSH);
+        let ended = self.end.is_some_and(|end| self.received >= end);
+        if !(full || old || ended || hurry) {
+            return None;
+        }
+        let from = self.pieces.partition_point(|piece| piece.chunk.end() <= self.durable);
+        let mut len = 0;
+        let mut batch = Vec::new();
+        for piece in self.pieces.range(from..) {
+            let Some(chunk) = piece.chunk.slice(self.durable, i64::MAX) else { continue };
+            len += chunk.bytes.len();
+            batch.push(chunk);
+            if len >= SEGMENT_BYTES {
+                break;
+            }
+        }
+        Some(batch)
+    }
+
+    /// Storage failed; the next try is due later.
+    pub fn postpone(&mut self, until: Instant) {
+        self.not_before = Some(until);
+    }
+
+    /// Everything below `durable` is stored. It may lie beyond what was received here, when another
+    /// service stored it; then what lies here is forgotten and the builder goes on behind it.
+    pub fn set_durable(&mut self, durable: i64, now: Instant) {
+        self.durable = self.durable.max(durable);
+        self.not_before = None;
+        self.waiting_since = (self.received > self.durable).then_some(now);
+        if self.durable > self.received {
+            *self = Self { used_at: self.used_at, ..Self::resume(self.durable, self.end, now) };
+            self.ends_line = false;
+            return;
+        }
+        while let Some(first) = self.pieces.front()
+            && first.chunk.end() <= self.durable - KEEP_BYTES
+        {
+            self.cost -= first.chunk.cost();
+            self.pieces.pop_front();
+        }
+    }
+
+    /// How far it is.
+    pub fn ack(&self) -> LogAck {
+        LogAck { received: self.received, durable: self.durable }
+    }
+
+    /// The announced length.
+    pub fn end(&self) -> Option<i64> {
+        self.end
+    }
+
+    /// Memory that it takes.
+    pub fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// Line breaks that are received and not durable.
+    pub fn waiting_lines(&self) -> i64 {
+        self.pieces
+            .iter()
+            .filter_map(|piece| piece.chunk.slice(self.durable, i64::MAX))
+            .map(|chunk| count_lines(&chunk.bytes))
+            .sum()
+    }
+
+    /// True if nothing waits and nobody wrote for a while.
+    pub fn is_idle(&self, now: Instant, after: Duration) -> bool {
+        self.received == self.durable && now.duration_since(self.used_at) >= after
+    }
+}
+
+impl Piece {
+    /// A piece out of storage.
+    pub fn stored(chunk: Chunk) -> Arc<Self> {
+        Arc::new(Self { chunk, at_line_start: false, event: OnceLock::new() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use proptest::prelude::*;
+    use slipway_logfmt::chunk::{Span, Stream};
+    use slipway_runtime::clock::Clock;
+
+    use super::*;
+
+    fn chunk(offset: i64, bytes: &[u8]) -> Chunk {
+        let span = Span { len: bytes.len() as u32, step: 1, stream: Stream::Stdout, at: DateTime::UNIX_EPOCH };
+        Chunk { offset, bytes: Bytes::copy_from_slice(bytes), spans: vec![span] }
+    }
+
+    fn ack(received: i64, durable: i64) -> LogAck {
+        LogAck { received, durable }
+    }
+
+    #[test]
+    fn chunks_come_once_and_in_order() {
+        let now = Clock::system().monotonic();
+        let mut tail = Tail::resume(10, None, now);
+        assert_eq!(tail.append(&chunk(11, b"x"), now), Appended::Gap);
+        assert_eq!(tail.append(&chunk(0, b"0123456789"), now), Appended::Known);
+        assert_eq!(tail.append(&chunk(8, b"89abc"), now), Appended::Stored);
+        assert_eq!(tail.append(&chunk(8, b"89abc"), now), Appended::Known);
+        assert_eq!(tail.ack(), ack(13, 10));
+        assert_eq!(tail.piece_at(12).map(|piece| piece.chunk.bytes.clone()), Some(Bytes::from_static(b"abc")));
+        assert!(tail.piece_at(13).is_none() && tail.piece_at(9).is_none());
+        tail.announce_end(14);
+        assert_eq!(tail.append(&chunk(13, b"de"), now), Appended::BeyondEnd);
+        assert_eq!(tail.append(&chunk(13, b"d"), now), Appended::Stored);
+    }
+
+    #[test]
+    fn a_segment_is_due_when_old_full_ended_or_in_a_hurry() {
+        let now = Clock::system().monotonic();
+        let mut tail = Tail::resume(0, None, now);
+        assert_eq!(tail.due(now, true), None);
+        tail.append(&chunk(0, b"abc"), now);
+        assert_eq!(tail.due(now, false), None);
+        assert!(tail.due(now + timing::LOG_FLUSH, false).is_some());
+        assert!(tail.due(now, true).is_some());
+        tail.postpone(now + Duration::from_secs(9));
+        assert_eq!(tail.due(now + timing::LOG_FLUSH, true), None);
+        tail.set_durable(1, now);
+        tail.announce_end(3);
+        assert_eq!(tail.due(now, false), Some(vec![chunk(1, b"bc")]));
+        tail.set_durable(3, now);
+        assert_eq!(tail.due(now, true), None);
+        assert_eq!(tail.ack(), ack(3, 3));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_durable_bytes_leave_it() {
+        let now = Clock::system().monotonic();
+        let mut tail = Tail::resume(0, None, now);
+        let mebibyte = vec![b'x'; 1 << 20];
+        let mut offset = 0;
+        while tail.append(&chunk(offset, &mebibyte), now) == Appended::Stored {
+            offset += 1 << 20;
+            assert!(tail.cost() <= TAIL_MAX_BYTES);
+        }
+        assert_eq!(tail.append(&chunk(offset, &mebibyte), now), Appended::Full);
+        tail.set_durable(offset, now);
+        assert!(tail.cost() <= (1 << 20) + 1000);
+        assert_eq!(tail.append(&chunk(offset, &mebibyte), now), Appended::Stored);
+    }
+
+    #[test]
+    fn what_another_service_stored_is_taken_over() {
+        let now = Clock::system().monotonic();
+        let mut tail = Tail::resume(0, None, now);
+        tail.append(&chunk(0, b"abc"), now);
+        tail.set_durable(9, now);
+        assert_eq!(tail.ack(), ack(9, 9));
+        assert_eq!((tail.cost(), tail.piece_at(0).is_some()), (0, false));
+        assert_eq!(tail.append(&chunk(9, b"j"), now), Appended::Stored);
+    }
+
+    proptest! {
+        #[test]
+        fn the_tail_is_the_stream_whatever_is_sent_again(
+            moves in prop::collection::vec((0i64..60, 1usize..20, prop::option::of(0i64..60)), 0..40),
+        ) {
+            let now = Clock::system().monotonic();
+            let stream: Vec<u8> = (0..100u8).collect();
+            let mut tail = Tail::resume(0, None, now);
+            for (offset, len, durable) in moves {
+                let before = tail.ack();
+                let appended = tail.append(&chunk(offset, &stream[offset as usize..offset as usize + len]), now);
+                let after = tail.ack();
+                match appended {
+                    Appended::Stored => prop_assert_eq!(after.received, offset + len as i64),
+                    Appended::Known | Appended::Gap => prop_assert_eq!(before, after),
+                    Appended::Full | Appended::BeyondEnd => prop_assert!(false, "neither can be here"),
+                }
+                if let Some(durable) = durable.filter(|durable| *durable <= after.received) {
+                    tail.set_durable(durable, now);
+                }
+                let ack = tail.ack();
+                prop_assert!(ack.durable <= ack.received && ack.durable >= before.durable);
+                let waiting: Vec<u8> =
+                    tail.due(now, true).unwrap_or_default().iter().flat_map(|chunk| chunk.bytes.to_vec()).collect();
+                prop_assert_eq!(&waiting[..], &stream[ack.durable as usize..ack.received as usize]);
+                let cost: usize = tail.pieces.iter().map(|piece| piece.chunk.cost()).sum();
+                prop_assert_eq!(cost, tail.cost());
+            }
+        }
+    }
+}

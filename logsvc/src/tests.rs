@@ -1,0 +1,6 @@
+//! The service over its real routes, on SQLite and a folder.
+
+mod reading;
+mod watching;
+mod world;
+mod writing;
