@@ -1,1 +1,39 @@
-//! Placeholder until the room is furnished.
+//! The outside world: REST, web pages, the OpenAPI document, health and metrics; intake of forge webhooks and
+//! the statuses that go back.
+
+mod addresses;
+mod assets;
+mod badge;
+mod builders;
+mod builds;
+mod caller;
+mod connections;
+mod deliveries;
+mod headers;
+mod idempotency;
+mod jobs;
+pub mod new_build;
+mod openapi;
+mod ops;
+mod page_of;
+mod pages;
+mod pools;
+mod projects;
+mod registries;
+pub mod router;
+pub mod state;
+mod store_problem;
+mod sweep;
+mod tenants;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod words;
+
+pub use router::router;
+pub use state::{ApiConfig, ApiState};
+
+/// Starts the loops of this role; they end with the process.
+pub fn run(state: &ApiState) {
+    state.life.spawn("api-sweep", sweep::run(state.clone()));
+}

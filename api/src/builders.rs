@@ -1,0 +1,144 @@
+//! Builders, and the tokens by which they join.
+
+use axum::Json;
+use axum::extract::State;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use slipway_domain::builder::{BuilderState, Load};
+use slipway_domain::ids::{BuilderId, JoinTokenId};
+use slipway_domain::placement::Pool;
+use slipway_live::Topic;
+use slipway_runtime::ids::{new_id, new_token, token_hash};
+use slipway_runtime::problem::{ApiError, JsonBody, PathOf};
+use slipway_store::builders::BuilderView;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::caller::Caller;
+use crate::openapi::ProblemDoc;
+use crate::page_of::PageOf;
+use crate::state::{ApiConfig, ApiState};
+use crate::store_problem::OrProblem;
+
+/// Marks join tokens for secret scanners.
+const PREFIX: &str = "slj";
+
+/// What makes a join token.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateJoinToken {
+    /// `region/class/platform`; the installation's own pool unless set.
+    #[serde(default)]
+    pool: Option<String>,
+}
+
+/// A new join token; the only answer that shows it.
+#[derive(Serialize, ToSchema)]
+pub struct JoinTokenJson {
+    #[schema(value_type = uuid::Uuid)]
+    id: JoinTokenId,
+    /// Start the builder with it as `SLIPWAY_JOIN_TOKEN`.
+    token: String,
+    pool: String,
+}
+
+/// A builder.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BuilderJson {
+    #[schema(value_type = uuid::Uuid)]
+    id: BuilderId,
+    name: String,
+    region: String,
+    class: String,
+    platform: String,
+    slots: i64,
+    busy: i64,
+    /// `online`, `draining`, `suspect`, `lost` or `offline`.
+    #[schema(value_type = String)]
+    state: BuilderState,
+    #[schema(value_type = Object)]
+    load: Load,
+    last_seen_at: Option<DateTime<Utc>>,
+    release: String,
+}
+
+impl From<BuilderView> for BuilderJson {
+    fn from(view: BuilderView) -> Self {
+        Self {
+            id: view.id,
+            name: view.name,
+            region: view.pool.region,
+            class: view.pool.class,
+            platform: view.pool.platform,
+            slots: view.slots,
+            busy: view.busy,
+            state: view.state,
+            load: view.load,
+            last_seen_at: view.last_seen_at,
+            release: view.release,
+        }
+    }
+}
+
+/// The routes of this noun.
+pub fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(create_token)).routes(routes!(list)).routes(routes!(drain))
+}
+
+/// The pool of who asks for none.
+pub fn default_pool(config: &ApiConfig) -> Pool {
+    Pool { region: config.region.clone(), class: config.class.clone(), platform: config.platform.clone() }
+}
+
+/// Makes a token by which builders join one pool.
+#[utoipa::path(post, path = "/api/v1/builders/tokens", tag = "builders", request_body = CreateJoinToken, responses(
+    (status = 201, body = JoinTokenJson),
+    (status = 403, body = ProblemDoc),
+))]
+async fn create_token(
+    State(state): State<ApiState>,
+    caller: Caller,
+    JsonBody(body): JsonBody<CreateJoinToken>,
+) -> Result<(StatusCode, Json<JoinTokenJson>), ApiError> {
+    caller.operator()?;
+    let pool = match &body.pool {
+        Some(text) => text.parse::<Pool>().map_err(|error| ApiError::Invalid(format!("pool: {error}.")))?,
+        None => default_pool(&state.config),
+    };
+    let (id, token) = (new_id(), new_token(PREFIX));
+    state.db.create_join_token(id, &token_hash(&token), &pool, state.clock.now()).await.or_problem()?;
+    Ok((StatusCode::CREATED, Json(JoinTokenJson { id, token, pool: pool.to_string() })))
+}
+
+/// Every builder of the installation.
+#[utoipa::path(get, path = "/api/v1/builders", tag = "builders", responses((status = 200, body = PageOf<BuilderJson>)))]
+async fn list(State(state): State<ApiState>, caller: Caller) -> Result<Json<PageOf<BuilderJson>>, ApiError> {
+    caller.signed_in()?;
+    let now = state.db.now(&state.clock).await.or_problem()?;
+    let builders = state.db.list_builders(now).await.or_problem()?;
+    Ok(Json(PageOf::whole(builders.into_iter().map(BuilderJson::from).collect())))
+}
+
+/// Lets a builder finish what it has and take nothing new.
+#[utoipa::path(post, path = "/api/v1/builders/{id}/drain", tag = "builders", params(("id" = uuid::Uuid, Path)),
+    responses((status = 202, description = "It was told"), (status = 404, body = ProblemDoc)))]
+async fn drain(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<BuilderId>,
+) -> Result<StatusCode, ApiError> {
+    drain_builder(&state, caller, id).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Drains; shared with the pages.
+pub async fn drain_builder(state: &ApiState, caller: Caller, id: BuilderId) -> Result<(), ApiError> {
+    caller.operator()?;
+    if let Some(session) = state.db.drain_builder(id).await.or_problem()? {
+        state.live.publish(Topic::Session(session), Bytes::new());
+    }
+    Ok(())
+}

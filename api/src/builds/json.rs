@@ -1,0 +1,273 @@
+//! Builds, jobs, attempts and steps as the API shows them.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use slipway_domain::agent::PushedImage;
+use slipway_domain::attempt::{AttemptOutcome, AttemptState, Phase, StepState};
+use slipway_domain::build::{BuildState, Trigger};
+use slipway_domain::failure::{Failure, FailureClass};
+use slipway_domain::git_ref::GitRef;
+use slipway_domain::ids::{BuildId, BuilderId, JobId, ProjectId};
+use slipway_domain::job::{JobKind, JobState};
+use slipway_domain::spec::BuildOptions;
+use slipway_store::attempts::{Attempt, Step};
+use slipway_store::builds::{BuildView, JobView};
+use utoipa::ToSchema;
+
+use crate::openapi::BuildOptionsDoc;
+
+/// What makes a build by hand: either `ref` or `commit`.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBuild {
+    /// A branch's name or a full ref, `refs/tags/v1`.
+    #[serde(default, rename = "ref")]
+    pub git_ref: Option<String>,
+    /// A full commit id.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// Options for this one build; they win over `slipway.yml` and the project.
+    #[serde(default)]
+    #[schema(value_type = BuildOptionsDoc)]
+    pub build: BuildOptions,
+}
+
+/// A build.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BuildJson {
+    #[schema(value_type = uuid::Uuid)]
+    id: BuildId,
+    #[schema(value_type = uuid::Uuid)]
+    project: ProjectId,
+    project_name: String,
+    /// `pending`, `running`, `succeeded`, `failed`, `errored`, `cancelled`, `superseded` or `skipped`.
+    #[schema(value_type = String)]
+    state: BuildState,
+    #[schema(value_type = String)]
+    trigger: Trigger,
+    #[serde(rename = "ref")]
+    #[schema(value_type = Option<String>)]
+    git_ref: Option<GitRef>,
+    commit: String,
+    title: Option<String>,
+    actor: Option<String>,
+    #[schema(value_type = Option<uuid::Uuid>)]
+    rerun_of: Option<BuildId>,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+    waiting: Option<WaitingJson>,
+    jobs: Vec<JobJson>,
+    /// The build's page.
+    url: String,
+}
+
+/// Why a build waits.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WaitingJson {
+    /// In words.
+    pub reason: String,
+    /// Place in its pool's queue, from 1.
+    pub position: Option<i64>,
+    /// When it may begin; null while nobody can tell.
+    pub eta: Option<DateTime<Utc>>,
+}
+
+/// A job.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobJson {
+    #[schema(value_type = uuid::Uuid)]
+    id: JobId,
+    #[schema(value_type = uuid::Uuid)]
+    build: BuildId,
+    #[schema(value_type = String)]
+    kind: JobKind,
+    #[schema(value_type = String)]
+    state: JobState,
+    pool: String,
+    attempts: Vec<AttemptJson>,
+    /// Steps of the newest attempt.
+    steps: Vec<StepJson>,
+    /// What the newest attempt pushed.
+    images: Vec<ImageJson>,
+    failure: Option<FailureJson>,
+}
+
+/// One try of a job.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AttemptJson {
+    epoch: i64,
+    /// The builder's name.
+    builder: String,
+    #[schema(value_type = uuid::Uuid)]
+    builder_id: BuilderId,
+    #[schema(value_type = String)]
+    state: AttemptState,
+    #[schema(value_type = String)]
+    phase: Phase,
+    #[schema(value_type = Option<String>)]
+    outcome: Option<AttemptOutcome>,
+    started_at: DateTime<Utc>,
+    finished_at: Option<DateTime<Utc>>,
+    failure: Option<FailureJson>,
+}
+
+/// One step of an attempt.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StepJson {
+    number: i64,
+    digest: String,
+    name: String,
+    #[schema(value_type = String)]
+    state: StepState,
+    cached: bool,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+    exit_code: Option<i64>,
+}
+
+/// A pushed image.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ImageJson {
+    /// `host/path:tag`.
+    #[serde(rename = "ref")]
+    reference: String,
+    digest: String,
+    size_bytes: i64,
+    /// False when the tag already showed a newer build.
+    moved: bool,
+}
+
+/// Why it did not succeed.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct FailureJson {
+    #[schema(value_type = String)]
+    pub class: FailureClass,
+    /// What happened and where.
+    pub message: String,
+    pub step: Option<String>,
+    pub exit_code: Option<i64>,
+    pub dockerfile_line: Option<i64>,
+    /// What to do next.
+    pub hint: &'static str,
+}
+
+impl BuildJson {
+    /// The whole build.
+    pub fn new(view: BuildView, waiting: Option<WaitingJson>, url: String) -> Self {
+        let BuildView { build, project_name, jobs, public: _ } = view;
+        Self {
+            id: build.id,
+            project: build.project_id,
+            project_name,
+            state: build.state,
+            trigger: build.trigger,
+            git_ref: build.git_ref,
+            commit: build.commit_id,
+            title: build.title,
+            actor: build.actor,
+            rerun_of: build.rerun_of,
+            created_at: build.created_at,
+            started_at: build.started_at,
+            finished_at: build.finished_at,
+            waiting,
+            jobs: jobs.into_iter().map(JobJson::from).collect(),
+            url,
+        }
+    }
+}
+
+impl From<JobView> for JobJson {
+    fn from(view: JobView) -> Self {
+        let failure = failure_of(&view);
+        let newest = newest(&view);
+        let images = newest.map(|attempt| attempt.images.0.clone()).unwrap_or_default();
+        Self {
+            id: view.job.id,
+            build: view.job.build_id,
+            kind: view.job.kind,
+            state: view.job.state,
+            pool: view.job.pool.to_string(),
+            images: images.into_iter().map(ImageJson::from).collect(),
+            failure,
+            steps: view.steps.into_iter().map(StepJson::from).collect(),
+            attempts: view.attempts.into_iter().map(AttemptJson::from).collect(),
+        }
+    }
+}
+
+impl From<Attempt> for AttemptJson {
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            epoch: attempt.epoch,
+            builder: attempt.builder_name,
+            builder_id: attempt.builder_id,
+            state: attempt.state,
+            phase: attempt.phase,
+            outcome: attempt.outcome,
+            started_at: attempt.started_at,
+            finished_at: attempt.finished_at,
+            failure: attempt.failure.map(|failure| FailureJson::from(failure.0)),
+        }
+    }
+}
+
+impl From<Step> for StepJson {
+    fn from(step: Step) -> Self {
+        Self {
+            number: step.number,
+            digest: step.digest,
+            name: step.name,
+            state: step.state,
+            cached: step.cached,
+            started_at: step.started_at,
+            finished_at: step.finished_at,
+            exit_code: step.exit_code,
+        }
+    }
+}
+
+impl From<PushedImage> for ImageJson {
+    fn from(image: PushedImage) -> Self {
+        Self { reference: image.reference, digest: image.digest, size_bytes: image.size_bytes, moved: image.moved }
+    }
+}
+
+impl From<Failure> for FailureJson {
+    fn from(failure: Failure) -> Self {
+        Self {
+            class: failure.class,
+            hint: failure.class.hint(),
+            message: failure.message,
+            step: failure.step,
+            exit_code: failure.exit_code,
+            dockerfile_line: failure.dockerfile_line,
+        }
+    }
+}
+
+/// The attempt with the highest epoch.
+pub fn newest(view: &JobView) -> Option<&Attempt> {
+    view.attempts.iter().max_by_key(|attempt| attempt.epoch)
+}
+
+/// Why a job is where it is, once it is over; an attempt's own failure may have been retried away.
+pub fn failure_of(view: &JobView) -> Option<FailureJson> {
+    let (class, untold) = match view.job.state {
+        JobState::Failed => (FailureClass::Internal, "The builder gave no reason."),
+        JobState::Errored if view.attempts.is_empty() => (FailureClass::NoBuilder, "No builder took the job in time."),
+        JobState::Errored => (FailureClass::BuilderLost, "The builder vanished, also when the job was tried again."),
+        JobState::TimedOut => (FailureClass::TimedOut, "The job ran longer than it may."),
+        JobState::Blocked
+        | JobState::Queued
+        | JobState::Ready
+        | JobState::Dispatched
+        | JobState::Running
+        | JobState::Cancelling
+        | JobState::Succeeded
+        | JobState::Cancelled
+        | JobState::Skipped => return None,
+    };
+    let told = newest(view).and_then(|attempt| attempt.failure.as_ref()).map(|failure| failure.0.clone());
+    Some(told.unwrap_or_else(|| Failure::new(class, untold)).into())
+}

@@ -1,0 +1,208 @@
+//! Making, repeating and cancelling builds: shared by the API and the pages.
+
+use bytes::Bytes;
+use slipway_domain::attempt::AttemptRef;
+use slipway_domain::build::{BuildState, CancelledBy, Trigger};
+use slipway_domain::git_ref::{GitRef, is_commit_id};
+use slipway_domain::ids::{BuildId, ProjectId, TokenId};
+use slipway_domain::spec::BuildOptions;
+use slipway_live::{Topic, WakeKind};
+use slipway_runtime::ids::random_id;
+use slipway_runtime::problem::ApiError;
+use slipway_store::builds::RefOrder;
+use slipway_store::jobs::CancelOutcome;
+use slipway_store::projects::Project;
+use slipway_store::scope::Scope;
+
+use crate::builds::json::CreateBuild;
+use crate::caller::Caller;
+use crate::new_build::{WantedBuild, new_build};
+use crate::projects::checks::check_options;
+use crate::projects::writable;
+use crate::state::ApiState;
+use crate::store_problem::OrProblem;
+
+/// What a manual build is of.
+#[derive(Debug, PartialEq, Eq)]
+enum What {
+    Commit(String),
+    Ref(GitRef),
+}
+
+/// Makes a build by hand and returns it; the same key makes it only once.
+pub async fn manual(
+    state: &ApiState,
+    caller: Caller,
+    project: ProjectId,
+    body: CreateBuild,
+    key: Option<String>,
+) -> Result<BuildId, ApiError> {
+    let project = writable(state, caller, project).await?;
+    check_options(&body.build)?;
+    let (git_ref, commit, order) = match what(body.git_ref, body.commit)? {
+        What::Commit(commit) => (None, commit, RefOrder::None),
+        What::Ref(git_ref) => {
+            let commit = head_of(state, &project, &git_ref).await?;
+            (Some(git_ref), commit, RefOrder::Head)
+        }
+    };
+    let wanted = WantedBuild {
+        trigger: Trigger::Manual,
+        git_ref,
+        commit,
+        before: None,
+        order,
+        dedupe_key: asked_key("manual", caller.token, key),
+        rerun_of: None,
+        title: None,
+        actor: None,
+        delivery: None,
+        asked: body.build,
+        region: None,
+        timeout_secs: None,
+        now: state.clock.now(),
+    };
+    insert(state, caller, &project, wanted).await
+}
+
+/// Makes a new build of an older one's commit and ref. Terminal states never change, so the old one stays.
+pub async fn rerun(state: &ApiState, caller: Caller, id: BuildId, key: Option<String>) -> Result<BuildId, ApiError> {
+    let old = state.db.build(&caller.scope, id).await.or_problem()?;
+    let project = writable(state, caller, old.project_id).await?;
+    if !old.state.is_terminal() {
+        return Err(ApiError::Conflict("This build is not over yet; cancel it first, or wait.".to_owned()));
+    }
+    let wanted = WantedBuild {
+        trigger: Trigger::Rerun,
+        git_ref: old.git_ref,
+        commit: old.commit_id,
+        before: old.before_id,
+        order: RefOrder::SameAs(id),
+        dedupe_key: asked_key("rerun", caller.token, key),
+        rerun_of: Some(id),
+        title: old.title,
+        actor: old.actor,
+        delivery: None,
+        asked: asked_before(state, id).await?,
+        region: None,
+        timeout_secs: None,
+        now: state.clock.now(),
+    };
+    insert(state, caller, &project, wanted).await
+}
+
+/// Cancels a build. Cancelling a cancelled one again changes nothing and is no error.
+pub async fn cancel(state: &ApiState, caller: Caller, id: BuildId) -> Result<(), ApiError> {
+    let build = state.db.build(&caller.scope, id).await.or_problem()?;
+    writable(state, caller, build.project_id).await?;
+    let now = state.db.now(&state.clock).await.or_problem()?;
+    match state.db.cancel_build(id, CancelledBy::User, now).await.or_problem()? {
+        CancelOutcome::Cancelled => {
+            state.live.publish(Topic::Build(id), Bytes::new());
+            state.live.publish(Topic::Wake(WakeKind::Finished), Bytes::new());
+            Ok(())
+        }
+        CancelOutcome::Stopping(attempts) => ring_builders(state, id, &attempts).await,
+        CancelOutcome::AlreadyPublishing => Err(ApiError::Conflict(
+            "This build is already publishing its image; it ends by itself in a moment.".to_owned(),
+        )),
+        CancelOutcome::AlreadyFinished if build.state == BuildState::Cancelled => Ok(()),
+        CancelOutcome::AlreadyFinished => {
+            Err(ApiError::Conflict("This build is over; there is nothing to cancel.".to_owned()))
+        }
+    }
+}
+
+/// Doorbells only: the dispatcher re-reads the rows, and finds them by itself if this is lost.
+async fn ring_builders(state: &ApiState, id: BuildId, attempts: &[AttemptRef]) -> Result<(), ApiError> {
+    state.live.publish(Topic::Build(id), Bytes::new());
+    let view = state.db.build_view(&Scope::Operator, id).await.or_problem()?;
+    let sessions = view
+        .jobs
+        .iter()
+        .flat_map(|job| &job.attempts)
+        .filter(|attempt| attempts.contains(&AttemptRef { job: attempt.job_id, epoch: attempt.epoch }))
+        .map(|attempt| attempt.session_id);
+    for session in sessions {
+        state.live.publish(Topic::Session(session), Bytes::new());
+    }
+    Ok(())
+}
+
+async fn insert(state: &ApiState, caller: Caller, project: &Project, wanted: WantedBuild) -> Result<BuildId, ApiError> {
+    let tenant = state.db.tenant(&caller.scope, project.tenant_id).await.or_problem()?;
+    let new = new_build(&state.config, project, &tenant.class, wanted)
+        .map_err(|error| ApiError::Invalid(format!("The project's region or class: {error}.")))?;
+    let created = state.db.create_build(&new).await.or_problem()?;
+    state.live.publish(Topic::Wake(WakeKind::Jobs), Bytes::new());
+    Ok(created.build)
+}
+
+fn what(git_ref: Option<String>, commit: Option<String>) -> Result<What, ApiError> {
+    match (git_ref, commit) {
+        (None, Some(commit)) if is_commit_id(&commit) => Ok(What::Commit(commit)),
+        (None, Some(_)) => Err(ApiError::Invalid(
+            "commit: write the full commit id, 40 or 64 lower-case hexadecimal digits.".to_owned(),
+        )),
+        (Some(text), None) => {
+            GitRef::parse_short(&text).map(What::Ref).map_err(|error| ApiError::Invalid(format!("ref: {error}.")))
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            Err(ApiError::Invalid("Give either ref (a branch or a full ref) or commit (a full commit id).".to_owned()))
+        }
+    }
+}
+
+/// Where a ref points, as far as its pushes told us.
+async fn head_of(state: &ApiState, project: &Project, git_ref: &GitRef) -> Result<String, ApiError> {
+    state.db.ref_head(project.id, git_ref).await.or_problem()?.ok_or_else(|| {
+        ApiError::Invalid(format!(
+            "ref: nothing is known of {git_ref} yet, because no push of it has come in. Give the full commit id as \
+             commit instead."
+        ))
+    })
+}
+
+async fn asked_before(state: &ApiState, id: BuildId) -> Result<BuildOptions, ApiError> {
+    let view = state.db.build_view(&Scope::Operator, id).await.or_problem()?;
+    match view.jobs.first() {
+        Some(job) => Ok(state.db.job_spec(job.job.id).await.or_problem()?.asked),
+        None => Ok(BuildOptions::default()),
+    }
+}
+
+/// One build per Idempotency-Key of one caller; without a key every request is a new wish.
+fn asked_key(kind: &str, token: Option<TokenId>, key: Option<String>) -> String {
+    match (token, key) {
+        (Some(token), Some(key)) => format!("{kind}:{token}:{key}"),
+        (_, Some(_) | None) => format!("{kind}:{}", random_id::<BuildId>()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slipway_runtime::ids::new_id;
+
+    use super::*;
+
+    #[test]
+    fn either_a_ref_or_a_full_commit() {
+        let commit = "a".repeat(40);
+        assert_eq!(what(None, Some(commit.clone())).ok(), Some(What::Commit(commit.clone())));
+        assert_eq!(what(Some("main".into()), None).ok(), GitRef::parse("refs/heads/main").ok().map(What::Ref));
+        for (git_ref, id) in
+            [(None, None), (Some("main"), Some(commit.as_str())), (None, Some("abc")), (Some("a..b"), None)]
+        {
+            assert!(what(git_ref.map(str::to_owned), id.map(str::to_owned)).is_err(), "{git_ref:?} {id:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_counts_per_caller() {
+        let (one, two) = (new_id::<TokenId>(), new_id::<TokenId>());
+        let key = Some("k".to_owned());
+        assert_eq!(asked_key("manual", Some(one), key.clone()), asked_key("manual", Some(one), key.clone()));
+        assert_ne!(asked_key("manual", Some(one), key.clone()), asked_key("manual", Some(two), key));
+        assert_ne!(asked_key("manual", Some(one), None), asked_key("manual", Some(one), None));
+    }
+}

@@ -1,0 +1,147 @@
+//! From a project and a wish to the rows of a build: one `image` job with everything a builder must know.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
+use slipway_domain::build::Trigger;
+use slipway_domain::git_ref::{GitRef, tag_slug};
+use slipway_domain::ids::{BuildId, DeliveryId, JobId};
+use slipway_domain::job::JobKind;
+use slipway_domain::placement::{BadPool, PlacementInput, place};
+use slipway_domain::spec::{BuildOptions, ImageTarget, JobSpec};
+use slipway_domain::timing::{JOB_TIMEOUT, JOB_TIMEOUT_MAX};
+use slipway_runtime::ids::new_id;
+use slipway_store::builds::{NewBuild, NewJob, RefOrder};
+use slipway_store::projects::Project;
+
+use crate::state::ApiConfig;
+
+/// Largest context that a builder takes.
+const CONTEXT_MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// Most entries of a context.
+const CONTEXT_MAX_ENTRIES: u64 = 200_000;
+
+/// What shall be built, and why.
+#[derive(Debug, Clone)]
+pub struct WantedBuild {
+    /// Why.
+    pub trigger: Trigger,
+    /// The ref it is for; `None` for a bare commit.
+    pub git_ref: Option<GitRef>,
+    /// Full commit id.
+    pub commit: String,
+    /// The commit that the ref pointed to before.
+    pub before: Option<String>,
+    /// Place within the ref.
+    pub order: RefOrder,
+    /// The same key makes no second build.
+    pub dedupe_key: String,
+    /// The older build that this one repeats.
+    pub rerun_of: Option<BuildId>,
+    /// First line of the commit's message.
+    pub title: Option<String>,
+    /// Who caused it.
+    pub actor: Option<String>,
+    /// The delivery that told of it.
+    pub delivery: Option<DeliveryId>,
+    /// Options asked for with this one build.
+    pub asked: BuildOptions,
+    /// The region that `slipway.yml` asks for.
+    pub region: Option<String>,
+    /// The timeout that `slipway.yml` asks for.
+    pub timeout_secs: Option<u64>,
+    /// When it is made.
+    pub now: DateTime<Utc>,
+}
+
+/// The rows of a build. Fails when a region is no valid name.
+pub fn new_build(config: &ApiConfig, project: &Project, class: &str, wanted: WantedBuild) -> Result<NewBuild, BadPool> {
+    let pool = place(&PlacementInput {
+        wanted_region: wanted.region.as_deref().or(project.region.as_deref()),
+        default_region: &config.region,
+        class,
+        wanted_platform: None,
+        default_platform: &config.platform,
+    })?;
+    let id: BuildId = new_id();
+    let timeout_secs = timeout(&wanted, &project.options.0);
+    let spec = spec(id, project, &wanted);
+    let job = NewJob { id: new_id::<JobId>(), kind: JobKind::Image, pool, timeout_secs, spec };
+    Ok(NewBuild {
+        id,
+        tenant: project.tenant_id,
+        project: project.id,
+        trigger: wanted.trigger,
+        git_ref: wanted.git_ref,
+        commit: wanted.commit,
+        before: wanted.before,
+        dedupe_key: wanted.dedupe_key,
+        order: wanted.order,
+        rerun_of: wanted.rerun_of,
+        title: wanted.title,
+        actor: wanted.actor,
+        now: wanted.now,
+        jobs: vec![job],
+        delivery: wanted.delivery,
+    })
+}
+
+fn timeout(wanted: &WantedBuild, project: &BuildOptions) -> i64 {
+    let asked = wanted.asked.timeout_secs.or(wanted.timeout_secs).or(project.timeout_secs);
+    let secs = asked.unwrap_or(JOB_TIMEOUT.as_secs()).clamp(1, JOB_TIMEOUT_MAX.as_secs());
+    i64::try_from(secs).unwrap_or(i64::MAX)
+}
+
+fn spec(build: BuildId, project: &Project, wanted: &WantedBuild) -> JobSpec {
+    let image = project.image().map(|image| ImageTarget {
+        repository: image.repository,
+        tags: image
+            .tags
+            .unwrap_or_default()
+            .iter()
+            .map(|tag| expand(tag, &wanted.commit, wanted.git_ref.as_ref()))
+            .collect(),
+    });
+    JobSpec {
+        build,
+        project: project.id,
+        project_name: project.name.clone(),
+        tenant: project.tenant_id,
+        trigger: wanted.trigger,
+        forge: Some(project.forge),
+        clone_url: project.clone_url.clone(),
+        git_ref: wanted.git_ref.clone(),
+        commit: wanted.commit.clone(),
+        asked: wanted.asked.clone(),
+        project_options: project.options.0.clone(),
+        image,
+        created_at: wanted.now,
+        context_max_bytes: CONTEXT_MAX_BYTES,
+        context_max_entries: CONTEXT_MAX_ENTRIES,
+    }
+}
+
+/// A tag of a project with `{commit}` and `{ref}` filled in.
+fn expand(tag: &str, commit: &str, git_ref: Option<&GitRef>) -> String {
+    let name = git_ref.map_or(Cow::Borrowed(commit), |git_ref| Cow::Owned(tag_slug(git_ref.short())));
+    tag.replace("{commit}", commit).replace("{ref}", &name)
+}
+
+/// True if a project's tag is one after its words are filled in.
+pub fn is_tag_pattern(tag: &str) -> bool {
+    slipway_domain::git_ref::is_image_tag(&tag.replace("{commit}", "c").replace("{ref}", "r"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_filled_in() {
+        let git_ref = GitRef::parse("refs/heads/feature/x").expect("valid");
+        assert_eq!(expand("v-{commit}", "abc", None), "v-abc");
+        assert_eq!(expand("{ref}", "abc", None), "abc");
+        assert_eq!(expand("{ref}", "abc", Some(&git_ref)), tag_slug("feature/x"));
+        assert!(is_tag_pattern("{ref}-latest") && !is_tag_pattern("a b") && !is_tag_pattern("{branch}"));
+    }
+}

@@ -1,0 +1,162 @@
+//! The OpenAPI document and its page. Routes that other rooms serve are described here too, so that users
+//! find one whole document.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::{OpenApi, ToSchema};
+use utoipa_swagger_ui::Config;
+
+/// An error, as RFC 9457 `application/problem+json`.
+#[derive(ToSchema)]
+#[schema(as = Problem)]
+#[expect(dead_code, reason = "only its schema is used; the real one is runtime's, which knows no OpenAPI")]
+pub struct ProblemDoc {
+    /// `about:blank`: the status says what kind it is.
+    #[schema(rename = "type")]
+    kind: String,
+    /// The status in words.
+    title: String,
+    status: u16,
+    /// What happened, where, and what to do next.
+    detail: String,
+    /// Id under which the service's log tells more; only for errors of the service.
+    error_id: Option<String>,
+}
+
+/// How to build. What is not set falls back: `POST …/builds`, then `slipway.yml`, then the project.
+#[derive(ToSchema)]
+#[schema(as = BuildOptions)]
+#[expect(dead_code, reason = "only its schema is used; the real one is domain's, which knows no OpenAPI")]
+pub struct BuildOptionsDoc {
+    /// Path of the Dockerfile inside the context; `Dockerfile` unless set.
+    dockerfile: Option<String>,
+    /// Folder of the repository that is sent to the engine; the root unless set.
+    context: Option<String>,
+    /// Stage to build; the last one unless set.
+    target: Option<String>,
+    /// Build arguments. They end up in the image's history: never a secret.
+    args: Option<BTreeMap<String, String>>,
+    /// Image tags, instead of the project's.
+    tags: Option<Vec<String>>,
+    /// Ignore the layer cache.
+    no_cache: Option<bool>,
+    /// Network of RUN steps: `default` or `none`.
+    network: Option<String>,
+    /// Seconds that the job may run.
+    timeout_secs: Option<u64>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Slipway",
+        description = "Turns a Git push into a pushed container image. Errors are application/problem+json; lists \
+            are {\"items\", \"next_cursor\"}; every POST takes an Idempotency-Key.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(receive_hook, job_log, job_log_stream, job_log_lines, job_log_search),
+    components(schemas(ProblemDoc, BuildOptionsDoc)),
+    tags(
+        (name = "projects"), (name = "builds"), (name = "jobs"), (name = "logs"), (name = "deliveries"),
+        (name = "builders"), (name = "connections"), (name = "registries"), (name = "tenants"), (name = "tokens"),
+        (name = "operations"),
+    ),
+)]
+struct Frame;
+
+/// The document before any route is added to it.
+pub fn frame() -> Document {
+    let mut document = Frame::openapi();
+    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    document.components.get_or_insert_default().add_security_scheme("bearer", bearer);
+    document.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], _>("bearer", [])]);
+    document
+}
+
+/// `/api/openapi.json` and `/api/docs/`.
+pub fn routes<S: Clone + Send + Sync + 'static>(document: &Document) -> serde_json::Result<Router<S>> {
+    let text: Arc<str> = document.to_json()?.into();
+    let config = Arc::new(Config::from("/api/openapi.json").validator_url("none"));
+    let page = Router::new()
+        .route("/api/docs", get(|| async { Redirect::permanent("/api/docs/") }))
+        .route("/api/docs/", get(|State(config): State<_>| file(config, "index.html".to_owned())))
+        .route("/api/docs/{*path}", get(|State(config): State<_>, Path(path): Path<String>| file(config, path)))
+        .with_state(config);
+    let json = get(move || async move { ([(header::CONTENT_TYPE, "application/json")], text.to_string()) });
+    Ok(Router::new().route("/api/openapi.json", json).merge(page))
+}
+
+async fn file(config: Arc<Config<'static>>, path: String) -> Response {
+    match utoipa_swagger_ui::serve(&path, config) {
+        Ok(Some(file)) => ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response(),
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Err(error) => {
+            slipway_runtime::problem::ApiError::Internal(anyhow::anyhow!("api docs: {error}")).into_response()
+        }
+    }
+}
+
+/// Where a forge sends its webhooks. Signed as the forge signs them.
+#[utoipa::path(post, path = "/hooks/{hook}", tag = "deliveries", security(()),
+    params(("hook" = uuid::Uuid, Path, description = "Opaque id from the project's hook URL")),
+    request_body(content = String, content_type = "application/json", description = "The forge's payload, up to 25 MB"),
+    responses(
+    (status = 202, description = "Stored; `{\"delivery\"}` names it"),
+    (status = 200, description = "A duplicate, a ping or an unknown event"),
+    (status = 400, description = "Authentic but malformed", body = ProblemDoc),
+    (status = 401, description = "The signature is wrong", body = ProblemDoc),
+    (status = 404, description = "Unknown hook", body = ProblemDoc),
+    (status = 413, description = "Larger than 25 MB", body = ProblemDoc),
+))]
+#[expect(dead_code, reason = "describes a route that the intake serves")]
+fn receive_hook() {}
+
+/// The log as text.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/log", tag = "logs", params(
+    ("id" = uuid::Uuid, Path),
+    ("ansi" = Option<u8>, Query, description = "1 keeps terminal colours"),
+    ("from" = Option<u64>, Query, description = "First line, from 1"),
+    ("to" = Option<u64>, Query, description = "Last line, inclusive"),
+    ("tail" = Option<u64>, Query, description = "Only the last lines"),
+    ("follow" = Option<u8>, Query, description = "1 stays until the log ends"),
+    ("epoch" = Option<i64>, Query, description = "Attempt; the newest unless set"),
+    ("Range" = Option<String>, Header, description = "Bytes of the stored stream, answered with 206"),
+), responses((status = 200, content_type = "text/plain", body = String), (status = 404, body = ProblemDoc)))]
+#[expect(dead_code, reason = "describes a route that logsvc serves")]
+fn job_log() {}
+
+/// The log as server-sent events: `id: <epoch>:<byte offset>`; `event: attempt` on a switch, `event: end` closes.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/log/stream", tag = "logs", params(
+    ("id" = uuid::Uuid, Path),
+    ("Last-Event-ID" = Option<String>, Header, description = "Resumes after this event"),
+), responses((status = 200, content_type = "text/event-stream", body = String), (status = 404, body = ProblemDoc)))]
+#[expect(dead_code, reason = "describes a route that logsvc serves")]
+fn job_log_stream() {}
+
+/// Lines of the log by number.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/log/lines", tag = "logs", params(
+    ("id" = uuid::Uuid, Path),
+    ("from" = Option<u64>, Query, description = "First line, from 1"),
+    ("count" = Option<u64>, Query, description = "How many"),
+), responses((status = 200, description = "Lines"), (status = 404, body = ProblemDoc)))]
+#[expect(dead_code, reason = "describes a route that logsvc serves")]
+fn job_log_lines() {}
+
+/// Searches the whole log.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/log/search", tag = "logs", params(
+    ("id" = uuid::Uuid, Path),
+    ("q" = String, Query, description = "What to find"),
+    ("regex" = Option<u8>, Query, description = "1: `q` is a regular expression"),
+    ("case" = Option<u8>, Query, description = "1: upper and lower case differ"),
+), responses((status = 200, description = "Hits"), (status = 404, body = ProblemDoc)))]
+#[expect(dead_code, reason = "describes a route that logsvc serves")]
+fn job_log_search() {}

@@ -1,0 +1,216 @@
+//! `/builds/{id}`: state, failure, images, steps, the live log, attempts.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use chrono::{DateTime, Utc};
+use http::HeaderMap;
+use slipway_domain::ids::{BuildId, JobId, ProjectId};
+use slipway_runtime::problem::{ApiError, PathOf};
+use slipway_store::builds::{BuildView, JobView};
+
+use crate::builds::json::{FailureJson, WaitingJson, failure_of, newest};
+use crate::builds::{make, waiting};
+use crate::caller::Caller;
+use crate::pages::view::{
+    Badge, Moment, attempt_badge, build_badge, build_title, moment, ref_word, step_badge, trigger_word,
+};
+use crate::pages::{Chrome, LIVE_MS, render};
+use crate::state::ApiState;
+use crate::store_problem::OrProblem;
+use crate::words::{bytes, took};
+
+#[derive(Template)]
+#[template(path = "build.html")]
+struct BuildPage {
+    chrome: Chrome,
+    build: BuildFacts,
+    jobs: Vec<JobFacts>,
+    may_build: bool,
+}
+
+struct BuildFacts {
+    id: BuildId,
+    badge: Badge,
+    live: bool,
+    title: String,
+    project: ProjectId,
+    project_name: String,
+    git_ref: String,
+    commit: String,
+    trigger: &'static str,
+    actor: Option<String>,
+    rerun_of: Option<BuildId>,
+    created: Option<Moment>,
+    took: String,
+    took_words: String,
+    waiting: Option<String>,
+}
+
+struct JobFacts {
+    id: JobId,
+    kind: &'static str,
+    pool: String,
+    failure: Option<FailureJson>,
+    images: Vec<ImageRow>,
+    steps: Vec<StepRow>,
+    attempts: Vec<AttemptRow>,
+}
+
+struct ImageRow {
+    reference: String,
+    digest: String,
+    size: String,
+    moved: bool,
+}
+
+struct StepRow {
+    number: i64,
+    digest: String,
+    name: String,
+    badge: Badge,
+    took: String,
+    exit_code: String,
+}
+
+struct AttemptRow {
+    epoch: i64,
+    badge: Badge,
+    builder: String,
+    started: Option<Moment>,
+    took: String,
+    reason: String,
+}
+
+/// `GET /builds/{id}`.
+pub async fn page(
+    State(state): State<ApiState>,
+    caller: Caller,
+    headers: HeaderMap,
+    PathOf(id): PathOf<BuildId>,
+) -> Result<Response, ApiError> {
+    let view = state.db.build_view(&caller.scope, id).await.or_problem()?;
+    let waiting = waiting(&state, &view).await?;
+    let now = state.clock.now();
+    let chrome = Chrome::new(&state, caller, &headers, "");
+    let chrome = if view.build.state.is_terminal() { chrome } else { chrome.refreshed(LIVE_MS) };
+    render(&BuildPage {
+        chrome,
+        may_build: caller.scope.may_write(view.build.tenant_id),
+        build: BuildFacts::new(&view, waiting, now),
+        jobs: view.jobs.iter().map(|job| JobFacts::new(job, now)).collect(),
+    })
+}
+
+/// `POST /builds/{id}/cancel`.
+pub async fn cancel(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<BuildId>,
+) -> Result<Response, ApiError> {
+    make::cancel(&state, caller, id).await?;
+    Ok(Redirect::to(&format!("/builds/{id}")).into_response())
+}
+
+/// `POST /builds/{id}/retry`.
+pub async fn retry(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<BuildId>,
+) -> Result<Response, ApiError> {
+    let build = make::rerun(&state, caller, id, None).await?;
+    Ok(Redirect::to(&format!("/builds/{build}")).into_response())
+}
+
+impl BuildFacts {
+    fn new(view: &BuildView, waiting: Option<WaitingJson>, now: DateTime<Utc>) -> Self {
+        let build = &view.build;
+        let took = took(build.started_at, build.finished_at, now);
+        let live = !build.state.is_terminal();
+        Self {
+            id: build.id,
+            badge: build_badge(build.state),
+            live,
+            title: build_title(build),
+            project: build.project_id,
+            project_name: view.project_name.clone(),
+            git_ref: ref_word(build.git_ref.as_ref()),
+            commit: build.commit_id.clone(),
+            trigger: trigger_word(build.trigger),
+            actor: build.actor.clone(),
+            rerun_of: build.rerun_of,
+            created: moment(Some(build.created_at), now),
+            took_words: if live { format!("for {took}") } else { format!("after {took}") },
+            took,
+            waiting: waiting.map(|waiting| match waiting.position {
+                Some(position) => format!("{} Place {position} in the queue.", sentence(&waiting.reason)),
+                None => sentence(&waiting.reason),
+            }),
+        }
+    }
+}
+
+/// A reason as a sentence of its own.
+fn sentence(reason: &str) -> String {
+    let mut chars = reason.chars();
+    let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
+    let rest = chars.as_str().trim_end_matches('.');
+    format!("{first}{rest}.")
+}
+
+impl JobFacts {
+    fn new(view: &JobView, now: DateTime<Utc>) -> Self {
+        let images = newest(view).map(|attempt| attempt.images.0.as_slice()).unwrap_or_default();
+        Self {
+            id: view.job.id,
+            kind: view.job.kind.as_str(),
+            pool: view.job.pool.to_string(),
+            failure: failure_of(view),
+            images: images
+                .iter()
+                .map(|image| ImageRow {
+                    reference: image.reference.clone(),
+                    digest: image.digest.clone(),
+                    size: bytes(image.size_bytes),
+                    moved: image.moved,
+                })
+                .collect(),
+            steps: view
+                .steps
+                .iter()
+                .map(|step| StepRow {
+                    number: step.number,
+                    digest: step.digest.clone(),
+                    name: step.name.clone(),
+                    badge: step_badge(step),
+                    took: if step.cached { String::new() } else { took(step.started_at, step.finished_at, now) },
+                    exit_code: step.exit_code.map(|code| code.to_string()).unwrap_or_default(),
+                })
+                .collect(),
+            attempts: view
+                .attempts
+                .iter()
+                .map(|attempt| AttemptRow {
+                    epoch: attempt.epoch,
+                    badge: attempt_badge(attempt),
+                    builder: attempt.builder_name.clone(),
+                    started: moment(Some(attempt.started_at), now),
+                    took: took(Some(attempt.started_at), attempt.finished_at, now),
+                    reason: attempt.failure.as_ref().map(|failure| failure.0.message.clone()).unwrap_or_default(),
+                })
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_become_sentences() {
+        assert_eq!(sentence("waits for a free builder"), "Waits for a free builder.");
+        assert_eq!(sentence("Done."), "Done.");
+        assert_eq!(sentence(""), ".");
+    }
+}

@@ -1,0 +1,91 @@
+//! `/builders`.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use chrono::{DateTime, Utc};
+use http::HeaderMap;
+use slipway_domain::builder::BuilderState;
+use slipway_domain::ids::BuilderId;
+use slipway_runtime::problem::{ApiError, PathOf};
+use slipway_store::builders::BuilderView;
+
+use crate::builders::drain_builder;
+use crate::caller::Caller;
+use crate::pages::view::{Badge, Moment, builder_badge, moment};
+use crate::pages::{Chrome, LIST_MS, render};
+use crate::state::ApiState;
+use crate::store_problem::OrProblem;
+use crate::words::bytes;
+
+#[derive(Template)]
+#[template(path = "builders.html")]
+struct BuildersPage {
+    chrome: Chrome,
+    builders: Vec<BuilderRow>,
+    may_drain: bool,
+    public_url: String,
+}
+
+struct BuilderRow {
+    id: BuilderId,
+    badge: Badge,
+    name: String,
+    pool: String,
+    busy: i64,
+    slots: i64,
+    cpu: String,
+    memory: String,
+    disk_free: String,
+    not_taking: Option<String>,
+    seen: Option<Moment>,
+    can_drain: bool,
+}
+
+/// `GET /builders`.
+pub async fn page(State(state): State<ApiState>, caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
+    caller.signed_in()?;
+    let now = state.db.now(&state.clock).await.or_problem()?;
+    let builders = state.db.list_builders(now).await.or_problem()?;
+    render(&BuildersPage {
+        chrome: Chrome::new(&state, caller, &headers, "/builders").refreshed(LIST_MS),
+        builders: builders.into_iter().map(|view| BuilderRow::new(view, now)).collect(),
+        may_drain: caller.scope.is_operator(),
+        public_url: state.config.url("/"),
+    })
+}
+
+/// `POST /builders/{id}/drain`.
+pub async fn drain(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<BuilderId>,
+) -> Result<Response, ApiError> {
+    drain_builder(&state, caller, id).await?;
+    Ok(Redirect::to("/builders").into_response())
+}
+
+impl BuilderRow {
+    fn new(view: BuilderView, now: DateTime<Utc>) -> Self {
+        let there = match view.state {
+            BuilderState::Online | BuilderState::Draining | BuilderState::Suspect => true,
+            BuilderState::Lost | BuilderState::Offline => false,
+        };
+        // What an absent builder said last is no news.
+        let load = |text: String| if there { text } else { String::new() };
+        Self {
+            id: view.id,
+            badge: builder_badge(view.state),
+            name: view.name,
+            pool: view.pool.to_string(),
+            busy: view.busy,
+            slots: view.slots,
+            cpu: load(format!("{:.0} %", view.load.cpu * 100.0)),
+            memory: load(format!("{:.0} %", view.load.memory * 100.0)),
+            disk_free: load(bytes(view.load.disk_free_bytes)),
+            not_taking: view.load.not_taking.filter(|_| there),
+            seen: moment(view.last_seen_at, now),
+            can_drain: view.state == BuilderState::Online,
+        }
+    }
+}

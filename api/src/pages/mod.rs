@@ -1,0 +1,92 @@
+//! The web pages: HTML from templates, the same store calls as the API, forms instead of scripts.
+
+mod build;
+mod builders;
+mod deliveries;
+mod home;
+mod login;
+mod problem;
+mod project;
+mod queues;
+mod view;
+
+use askama::Template;
+use axum::Router;
+use axum::middleware;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use http::HeaderMap;
+use slipway_runtime::problem::ApiError;
+use slipway_runtime::web_session::{PLAIN_COOKIE, web_session};
+
+use crate::caller::{self, Caller};
+use crate::state::ApiState;
+
+/// How often a page that shows running work fetches itself.
+const LIVE_MS: u32 = 1500;
+/// How often a list does.
+const LIST_MS: u32 = 5000;
+
+/// What every page's frame needs.
+#[derive(Debug, Clone)]
+pub struct Chrome {
+    signed_in: bool,
+    unsafe_cookie: bool,
+    here: &'static str,
+    refresh_ms: u32,
+    version: &'static str,
+}
+
+impl Chrome {
+    fn new(state: &ApiState, caller: Caller, headers: &HeaderMap, here: &'static str) -> Self {
+        let secure = caller::is_secure(headers, &state.config.public_url);
+        let plain_session = web_session(headers).is_some() && headers_name_plain_cookie(headers);
+        Self {
+            signed_in: caller.signed_in().is_ok(),
+            unsafe_cookie: !secure && (plain_session || here == "/login"),
+            here,
+            refresh_ms: 0,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    fn refreshed(mut self, every_ms: u32) -> Self {
+        self.refresh_ms = every_ms;
+        self
+    }
+}
+
+fn headers_name_plain_cookie(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(http::header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.contains(PLAIN_COOKIE))
+}
+
+/// All pages. Problems are shown as pages too.
+pub fn routes(state: &ApiState) -> Router<ApiState> {
+    Router::new()
+        .route("/", get(home::page))
+        .route("/login", get(login::page).post(login::submit))
+        .route("/logout", post(login::logout))
+        .route("/projects/{id}", get(project::page))
+        .route("/projects/{id}/build", post(project::build))
+        .route("/projects/{id}/pause", post(project::pause))
+        .route("/projects/{id}/resume", post(project::resume))
+        .route("/builds/{id}", get(build::page))
+        .route("/builds/{id}/cancel", post(build::cancel))
+        .route("/builds/{id}/retry", post(build::retry))
+        .route("/builders", get(builders::page))
+        .route("/builders/{id}/drain", post(builders::drain))
+        .route("/queues", get(queues::page))
+        .route("/deliveries", get(deliveries::page))
+        .route("/deliveries/{id}/replay", post(deliveries::replay))
+        .layer(middleware::from_fn_with_state(state.clone(), caller::identify))
+        .layer(middleware::from_fn_with_state(state.clone(), problem::as_page))
+}
+
+fn render(page: &impl Template) -> Result<Response, ApiError> {
+    let html = page.render().map_err(ApiError::internal)?;
+    Ok(Html(html).into_response())
+}

@@ -1,0 +1,175 @@
+//! `/projects/{id}`: builds, how to set up the webhook, settings.
+
+use askama::Template;
+use axum::Form;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use http::HeaderMap;
+use serde::Deserialize;
+use slipway_domain::git_ref::is_commit_id;
+use slipway_domain::ids::{BuildId, ProjectId};
+use slipway_domain::spec::{BuildOptions, NetworkMode};
+use slipway_domain::tenant::{ProjectState, Visibility};
+use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
+use slipway_store::builds::{Build, BuildFilter};
+use slipway_store::projects::Project;
+
+use crate::builds::json::CreateBuild;
+use crate::builds::make;
+use crate::caller::Caller;
+use crate::page_of::{PageOf, rows_for};
+use crate::pages::view::{BuildRow, build_row};
+use crate::pages::{Chrome, LIST_MS, render};
+use crate::projects::{hook_urls, set_state};
+use crate::state::ApiState;
+use crate::store_problem::OrProblem;
+
+/// Builds of one page.
+const PER_PAGE: i64 = 25;
+
+#[derive(Template)]
+#[template(path = "project.html")]
+struct ProjectPage {
+    chrome: Chrome,
+    project: ProjectFacts,
+    builds: Vec<BuildRow>,
+    next: Option<String>,
+    hook_urls: Vec<String>,
+    may_build: bool,
+    public_url: String,
+}
+
+struct ProjectFacts {
+    id: ProjectId,
+    name: String,
+    repo_path: String,
+    forge: &'static str,
+    clone_url: String,
+    image: Option<String>,
+    tags: String,
+    public: bool,
+    paused: bool,
+    options: Vec<(&'static str, String)>,
+}
+
+#[derive(Deserialize)]
+pub struct ProjectQuery {
+    cursor: Option<BuildId>,
+}
+
+#[derive(Deserialize)]
+pub struct BuildForm {
+    what: String,
+}
+
+/// `GET /projects/{id}`.
+pub async fn page(
+    State(state): State<ApiState>,
+    caller: Caller,
+    headers: HeaderMap,
+    PathOf(id): PathOf<ProjectId>,
+    QueryOf(query): QueryOf<ProjectQuery>,
+) -> Result<Response, ApiError> {
+    let project = state.db.project(&caller.scope, id).await.or_problem()?;
+    let filter = BuildFilter { project: Some(id), state: None, before: query.cursor, limit: rows_for(PER_PAGE) };
+    let rows = state.db.list_builds(&caller.scope, &filter).await.or_problem()?;
+    let now = state.clock.now();
+    let page = PageOf::cut(
+        rows,
+        PER_PAGE,
+        |build: &Build| build.id.to_string(),
+        |build| build_row(&build, &project.name, now),
+    );
+    let hooks = hook_urls(&state, caller, &project).await?;
+    let shows_options = caller.scope.covers(project.tenant_id);
+    render(&ProjectPage {
+        chrome: Chrome::new(&state, caller, &headers, "").refreshed(LIST_MS),
+        may_build: caller.scope.may_write(project.tenant_id),
+        project: ProjectFacts::new(project, shows_options),
+        builds: page.items,
+        next: page.next_cursor,
+        hook_urls: hooks.into_iter().map(|(_, url)| url).collect(),
+        public_url: state.config.url("/"),
+    })
+}
+
+/// `POST /projects/{id}/build`.
+pub async fn build(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<ProjectId>,
+    Form(form): Form<BuildForm>,
+) -> Result<Response, ApiError> {
+    let what = form.what.trim().to_owned();
+    let is_commit = is_commit_id(&what);
+    let body = CreateBuild {
+        git_ref: if is_commit { None } else { Some(what.clone()) },
+        commit: if is_commit { Some(what) } else { None },
+        build: BuildOptions::default(),
+    };
+    let build = make::manual(&state, caller, id, body, None).await?;
+    Ok(Redirect::to(&format!("/builds/{build}")).into_response())
+}
+
+/// `POST /projects/{id}/pause`.
+pub async fn pause(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<ProjectId>,
+) -> Result<Response, ApiError> {
+    set_state(&state, caller, id, ProjectState::Paused).await?;
+    Ok(Redirect::to(&format!("/projects/{id}")).into_response())
+}
+
+/// `POST /projects/{id}/resume`.
+pub async fn resume(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<ProjectId>,
+) -> Result<Response, ApiError> {
+    set_state(&state, caller, id, ProjectState::Active).await?;
+    Ok(Redirect::to(&format!("/projects/{id}")).into_response())
+}
+
+impl ProjectFacts {
+    fn new(project: Project, shows_options: bool) -> Self {
+        let image = project.image();
+        let tags = image.as_ref().and_then(|image| image.tags.clone()).filter(|tags| !tags.is_empty());
+        Self {
+            id: project.id,
+            repo_path: project.repo_path,
+            forge: project.forge.as_str(),
+            clone_url: project.clone_url,
+            image: image.map(|image| image.repository),
+            tags: tags.map_or_else(|| "the commit id, and the branch or tag".to_owned(), |tags| tags.join(", ")),
+            public: project.visibility == Visibility::Public,
+            paused: project.state == ProjectState::Paused,
+            options: if shows_options { option_words(&project.options.0) } else { Vec::new() },
+            name: project.name,
+        }
+    }
+}
+
+fn option_words(options: &BuildOptions) -> Vec<(&'static str, String)> {
+    let args = options
+        .args
+        .as_ref()
+        .map(|args| args.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "));
+    let network = options.network.map(|network| match network {
+        NetworkMode::Default => "the engine's default".to_owned(),
+        NetworkMode::None => "none".to_owned(),
+    });
+    [
+        ("Dockerfile", options.dockerfile.clone()),
+        ("Context", options.context.clone()),
+        ("Target", options.target.clone()),
+        ("Arguments", args),
+        ("Build tags", options.tags.as_ref().map(|tags| tags.join(", "))),
+        ("Layer cache", options.no_cache.filter(|off| *off).map(|_| "off".to_owned())),
+        ("Network of RUN", network),
+        ("Timeout", options.timeout_secs.map(|secs| format!("{secs} s"))),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| value.map(|value| (key, value)))
+    .collect()
+}

@@ -1,0 +1,193 @@
+//! Projects as the API shows and takes them.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
+use slipway_domain::event::ForgeKind;
+use slipway_domain::ids::{ConnectionId, HookId, ProjectId, TenantId};
+use slipway_domain::spec::BuildOptions;
+use slipway_domain::tenant::{ProjectState, Visibility};
+use slipway_store::projects::{Project, ProjectImage};
+use utoipa::ToSchema;
+
+use crate::openapi::BuildOptionsDoc;
+
+/// What makes a project.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateProject {
+    /// 1 to 100 characters, unique within the tenant; `/` is allowed.
+    pub name: String,
+    /// Id or name of the tenant; yours unless set.
+    #[serde(default)]
+    pub tenant: Option<String>,
+    /// A connection of the tenant. Either this or `forge`.
+    #[serde(default)]
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub connection: Option<ConnectionId>,
+    /// The forge of a public repository, without a credential. Either this or `connection`.
+    #[serde(default)]
+    pub forge: Option<ForgeRef>,
+    /// The repository.
+    pub repo: RepoJson,
+    /// Where the image goes; without it nothing is pushed.
+    #[serde(default)]
+    pub image: Option<ImageJson>,
+    /// `private` (unless set) or `public`: everybody sees builds, logs and badge.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub visibility: Option<Visibility>,
+    /// How to build.
+    #[serde(default)]
+    #[schema(value_type = BuildOptionsDoc)]
+    pub build: BuildOptions,
+    /// The region that shall build it; the installation's own unless set.
+    #[serde(default)]
+    pub region: Option<String>,
+}
+
+/// What may change. Fields that are not given stay; `null` takes `image` and `region` away.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PatchProject {
+    /// Replaces all build options.
+    #[serde(default)]
+    #[schema(value_type = Option<BuildOptionsDoc>)]
+    pub build: Option<BuildOptions>,
+    /// `private` or `public`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub visibility: Option<Visibility>,
+    /// Where the image goes.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<ImageJson>)]
+    pub image: Option<Option<ImageJson>>,
+    /// The region that shall build it.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    pub region: Option<Option<String>>,
+}
+
+/// A forge, without a credential.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForgeRef {
+    /// `github`, `gitlab`, …
+    #[schema(value_type = String)]
+    pub kind: ForgeKind,
+    /// The forge's address; its public one unless set.
+    #[serde(default)]
+    pub base_url: Option<String>,
+}
+
+/// A repository.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RepoJson {
+    /// Its path on the forge, `team/app`.
+    pub full_path: String,
+    /// Where builders fetch it: https or ssh, never with a password in it.
+    pub clone_url: String,
+}
+
+/// Where an image goes.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageJson {
+    /// `host[:port]/path`, without a tag.
+    pub repository: String,
+    /// Tags, with `{commit}` and `{ref}` filled in; the commit id and the branch or tag unless set.
+    #[serde(default)]
+    pub tags: Option<Vec<String>>,
+}
+
+/// A hook.
+#[derive(Serialize, ToSchema)]
+pub struct HookJson {
+    /// Its id, the opaque part of the URL.
+    #[schema(value_type = uuid::Uuid)]
+    pub id: HookId,
+    /// Set this as the webhook's address at the forge.
+    pub url: String,
+    /// Set this as the webhook's secret; shown once, when the project is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+/// A project. What the public does not see is left out for it.
+#[derive(Serialize, ToSchema)]
+pub struct ProjectJson {
+    #[schema(value_type = uuid::Uuid)]
+    id: ProjectId,
+    name: String,
+    #[schema(value_type = uuid::Uuid)]
+    tenant: TenantId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<uuid::Uuid>)]
+    connection: Option<ConnectionId>,
+    #[schema(value_type = String)]
+    forge: ForgeKind,
+    repo: RepoJson,
+    image: Option<ImageJson>,
+    #[schema(value_type = String)]
+    visibility: Visibility,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BuildOptionsDoc>)]
+    build: Option<BuildOptions>,
+    region: Option<String>,
+    #[schema(value_type = String)]
+    state: ProjectState,
+    /// The first hook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hook: Option<HookJson>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl ProjectJson {
+    /// For members of its tenant.
+    pub fn whole(project: Project, hooks: Vec<HookJson>) -> Self {
+        let (connection, build) = (project.connection_id, project.options.0.clone());
+        Self {
+            connection: Some(connection),
+            build: Some(build),
+            hook: hooks.into_iter().next(),
+            ..Self::public(project)
+        }
+    }
+
+    /// For everybody: no hook, no arguments, no connection.
+    pub fn public(project: Project) -> Self {
+        let image = project.image().map(|image| ImageJson { repository: image.repository, tags: image.tags });
+        Self {
+            id: project.id,
+            name: project.name,
+            tenant: project.tenant_id,
+            connection: None,
+            forge: project.forge,
+            repo: RepoJson { full_path: project.repo_path, clone_url: project.clone_url },
+            image,
+            visibility: project.visibility,
+            build: None,
+            region: project.region,
+            state: project.state,
+            hook: None,
+            created_at: project.created_at,
+            updated_at: project.updated_at,
+        }
+    }
+}
+
+impl From<ImageJson> for ProjectImage {
+    fn from(image: ImageJson) -> Self {
+        Self { repository: image.repository, tags: image.tags }
+    }
+}
+
+/// Tells a field that is null from one that is not there.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Some)
+}

@@ -1,0 +1,271 @@
+//! Projects: one repository each, with its build rules, its hook and its visibility.
+
+pub mod checks;
+pub mod json;
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use serde::Deserialize;
+use slipway_domain::ids::{ConnectionId, HookId, ProjectId, TenantId};
+use slipway_domain::tenant::{ProjectState, Visibility};
+use slipway_runtime::ids::{new_id, new_token, random_id};
+use slipway_runtime::problem::{ApiError, JsonBody, PathOf, QueryOf};
+use slipway_store::connections::NewConnection;
+use slipway_store::hooks::NewHook;
+use slipway_store::projects::{NewProject, Project, ProjectConnection, ProjectFilter, ProjectImage, ProjectPatch};
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::addresses::{check_repository, check_url};
+use crate::caller::Caller;
+use crate::openapi::ProblemDoc;
+use crate::page_of::{self, PageOf};
+use crate::projects::checks::{check_options, check_repo_path, check_tags};
+use crate::projects::json::{CreateProject, ForgeRef, HookJson, ImageJson, PatchProject, ProjectJson};
+use crate::state::ApiState;
+use crate::store_problem::OrProblem;
+use crate::tenants::tenant_of;
+use crate::words::check_name;
+
+/// Marks hook secrets for secret scanners.
+const SECRET_PREFIX: &str = "slh";
+
+/// Which projects to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ProjectQuery {
+    /// `next_cursor` of the page before.
+    #[param(value_type = Option<uuid::Uuid>)]
+    cursor: Option<ProjectId>,
+    /// 1 to 100; 20 unless set.
+    limit: Option<i64>,
+}
+
+/// The routes of this noun.
+pub fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(get, patch))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+}
+
+/// Makes a project with its hook. The hook's secret is in this answer only.
+#[utoipa::path(post, path = "/api/v1/projects", tag = "projects", request_body = CreateProject, responses(
+    (status = 201, body = ProjectJson),
+    (status = 409, description = "The name is taken", body = ProblemDoc),
+    (status = 422, description = "A field is wrong; the detail names it", body = ProblemDoc),
+))]
+async fn create(
+    State(state): State<ApiState>,
+    caller: Caller,
+    JsonBody(body): JsonBody<CreateProject>,
+) -> Result<(StatusCode, Json<ProjectJson>), ApiError> {
+    check_name("name", &body.name)?;
+    check_repo_path(&body.repo.full_path)?;
+    let clone_url = check_url(&state, "repo.clone_url", &body.repo.clone_url).await?;
+    check_options(&body.build)?;
+    if let Some(image) = &body.image {
+        check_image(&state, image).await?;
+    }
+    let (tenant, connection) = connection_of(&state, caller, &body).await?;
+    let hook: HookId = random_id();
+    let secret = new_token(SECRET_PREFIX);
+    let now = state.clock.now();
+    let new = NewProject {
+        id: new_id(),
+        tenant,
+        connection,
+        name: body.name,
+        repo_path: body.repo.full_path,
+        clone_url,
+        image: body.image.map(ProjectImage::from),
+        visibility: body.visibility.unwrap_or(Visibility::Private),
+        options: body.build,
+        region: body.region,
+        hook: NewHook { id: hook, secret: secret.clone(), now },
+        now,
+    };
+    let project = state.db.create_project(&state.secret_key, &new).await.or_problem()?;
+    let hook = HookJson { id: hook, url: hook_url(&state, hook), secret: Some(secret) };
+    Ok((StatusCode::CREATED, Json(ProjectJson::whole(project, vec![hook]))))
+}
+
+/// The projects that the caller sees.
+#[utoipa::path(get, path = "/api/v1/projects", tag = "projects", params(ProjectQuery),
+    responses((status = 200, body = PageOf<ProjectJson>)))]
+async fn list(
+    State(state): State<ApiState>,
+    caller: Caller,
+    QueryOf(query): QueryOf<ProjectQuery>,
+) -> Result<Json<PageOf<ProjectJson>>, ApiError> {
+    caller.signed_in()?;
+    let limit = page_of::limit(query.limit);
+    let filter = ProjectFilter { after: query.cursor, limit: page_of::rows_for(limit) };
+    let rows = state.db.list_projects(&caller.scope, &filter).await.or_problem()?;
+    let page = PageOf::<Project>::cut(rows, limit, |project| project.id.to_string(), |project| project);
+    let mut items = Vec::with_capacity(page.items.len());
+    for project in page.items {
+        items.push(shown(&state, caller, project).await?);
+    }
+    Ok(Json(PageOf { items, next_cursor: page.next_cursor }))
+}
+
+/// One project.
+#[utoipa::path(get, path = "/api/v1/projects/{id}", tag = "projects", params(("id" = uuid::Uuid, Path)), responses(
+    (status = 200, body = ProjectJson),
+    (status = 404, body = ProblemDoc),
+))]
+async fn get(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<ProjectId>,
+) -> Result<Json<ProjectJson>, ApiError> {
+    let project = state.db.project(&caller.scope, id).await.or_problem()?;
+    Ok(Json(shown(&state, caller, project).await?))
+}
+
+/// Changes the fields that are given; `build` is replaced as a whole.
+#[utoipa::path(patch, path = "/api/v1/projects/{id}", tag = "projects", params(("id" = uuid::Uuid, Path)),
+    request_body = PatchProject, responses(
+    (status = 200, body = ProjectJson),
+    (status = 404, body = ProblemDoc),
+    (status = 422, body = ProblemDoc),
+))]
+async fn patch(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<ProjectId>,
+    JsonBody(body): JsonBody<PatchProject>,
+) -> Result<Json<ProjectJson>, ApiError> {
+    writable(&state, caller, id).await?;
+    if let Some(options) = &body.build {
+        check_options(options)?;
+    }
+    if let Some(Some(image)) = &body.image {
+        check_image(&state, image).await?;
+    }
+    let patch = ProjectPatch {
+        options: body.build,
+        visibility: body.visibility,
+        image: body.image.map(|image| image.map(ProjectImage::from)),
+        region: body.region,
+    };
+    let project = state.db.patch_project(&caller.scope, id, &patch, state.clock.now()).await.or_problem()?;
+    Ok(Json(shown(&state, caller, project).await?))
+}
+
+/// Pushes make no builds any more; deliveries are recorded.
+#[utoipa::path(post, path = "/api/v1/projects/{id}/pause", tag = "projects", params(("id" = uuid::Uuid, Path)),
+    responses((status = 200, body = ProjectJson), (status = 404, body = ProblemDoc)))]
+async fn pause(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<ProjectId>,
+) -> Result<Json<ProjectJson>, ApiError> {
+    let project = set_state(&state, caller, id, ProjectState::Paused).await?;
+    Ok(Json(shown(&state, caller, project).await?))
+}
+
+/// Pushes make builds again.
+#[utoipa::path(post, path = "/api/v1/projects/{id}/resume", tag = "projects", params(("id" = uuid::Uuid, Path)),
+    responses((status = 200, body = ProjectJson), (status = 404, body = ProblemDoc)))]
+async fn resume(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<ProjectId>,
+) -> Result<Json<ProjectJson>, ApiError> {
+    let project = set_state(&state, caller, id, ProjectState::Active).await?;
+    Ok(Json(shown(&state, caller, project).await?))
+}
+
+/// Pauses or resumes; shared with the pages.
+pub async fn set_state(
+    state: &ApiState,
+    caller: Caller,
+    id: ProjectId,
+    wanted: ProjectState,
+) -> Result<Project, ApiError> {
+    writable(state, caller, id).await?;
+    state.db.set_project_state(&caller.scope, id, wanted, state.clock.now()).await.or_problem()
+}
+
+/// The project, if the caller may change it: 404 if not visible, 403 if only readable.
+pub async fn writable(state: &ApiState, caller: Caller, id: ProjectId) -> Result<Project, ApiError> {
+    let project = state.db.project(&caller.scope, id).await.or_problem()?;
+    caller.may_write(project.tenant_id)?;
+    Ok(project)
+}
+
+/// The receiving URLs of a project; none for the public.
+pub async fn hook_urls(state: &ApiState, caller: Caller, project: &Project) -> Result<Vec<(HookId, String)>, ApiError> {
+    if !caller.scope.covers(project.tenant_id) {
+        return Ok(Vec::new());
+    }
+    let hooks = state.db.hooks_of_project(&caller.scope, project.id).await.or_problem()?;
+    Ok(hooks.into_iter().map(|hook| (hook, hook_url(state, hook))).collect())
+}
+
+async fn shown(state: &ApiState, caller: Caller, project: Project) -> Result<ProjectJson, ApiError> {
+    if !caller.scope.covers(project.tenant_id) {
+        return Ok(ProjectJson::public(project));
+    }
+    let hooks = hook_urls(state, caller, &project).await?;
+    let hooks = hooks.into_iter().map(|(id, url)| HookJson { id, url, secret: None }).collect();
+    Ok(ProjectJson::whole(project, hooks))
+}
+
+fn hook_url(state: &ApiState, hook: HookId) -> String {
+    state.config.url(&format!("hooks/{hook}"))
+}
+
+async fn check_image(state: &ApiState, image: &ImageJson) -> Result<(), ApiError> {
+    check_repository(state, "image.repository", &image.repository).await?;
+    check_tags("image.tags", image.tags.as_deref().unwrap_or_default())
+}
+
+async fn connection_of(
+    state: &ApiState,
+    caller: Caller,
+    body: &CreateProject,
+) -> Result<(TenantId, ProjectConnection), ApiError> {
+    match (body.connection, &body.forge) {
+        (Some(id), None) => existing_connection(state, caller, id, body.tenant.as_deref()).await,
+        (None, Some(forge)) => {
+            let tenant = tenant_of(state, caller, body.tenant.as_deref()).await?;
+            caller.may_write(tenant.id)?;
+            Ok((tenant.id, ProjectConnection::New(new_connection(state, tenant.id, forge).await?)))
+        }
+        (Some(_), Some(_)) | (None, None) => Err(ApiError::Invalid(
+            "Give either connection (the id of a connection) or forge ({\"kind\": \"github\"}).".to_owned(),
+        )),
+    }
+}
+
+async fn existing_connection(
+    state: &ApiState,
+    caller: Caller,
+    id: ConnectionId,
+    tenant: Option<&str>,
+) -> Result<(TenantId, ProjectConnection), ApiError> {
+    let scope = caller.signed_in()?.scope;
+    let connection = state.db.connection(&scope, id).await.or_problem()?;
+    caller.may_write(connection.tenant_id)?;
+    if let Some(named) = tenant
+        && tenant_of(state, caller, Some(named)).await?.id != connection.tenant_id
+    {
+        return Err(ApiError::Invalid("connection belongs to another tenant than the one named.".to_owned()));
+    }
+    Ok((connection.tenant_id, ProjectConnection::Existing(id)))
+}
+
+async fn new_connection(state: &ApiState, tenant: TenantId, forge: &ForgeRef) -> Result<NewConnection, ApiError> {
+    let base_url = match &forge.base_url {
+        Some(text) => Some(check_url(state, "forge.base_url", text).await?),
+        None => None,
+    };
+    Ok(NewConnection { id: new_id(), tenant, kind: forge.kind, base_url, token: None, now: state.clock.now() })
+}

@@ -1,0 +1,59 @@
+//! What every handler of this service stands on.
+
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use slipway_live::Live;
+use slipway_runtime::clock::Clock;
+use slipway_runtime::egress::{Egress, FetchAllow};
+use slipway_runtime::lifecycle::Life;
+use slipway_runtime::secret_key::SecretKey;
+use slipway_store::Db;
+use url::Url;
+
+/// Cheap to clone; all clones share everything.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The truth.
+    pub db: Db,
+    /// Doorbells to the other services.
+    pub live: Live,
+    /// Opens and seals secrets at rest.
+    pub secret_key: SecretKey,
+    /// Time.
+    pub clock: Clock,
+    /// Tasks of this process.
+    pub life: Life,
+    /// The guard in front of every host that a tenant chose.
+    pub egress: Egress,
+    /// Renders `/metrics`.
+    pub metrics: PrometheusHandle,
+    /// What the operator set.
+    pub config: Arc<ApiConfig>,
+}
+
+/// What the operator set, as far as this service needs it.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// Where users and forges reach this service; ends with `/`.
+    pub public_url: Url,
+    /// Several tenants may share one engine.
+    pub trust_tenants: bool,
+    /// The installation's builders use one engine for all tenants.
+    pub shared_engine: bool,
+    /// Exceptions to "public addresses over https or ssh only".
+    pub fetch_allow: FetchAllow,
+    /// Region of jobs that ask for none.
+    pub region: String,
+    /// Class of join tokens and tenants that name none.
+    pub class: String,
+    /// Platform of jobs that ask for none, `linux-amd64`.
+    pub platform: String,
+}
+
+impl ApiConfig {
+    /// An absolute URL of this service.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}/{}", self.public_url.as_str().trim_end_matches('/'), path.trim_start_matches('/'))
+    }
+}

@@ -1,0 +1,137 @@
+//! Making and changing projects.
+
+use axum::body::Body;
+use http::{Method, Request, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::{App, project_body};
+
+#[tokio::test]
+async fn a_project_comes_with_its_hook_and_shows_the_secret_once() {
+    let app = App::new().await;
+    let project = app.project("team/app", "private").await;
+    let id = project["id"].as_str().expect("an id");
+    let url = project["hook"]["url"].as_str().expect("a URL");
+    assert!(url.starts_with("http://127.0.0.1:8080/hooks/"), "{url}");
+    assert!(project["hook"]["secret"].as_str().expect("a secret").len() > 40);
+    assert_eq!(
+        (&project["name"], &project["visibility"], &project["image"]),
+        (&json!("team/app"), &json!("private"), &Value::Null)
+    );
+    assert_eq!(project["repo"], json!({"full_path": "acme/app", "clone_url": "https://1.1.1.1/acme/app.git"}));
+    let again = app.get(&format!("/api/v1/projects/{id}")).await.json();
+    assert_eq!(again["hook"]["url"], url);
+    assert_eq!(again["hook"]["secret"], Value::Null);
+    app.post("/api/v1/projects", project_body("team/app")).await.problem(StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn wrong_fields_are_named() {
+    let app = App::with(|config| config.fetch_allow = "10.1.2.3".parse().expect("an address")).await;
+    let change = |pointer: &str, value: Value| {
+        let mut body = project_body("x");
+        *body.pointer_mut(pointer).expect("a field") = value;
+        body
+    };
+    let with = |key: &str, value: Value| {
+        let mut body = project_body("x");
+        body[key] = value;
+        body
+    };
+    let cases = [
+        ("colour", with("colour", json!("red"))),
+        ("name", change("/name", json!(""))),
+        ("name", change("/name", json!("x".repeat(101)))),
+        ("repo.full_path", change("/repo/full_path", json!("../x"))),
+        ("repo.clone_url", change("/repo/clone_url", json!("not a url"))),
+        ("repo.clone_url", change("/repo/clone_url", json!("file:///etc/passwd"))),
+        ("repo.clone_url", change("/repo/clone_url", json!("git://1.1.1.1/x.git"))),
+        ("repo.clone_url", change("/repo/clone_url", json!("http://1.1.1.1/x.git"))),
+        ("repo.clone_url", change("/repo/clone_url", json!("https://user:password@1.1.1.1/x.git"))),
+        ("SLIPWAY_FETCH_ALLOW", change("/repo/clone_url", json!("https://127.0.0.1/x.git"))),
+        ("SLIPWAY_FETCH_ALLOW", change("/repo/clone_url", json!("https://[::1]/x.git"))),
+        ("forge.base_url", with("forge", json!({"kind": "github", "base_url": "https://10.0.0.1"}))),
+        ("kind", with("forge", json!({"kind": "cvs"}))),
+        ("visibility", with("visibility", json!("secret"))),
+        ("image.repository", with("image", json!({"repository": "app"}))),
+        ("image.repository", with("image", json!({"repository": "10.1.2.3:5000/App"}))),
+        ("image.tags", with("image", json!({"repository": "10.1.2.3:5000/app", "tags": ["a b"]}))),
+        ("build.dockerfile", with("build", json!({"dockerfile": "/etc/passwd"}))),
+        ("connection", with("connection", json!("018f0000-0000-7000-8000-000000000000"))),
+    ];
+    for (named, body) in cases {
+        let detail = app.post("/api/v1/projects", body.clone()).await.problem(StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(detail.contains(named) || detail.contains("unknown variant"), "{named}: {detail} for {body}");
+        assert!(!detail.contains("password@"), "{detail}");
+    }
+    assert_eq!(app.get("/api/v1/projects").await.json()["items"], json!([]));
+    let fine = with("image", json!({"repository": "10.1.2.3:5000/app", "tags": ["{commit}", "latest"]}));
+    assert_eq!(app.post("/api/v1/projects", fine).await.status, StatusCode::CREATED);
+    let plain_http = change("/repo/clone_url", json!("http://10.1.2.3/x.git"));
+    let mut plain_http = plain_http;
+    plain_http["name"] = json!("y");
+    assert_eq!(app.post("/api/v1/projects", plain_http).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn malformed_and_oversized_bodies_are_refused() {
+    let app = App::new().await;
+    let raw = |body: Vec<u8>, kind: &'static str| {
+        Request::post("/api/v1/projects")
+            .header(header::AUTHORIZATION, format!("Bearer {}", app.admin))
+            .header(header::CONTENT_TYPE, kind)
+            .body(Body::from(body))
+            .expect("a request")
+    };
+    app.send(raw(b"{\"name\": ".to_vec(), "application/json")).await.problem(StatusCode::BAD_REQUEST);
+    app.send(raw(b"{}".to_vec(), "text/plain")).await.problem(StatusCode::BAD_REQUEST);
+    app.send(raw(vec![b' '; 2 * 1024 * 1024], "application/json")).await.problem(StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn patch_changes_what_is_given_and_null_takes_away() {
+    let app = App::with(|config| config.fetch_allow = "10.1.2.3".parse().expect("an address")).await;
+    let project = app.project("app", "private").await;
+    let path = format!("/api/v1/projects/{}", project["id"].as_str().expect("an id"));
+    let patch = |body: Value| app.call_as(Method::PATCH, &app.admin, &path, body);
+    let image = json!({"image": {"repository": "10.1.2.3:5000/app"}, "build": {"target": "run"}});
+    let changed = patch(image).await.json();
+    assert_eq!(changed["image"]["repository"], "10.1.2.3:5000/app");
+    assert_eq!(changed["build"], json!({"target": "run"}));
+    let changed = patch(json!({"visibility": "public"})).await.json();
+    assert_eq!((&changed["visibility"], &changed["build"]["target"]), (&json!("public"), &json!("run")));
+    let changed = patch(json!({"image": null, "build": {}})).await.json();
+    assert_eq!((&changed["image"], &changed["build"]), (&Value::Null, &json!({})));
+    let detail = patch(json!({"secret": 1})).await.problem(StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(detail.contains("secret"), "{detail}");
+}
+
+#[tokio::test]
+async fn pause_and_resume() {
+    let app = App::new().await;
+    let project = app.project("app", "private").await;
+    let path = format!("/api/v1/projects/{}", project["id"].as_str().expect("an id"));
+    assert_eq!(app.post(&format!("{path}/pause"), json!(null)).await.json()["state"], "paused");
+    assert_eq!(app.post(&format!("{path}/resume"), json!(null)).await.json()["state"], "active");
+}
+
+#[tokio::test]
+async fn lists_are_paged_by_cursor() {
+    let app = App::new().await;
+    for name in ["a", "b", "c"] {
+        app.project(name, "private").await;
+    }
+    let mut names = Vec::new();
+    let mut path = "/api/v1/projects?limit=2".to_owned();
+    loop {
+        let page = app.get(&path).await.json();
+        names.extend(page["items"].as_array().expect("items").iter().map(|item| item["name"].clone()));
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/api/v1/projects?limit=2&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(names, ["a", "b", "c"]);
+    app.get("/api/v1/projects?colour=red").await.problem(StatusCode::BAD_REQUEST);
+    app.get("/api/v1/projects/not-an-id").await.problem(StatusCode::NOT_FOUND);
+}

@@ -1,0 +1,107 @@
+//! Operations, the OpenAPI document, assets.
+
+use axum::body::Body;
+use http::{Request, StatusCode, header};
+use serde_json::Value;
+
+use super::App;
+
+#[tokio::test]
+async fn operations_answer_without_a_token() {
+    let app = App::new().await;
+    assert_eq!(app.get_public("/livez").await.text, "ok\n");
+    let ready = app.get_public("/readyz?verbose").await;
+    assert!(ready.status == StatusCode::OK && ready.text.contains("database ok"), "{}", ready.text);
+    assert_eq!(app.get_public("/version").await.json()["name"], "slipway");
+    assert_eq!(app.get_public("/metrics").await.status, StatusCode::OK);
+    app.state.life.stop();
+    assert_eq!(app.get_public("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(app.get_public("/livez").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_document_names_every_route_of_the_contract() {
+    let app = App::new().await;
+    let document = app.get_public("/api/openapi.json").await.json();
+    let paths = document["paths"].as_object().expect("paths");
+    for (method, path) in [
+        ("post", "/api/v1/tenants"),
+        ("post", "/api/v1/connections"),
+        ("post", "/api/v1/registries"),
+        ("post", "/api/v1/builders/tokens"),
+        ("post", "/api/v1/projects"),
+        ("get", "/api/v1/projects"),
+        ("patch", "/api/v1/projects/{id}"),
+        ("post", "/api/v1/projects/{id}/pause"),
+        ("post", "/api/v1/projects/{id}/resume"),
+        ("post", "/api/v1/projects/{id}/builds"),
+        ("get", "/api/v1/builds"),
+        ("get", "/api/v1/builds/{id}"),
+        ("post", "/api/v1/builds/{id}/cancel"),
+        ("post", "/api/v1/builds/{id}/retry"),
+        ("get", "/api/v1/jobs/{id}"),
+        ("get", "/api/v1/jobs/{id}/log"),
+        ("get", "/api/v1/jobs/{id}/log/stream"),
+        ("get", "/api/v1/deliveries/{id}"),
+        ("post", "/api/v1/deliveries/{id}/replay"),
+        ("post", "/hooks/{hook}"),
+        ("get", "/api/v1/builders"),
+        ("post", "/api/v1/builders/{id}/drain"),
+        ("get", "/api/v1/pools"),
+        ("get", "/badge/{project}"),
+        ("get", "/livez"),
+        ("get", "/metrics"),
+    ] {
+        let operation = paths.get(path).and_then(|path| path.get(method));
+        let operation = operation.unwrap_or_else(|| panic!("{method} {path} is missing"));
+        assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{method} {path} says nothing");
+    }
+    assert_every_reference_resolves(&document, &document);
+}
+
+fn assert_every_reference_resolves(document: &Value, part: &Value) {
+    match part {
+        Value::Object(map) => {
+            if let Some(Value::String(reference)) = map.get("$ref") {
+                let pointer = reference.strip_prefix('#').expect("a local reference");
+                assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+            }
+            map.values().for_each(|value| assert_every_reference_resolves(document, value));
+        }
+        Value::Array(items) => items.iter().for_each(|value| assert_every_reference_resolves(document, value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[tokio::test]
+async fn the_docs_page_is_whole_and_local() {
+    let app = App::new().await;
+    let page = app.get_public("/api/docs/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("swagger-ui-bundle.js") && !page.text.contains("://"), "{}", page.text);
+    for file in ["swagger-ui-bundle.js", "swagger-ui.css", "swagger-initializer.js"] {
+        assert_eq!(app.get_public(&format!("/api/docs/{file}")).await.status, StatusCode::OK, "{file}");
+    }
+    assert!(app.get_public("/api/docs/swagger-initializer.js").await.text.contains("/api/openapi.json"));
+    assert_eq!(app.get_public("/api/docs/nothing").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn assets_are_kept_forever_under_their_hash_only() {
+    let app = App::new().await;
+    let page = app.get_public("/login").await.text;
+    let from = page.find("/assets/").expect("an asset");
+    let url: String = page[from..].chars().take_while(|c| *c != '"').collect();
+    let base = url.rsplit_once("/css/").expect("a style").0.to_owned();
+    for (path, kind) in
+        [("css/slipway.css", "text/css"), ("js/main.js", "text/javascript"), ("js/logview.js", "text/javascript")]
+    {
+        let answer = app.get_public(&format!("{base}/{path}")).await;
+        assert!(answer.header(header::CONTENT_TYPE).starts_with(kind), "{path}");
+        assert!(answer.header(header::CACHE_CONTROL).contains("immutable"), "{path}");
+    }
+    assert_eq!(app.get_public("/assets/old/css/slipway.css").await.header(header::CACHE_CONTROL), "no-cache");
+    assert_eq!(app.get_public(&format!("{base}/templates/base.html")).await.status, StatusCode::NOT_FOUND);
+    let climb = Request::get(format!("{base}/css/../../Cargo.toml")).body(Body::empty()).expect("a request");
+    assert_eq!(app.send(climb).await.status, StatusCode::NOT_FOUND);
+}

@@ -1,0 +1,102 @@
+//! Small checks and wordings that several nouns share.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use slipway_runtime::problem::ApiError;
+
+/// Longest name of a project, tenant or token, in characters.
+const MAX_NAME: usize = 100;
+
+/// Names are 1 to 100 characters that people can see; `/` is allowed.
+pub fn check_name(field: &str, name: &str) -> Result<(), ApiError> {
+    let length = name.chars().count();
+    if length == 0 || length > MAX_NAME {
+        return Err(ApiError::Invalid(format!("{field} must have 1 to {MAX_NAME} characters; it has {length}.")));
+    }
+    if name.trim() != name || name.chars().any(char::is_control) {
+        return Err(ApiError::Invalid(format!(
+            "{field} must not begin or end with a space or hold control characters."
+        )));
+    }
+    Ok(())
+}
+
+/// A span of time for people: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 1 min`.
+pub fn span(span: TimeDelta) -> String {
+    let millis = span.num_milliseconds().max(0);
+    let secs = millis / 1000;
+    match secs {
+        0..10 => format!("{}.{} s", secs, millis % 1000 / 100),
+        10..60 => format!("{secs} s"),
+        60..3600 => format!("{} min {} s", secs / 60, secs % 60),
+        _ => format!("{} h {} min", secs / 3600, secs % 3600 / 60),
+    }
+}
+
+/// How long something took, or has taken until now; empty if it has not begun.
+pub fn took(started: Option<DateTime<Utc>>, finished: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
+    started.map(|started| span(finished.unwrap_or(now) - started)).unwrap_or_default()
+}
+
+/// How long ago, for people.
+pub fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let secs = (now - at).num_seconds().max(0);
+    match secs {
+        0..5 => "just now".to_owned(),
+        5..60 => format!("{secs} s ago"),
+        60..3600 => format!("{} min ago", secs / 60),
+        3600..86_400 => format!("{} h ago", secs / 3600),
+        _ => at.format("%Y-%m-%d %H:%M UTC").to_string(),
+    }
+}
+
+/// Bytes for people, in powers of 1000.
+pub fn bytes(count: i64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = count.max(0) as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 || value >= 99.95 {
+        format!("{value:.0} {}", UNITS[unit])
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_people_can_see() {
+        for good in ["a", "acme/app", "プロジェクト", "with space inside"] {
+            assert!(check_name("name", good).is_ok(), "{good}");
+        }
+        let long = "x".repeat(101);
+        for bad in ["", " a", "a ", "a\nb", "a\u{0}", &long] {
+            assert!(check_name("name", bad).is_err(), "{bad:?}");
+        }
+        assert!(check_name("name", &"é".repeat(100)).is_ok());
+    }
+
+    #[test]
+    fn spans_and_sizes_read_well() {
+        for (millis, wanted) in [
+            (0, "0.0 s"),
+            (449, "0.4 s"),
+            (12_400, "12 s"),
+            (185_000, "3 min 5 s"),
+            (7_260_000, "2 h 1 min"),
+            (-5, "0.0 s"),
+        ] {
+            assert_eq!(span(TimeDelta::milliseconds(millis)), wanted);
+        }
+        for (count, wanted) in
+            [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (999_950, "1.0 MB"), (123_456_789, "123 MB")]
+        {
+            assert_eq!(bytes(count), wanted);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+// Entry of every page: each module looks for its own marks in the page and does nothing without them.
+
+import { startCopyButtons } from "./copy.js";
+import { startLiveParts } from "./live.js";
+import { startLogs } from "./logview.js";
+
+startCopyButtons(document);
+startLiveParts(document);
+startLogs(document);
