@@ -1,1 +1,74 @@
-fn main() {}
+//! The one binary `slipway`: `serve` with every role in one process, single roles, and the client.
+
+mod args;
+mod client;
+mod files;
+mod remote_builder;
+mod serve;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::args::{Cli, Command, ConfigCommand};
+
+/// Exit code of a wrong call or a wrong configuration.
+const USAGE: u8 = 2;
+/// Exit code of a service that failed.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    // Some crates bring no provider of their own; without this the first TLS connection would panic.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("slipway: the TLS provider could not be installed");
+        return ExitCode::from(FAILED);
+    }
+    slipway_runtime::crash::arm_from_environment();
+    let matches = args::with_setting_flags(Cli::command()).get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("slipway: cannot start: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    runtime.block_on(run(cli, &matches))
+}
+
+async fn run(cli: Cli, matches: &clap::ArgMatches) -> ExitCode {
+    match cli.command {
+        Command::Serve => service(serve::run(match args::config(matches) {
+            Ok(config) => config,
+            Err(error) => return misconfigured(&error),
+        }))
+        .await,
+        Command::Builder => service(remote_builder::run(match args::config(matches) {
+            Ok(config) => config,
+            Err(error) => return misconfigured(&error),
+        }))
+        .await,
+        Command::Config { command: ConfigCommand::Check } => args::check(matches, cli.client.json),
+        Command::Client(command) => client::run(command, &cli.client).await,
+    }
+}
+
+fn misconfigured(error: &anyhow::Error) -> ExitCode {
+    eprintln!("slipway: {error:#}");
+    ExitCode::from(USAGE)
+}
+
+async fn service(running: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    slipway_runtime::telemetry::init();
+    match running.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("slipway: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}

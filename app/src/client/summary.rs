@@ -1,0 +1,137 @@
+//! A build in words: all of it for `builds show`, and the last lines of a followed one.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+
+use crate::client::shapes::{Build, Failure, Job, PushedImage};
+use crate::client::span::{ago, took};
+use crate::client::table::{Cell, fields, table};
+use crate::client::terminal::on_one_line;
+
+/// Everything about a build.
+pub fn whole(build: &Build, now: DateTime<Utc>, colours: bool) -> String {
+    let mut text = fields(&head(build, now), colours);
+    for job in &build.jobs {
+        text.push('\n');
+        text.push_str(&job_text(job, now, colours));
+    }
+    text
+}
+
+fn head(build: &Build, now: DateTime<Utc>) -> Vec<(&'static str, Cell)> {
+    let created = format!("{} ({})", build.created_at.format("%Y-%m-%d %H:%M:%S UTC"), ago(build.created_at, now));
+    let mut pairs = vec![
+        ("build", Cell::text(&build.id)),
+        ("project", Cell::text(build.project_name.as_ref().unwrap_or(&build.project))),
+        ("state", Cell::state(&build.state)),
+        ("trigger", Cell::text(&build.trigger)),
+        ("ref", Cell::maybe(build.git_ref.as_ref())),
+        ("commit", Cell::text(&build.commit)),
+    ];
+    let extra = [
+        ("title", build.title.clone()),
+        ("created", Some(created)),
+        ("took", took(build.started_at, build.finished_at, now)),
+        ("waits", waiting(build)),
+        ("page", build.url.clone()),
+    ];
+    pairs.extend(extra.into_iter().filter_map(|(name, value)| Some((name, Cell::text(value?)))));
+    pairs
+}
+
+/// Why a build waits, in words.
+pub fn waiting(build: &Build) -> Option<String> {
+    build.waiting.as_ref().map(|waiting| match waiting.position {
+        Some(position) => format!("{} (place {position} in the queue)", waiting.reason),
+        None => waiting.reason.clone(),
+    })
+}
+
+fn job_text(job: &Job, now: DateTime<Utc>, colours: bool) -> String {
+    let attempts = match job.attempts.iter().rev().find_map(|attempt| attempt.outcome.as_ref()) {
+        Some(outcome) => format!("{} (last outcome: {outcome})", job.attempts.len()),
+        None => job.attempts.len().to_string(),
+    };
+    let mut text = fields(
+        &[
+            ("job", Cell::text(&job.id)),
+            ("kind", Cell::text(&job.kind)),
+            ("state", Cell::state(&job.state)),
+            ("pool", Cell::text(&job.pool)),
+            ("attempts", Cell::text(attempts)),
+        ],
+        colours,
+    );
+    if !job.steps.is_empty() {
+        let rows: Vec<Vec<Cell>> = job
+            .steps
+            .iter()
+            .map(|step| {
+                let took =
+                    if step.cached { Some("cached".to_owned()) } else { took(step.started_at, step.finished_at, now) };
+                let code = step.exit_code.map(|code| code.to_string());
+                vec![Cell::state(&step.state), Cell::maybe(took), Cell::maybe(code), Cell::text(&step.name)]
+            })
+            .collect();
+        text.push_str(&table(&["STATE", "TOOK", "EXIT", "STEP"], &rows, colours));
+    }
+    for image in &job.images {
+        let _ = writeln!(text, "{}", image_line(image));
+    }
+    if let Some(failure) = &job.failure {
+        let _ = writeln!(text, "{}", failure_lines(failure));
+    }
+    text
+}
+
+/// How a build ended: a sentence, then its images or failures.
+pub fn ending(build: &Build, now: DateTime<Utc>) -> String {
+    let took = took(build.started_at, build.finished_at, now).map(|took| format!(" in {took}")).unwrap_or_default();
+    let mut lines = vec![format!("Build {} {}{took}.", build.id, verb(&build.state))];
+    for job in &build.jobs {
+        lines.extend(job.images.iter().map(image_line));
+        lines.extend(job.failure.as_ref().map(failure_lines));
+    }
+    lines.extend(build.url.as_ref().map(|url| format!("  {}", on_one_line(url))));
+    lines.join("\n")
+}
+
+fn verb(state: &str) -> &str {
+    match state {
+        "cancelled" => "was cancelled",
+        "superseded" => "was superseded by a newer build",
+        "skipped" => "was skipped",
+        "errored" => "ended by a fault of the service",
+        other => other,
+    }
+}
+
+fn image_line(image: &PushedImage) -> String {
+    let note = if image.moved { "" } else { " (tag not moved: it shows a newer build)" };
+    on_one_line(&format!("  image {}@{}{note}", image.reference, image.digest))
+}
+
+fn failure_lines(failure: &Failure) -> String {
+    let message = failure.message.as_deref().unwrap_or(&failure.class);
+    let mut place = Vec::new();
+    place.extend(failure.step.as_ref().map(|step| format!("step {step}")));
+    place.extend(failure.exit_code.map(|code| format!("exit code {code}")));
+    place.extend(failure.dockerfile_line.map(|line| format!("Dockerfile line {line}")));
+    let mut lines = vec![format!("  {}: {}", on_one_line(&failure.class), on_one_line(message))];
+    if !place.is_empty() {
+        lines.push(format!("  at {}", on_one_line(&place.join(", "))));
+    }
+    lines.extend(failure.hint.as_ref().map(|hint| format!("  {}", on_one_line(hint))));
+    lines.join("\n")
+}
+
+/// The branch or tag, without what git puts before it.
+pub fn short_ref(git_ref: &str) -> &str {
+    git_ref.strip_prefix("refs/heads/").or_else(|| git_ref.strip_prefix("refs/tags/")).unwrap_or(git_ref)
+}
+
+/// The first digits of a commit id.
+pub fn short_commit(commit: &str) -> String {
+    commit.chars().take(12).collect()
+}

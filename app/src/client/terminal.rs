@@ -1,0 +1,221 @@
+//! What strangers wrote must not steer the user's terminal: build output keeps its colours at most, and
+//! names are shown with every control character made visible.
+
+use slipway_logfmt::ansi::AnsiStripper;
+
+const ESC: u8 = 0x1b;
+/// Longest colour sequence that is passed on; a longer one is dropped.
+const MAX_SEQUENCE: usize = 64;
+/// First byte of U+0080 to U+009F in UTF-8, which some terminals take for control sequences.
+const C1_LEAD: u8 = 0xc2;
+
+/// Build output on its way to standard output, piece by piece.
+#[derive(Debug)]
+pub struct TerminalFilter {
+    mode: Mode,
+    /// A first byte that may begin a C1 control character.
+    lead: bool,
+}
+
+#[derive(Debug)]
+enum Mode {
+    /// Into a file or a pipe: the text without escape sequences.
+    Plain(AnsiStripper),
+    /// To a terminal without colours.
+    Monochrome(AnsiStripper),
+    /// To a terminal: `ESC [ … m` stays, everything else goes.
+    Colours(Sequence),
+}
+
+#[derive(Debug, Default)]
+enum Sequence {
+    #[default]
+    Ground,
+    Escape,
+    Csi(Vec<u8>),
+    Text,
+    TextEscape,
+}
+
+impl TerminalFilter {
+    /// For a file or a pipe.
+    pub fn plain() -> Self {
+        Self::new(Mode::Plain(AnsiStripper::default()))
+    }
+
+    /// For a terminal that shows no colours.
+    pub fn plain_terminal() -> Self {
+        Self::new(Mode::Monochrome(AnsiStripper::default()))
+    }
+
+    /// For a terminal that shows colours.
+    pub fn keep_colours() -> Self {
+        Self::new(Mode::Colours(Sequence::default()))
+    }
+
+    fn new(mode: Mode) -> Self {
+        Self { mode, lead: false }
+    }
+
+    /// The next piece as it may be written.
+    pub fn push(&mut self, piece: &[u8]) -> Vec<u8> {
+        match &mut self.mode {
+            Mode::Plain(stripper) => stripper.push(piece),
+            Mode::Monochrome(stripper) => {
+                let stripped = stripper.push(piece);
+                self.without_controls(&stripped, false)
+            }
+            Mode::Colours(sequence) => {
+                let kept = sequence.push(piece);
+                self.without_controls(&kept, true)
+            }
+        }
+    }
+
+    /// Drops what moves the cursor or rings: C0 except tab and line ends, DEL, and C1.
+    fn without_controls(&mut self, bytes: &[u8], escape_stays: bool) -> Vec<u8> {
+        let mut out = Vec::with_capacity(bytes.len());
+        for &byte in bytes {
+            if std::mem::take(&mut self.lead) {
+                if (0x80..=0x9f).contains(&byte) {
+                    continue;
+                }
+                out.push(C1_LEAD);
+            }
+            match byte {
+                C1_LEAD => self.lead = true,
+                b'\n' | b'\r' | b'\t' => out.push(byte),
+                ESC if escape_stays => out.push(byte),
+                0..=0x1f | 0x7f => {}
+                _ => out.push(byte),
+            }
+        }
+        out
+    }
+}
+
+impl Sequence {
+    fn push(&mut self, piece: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(piece.len());
+        for &byte in piece {
+            *self = std::mem::take(self).next(byte, &mut out);
+        }
+        out
+    }
+
+    fn next(self, byte: u8, out: &mut Vec<u8>) -> Self {
+        match (self, byte) {
+            // A line break ends whatever was left open.
+            (_, b'\n') => {
+                out.push(byte);
+                Self::Ground
+            }
+            (Self::Text, ESC) => Self::TextEscape,
+            (_, ESC) => Self::Escape,
+            (Self::Ground, _) => {
+                out.push(byte);
+                Self::Ground
+            }
+            (Self::Escape | Self::TextEscape, b'[') => Self::Csi(Vec::new()),
+            (Self::Escape, b']' | b'P' | b'X' | b'^' | b'_') => Self::Text,
+            // Short sequences, and the two bytes that end a text.
+            (Self::Escape, 0x20..=0x2f) => Self::Escape,
+            (Self::Escape | Self::TextEscape, _) | (Self::Text, 0x07) => Self::Ground,
+            (Self::Text, _) => Self::Text,
+            (Self::Csi(mut held), 0x20..=0x3f) => {
+                held.truncate(MAX_SEQUENCE);
+                held.push(byte);
+                Self::Csi(held)
+            }
+            (Self::Csi(held), b'm') if is_colour(&held) => {
+                out.extend_from_slice(b"\x1b[");
+                out.extend_from_slice(&held);
+                out.push(b'm');
+                Self::Ground
+            }
+            (Self::Csi(_), _) => Self::Ground,
+        }
+    }
+}
+
+/// Parameters of a colour sequence: digits and their separators, nothing private.
+fn is_colour(held: &[u8]) -> bool {
+    held.len() <= MAX_SEQUENCE && held.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b';' | b':'))
+}
+
+/// A text of somebody else's with its control characters made visible; line breaks stay.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// The same for a text that must stay on its line.
+pub fn on_one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn filtered(mut filter: TerminalFilter, text: &str) -> String {
+        String::from_utf8_lossy(&filter.push(text.as_bytes())).into_owned()
+    }
+
+    #[test]
+    fn colours_stay_and_commands_go() {
+        let cases = [
+            ("\x1b[31mred\x1b[0m", "\x1b[31mred\x1b[0m", "red"),
+            ("\x1b[38;2;1;2;3mx\x1b[m", "\x1b[38;2;1;2;3mx\x1b[m", "x"),
+            ("\x1b[2J\x1b[1;1Hgone", "gone", "gone"),
+            ("\x1b[?25l\x1b[>4mhidden", "hidden", "hidden"),
+            ("\x1b]0;title\x07text", "text", "text"),
+            ("\x1b]52;c;aGk=\x1b\\text", "text", "text"),
+            ("\x1bPq\x1b\\text", "text", "text"),
+            ("bell\x07 back\x08\x7f", "bell back", "bell back"),
+            ("\u{9b}2Jtext", "2Jtext", "2Jtext"),
+            ("äöü £ €\ttab\r\n", "äöü £ €\ttab\r\n", "äöü £ €\ttab\r\n"),
+            ("\x1b]0;never ended\nnext", "\nnext", "\nnext"),
+        ];
+        for (input, colours, plain) in cases {
+            assert_eq!(filtered(TerminalFilter::keep_colours(), input), colours, "{input:?}");
+            assert_eq!(filtered(TerminalFilter::plain_terminal(), input), plain, "{input:?}");
+        }
+        assert_eq!(filtered(TerminalFilter::plain(), "\x1b[31ma\x07b\x1b[0m"), "a\x07b");
+    }
+
+    #[test]
+    fn names_show_their_control_characters() {
+        assert_eq!(printable("a\x1b[31m\nb"), "a\u{fffd}[31m\nb");
+        assert_eq!(on_one_line("a\nb"), "a\u{fffd}b");
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_read_like_the_whole(bytes in prop::collection::vec(any::<u8>(), 0..60), cut in 0usize..60) {
+            let cut = cut.min(bytes.len());
+            for make in [TerminalFilter::plain, TerminalFilter::plain_terminal, TerminalFilter::keep_colours] {
+                let whole = make().push(&bytes);
+                let mut filter = make();
+                let mut pieces = filter.push(&bytes[..cut]);
+                pieces.extend(filter.push(&bytes[cut..]));
+                prop_assert_eq!(&whole, &pieces);
+            }
+        }
+
+        #[test]
+        fn only_colour_sequences_reach_a_terminal(bytes in prop::collection::vec(prop_oneof![
+            Just(ESC), Just(b'['), Just(b'm'), Just(b';'), Just(b']'), Just(7u8), any::<u8>(),
+        ], 0..60)) {
+            let out = TerminalFilter::keep_colours().push(&bytes);
+            let mut rest = &out[..];
+            while let Some(at) = rest.iter().position(|byte| *byte == ESC) {
+                rest = &rest[at + 1..];
+                prop_assert_eq!(rest.first(), Some(&b'['));
+                let end = rest.iter().position(|byte| *byte == b'm');
+                prop_assert!(end.is_some_and(|end| is_colour(&rest[1..end])));
+            }
+        }
+    }
+}

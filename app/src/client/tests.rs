@@ -1,0 +1,5 @@
+//! The commands against an API that answers as each test needs it.
+
+mod commands;
+mod fake;
+mod following;
