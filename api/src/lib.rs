@@ -11,6 +11,7 @@ mod connections;
 mod deliveries;
 mod headers;
 mod idempotency;
+pub mod intake;
 mod jobs;
 pub mod new_build;
 mod openapi;
@@ -20,6 +21,7 @@ mod pages;
 mod pools;
 mod projects;
 mod registries;
+pub mod reporter;
 pub mod router;
 pub mod state;
 mod store_problem;
@@ -36,4 +38,6 @@ pub use state::{ApiConfig, ApiState};
 /// Starts the loops of this role; they end with the process.
 pub fn run(state: &ApiState) {
     state.life.spawn("api-sweep", sweep::run(state.clone()));
+    intake::start(state);
+    reporter::start(state);
 }

@@ -62,7 +62,7 @@ pub struct BuildOptionsDoc {
             are {\"items\", \"next_cursor\"}; every POST takes an Idempotency-Key.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    paths(receive_hook, job_log, job_log_stream, job_log_lines, job_log_search),
+    paths(receive_hook, job_log, job_log_stream, job_log_lines),
     components(schemas(ProblemDoc, BuildOptionsDoc)),
     tags(
         (name = "projects"), (name = "builds"), (name = "jobs"), (name = "logs"), (name = "deliveries"),
@@ -137,6 +137,7 @@ fn job_log() {}
 /// The log as server-sent events: `id: <epoch>:<byte offset>`; `event: attempt` on a switch, `event: end` closes.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/log/stream", tag = "logs", params(
     ("id" = uuid::Uuid, Path),
+    ("ansi" = Option<u8>, Query, description = "1 keeps terminal colours"),
     ("Last-Event-ID" = Option<String>, Header, description = "Resumes after this event"),
 ), responses((status = 200, content_type = "text/event-stream", body = String), (status = 404, body = ProblemDoc)))]
 #[expect(dead_code, reason = "describes a route that logsvc serves")]
@@ -150,13 +151,3 @@ fn job_log_stream() {}
 ), responses((status = 200, description = "Lines"), (status = 404, body = ProblemDoc)))]
 #[expect(dead_code, reason = "describes a route that logsvc serves")]
 fn job_log_lines() {}
-
-/// Searches the whole log.
-#[utoipa::path(get, path = "/api/v1/jobs/{id}/log/search", tag = "logs", params(
-    ("id" = uuid::Uuid, Path),
-    ("q" = String, Query, description = "What to find"),
-    ("regex" = Option<u8>, Query, description = "1: `q` is a regular expression"),
-    ("case" = Option<u8>, Query, description = "1: upper and lower case differ"),
-), responses((status = 200, description = "Hits"), (status = 404, body = ProblemDoc)))]
-#[expect(dead_code, reason = "describes a route that logsvc serves")]
-fn job_log_search() {}

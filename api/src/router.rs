@@ -9,8 +9,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::state::ApiState;
 use crate::{
-    assets, badge, builders, builds, caller, connections, deliveries, headers, idempotency, jobs, openapi, ops, pages,
-    pools, projects, registries, tenants, tokens,
+    assets, badge, builders, builds, caller, connections, deliveries, headers, idempotency, intake, jobs, openapi, ops,
+    pages, pools, projects, registries, tenants, tokens,
 };
 
 /// The routes, ready to be merged with those of other roles. Fails only when the OpenAPI document cannot be
@@ -31,7 +31,8 @@ pub fn router(state: ApiState) -> anyhow::Result<Router> {
         .route("/assets/{hash}/{*path}", get(assets::get))
         .merge(openapi::routes(&whole)?)
         .layer(from_fn(headers::secure))
-        .with_state(state))
+        .with_state(state.clone())
+        .merge(intake::router(state)))
 }
 
 /// What answers when no route of any role fits.

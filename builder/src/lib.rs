@@ -1,1 +1,23 @@
-//! Placeholder until the room is furnished.
+//! The agent: pulls jobs by its own load, fetches source, drives BuildKit, pushes and reports.
+
+pub mod agent;
+mod attempt;
+mod attempt_log;
+mod backoff;
+mod claim;
+mod client;
+pub mod config;
+pub mod gate;
+mod halt;
+mod home;
+mod host;
+mod logship;
+mod probe;
+mod report;
+mod session;
+mod shelf;
+mod slots;
+mod spool;
+#[cfg(test)]
+mod tests;
+pub mod work;

@@ -1,1 +1,8 @@
-//! Placeholder until the room is furnished.
+//! What the stories over the whole app stand on: real components as child processes ([`env`]), the forges'
+//! deliveries as they are sent ([`hooks`]), and a client of the outside face ([`api`]).
+
+pub mod api;
+pub mod env;
+pub mod hooks;
+pub mod wait;
+pub mod world;

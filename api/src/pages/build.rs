@@ -66,7 +66,6 @@ struct ImageRow {
 
 struct StepRow {
     number: i64,
-    digest: String,
     name: String,
     badge: Badge,
     took: String,
@@ -180,7 +179,6 @@ impl JobFacts {
                 .iter()
                 .map(|step| StepRow {
                     number: step.number,
-                    digest: step.digest.clone(),
                     name: step.name.clone(),
                     badge: step_badge(step),
                     took: if step.cached { String::new() } else { took(step.started_at, step.finished_at, now) },

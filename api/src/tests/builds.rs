@@ -4,6 +4,11 @@ use axum::body::Body;
 use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 
+use slipway_domain::agent::PushedImage;
+use slipway_domain::attempt::{Phase, StepState};
+use slipway_domain::failure::{Failure, FailureClass};
+
+use super::crew::step;
 use super::{Answer, App, COMMIT};
 
 impl App {
@@ -118,4 +123,99 @@ async fn a_repeated_key_gives_the_first_answer_again() {
     let refused = app.keyed("/api/v1/projects", "q", &project).await;
     refused.problem(StatusCode::CONFLICT);
     app.keyed("/api/v1/projects", "q", &project).await.problem(StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn a_failed_build_says_where_and_what_to_do() {
+    let app = App::new().await;
+    let (project, crew) = (app.project("app", "private").await, app.crew("alpha").await);
+    let build = app.build(&project).await;
+    let attempt = app.start(&crew, id(&build).parse().expect("an id")).await;
+    let now = app.state.clock.now();
+    let steps = vec![
+        step(1, "[internal] load build definition", StepState::Succeeded, now),
+        step(2, "[build 2/3] RUN make <all>", StepState::Failed, now),
+    ];
+    app.report(attempt, Phase::Building, steps).await;
+    let path = format!("/api/v1/builds/{}", id(&build));
+    let running = app.get(&path).await.json();
+    assert_eq!((&running["state"], &running["waiting"]), (&json!("running"), &Value::Null));
+    let seen = &running["jobs"][0]["attempts"][0];
+    assert_eq!((&seen["epoch"], &seen["builder"], &seen["phase"]), (&json!(1), &json!("alpha"), &json!("building")));
+    assert_eq!((&seen["state"], &seen["outcome"]), (&json!("open"), &Value::Null));
+    assert!(app.get(&format!("/builds/{}", id(&build))).await.text.contains("Building"));
+
+    let failure = Failure {
+        class: FailureClass::RunFailed,
+        message: "\"make <all>\" returned 2".to_owned(),
+        step: Some("[build 2/3] RUN make <all>".to_owned()),
+        exit_code: Some(2),
+        dockerfile_line: Some(4),
+    };
+    app.finish(attempt, Some(failure), Vec::new()).await;
+    let failed = app.get(&path).await.json();
+    assert_eq!((&failed["state"], &failed["jobs"][0]["state"]), (&json!("failed"), &json!("failed")));
+    let told = &failed["jobs"][0]["failure"];
+    assert_eq!(
+        (&told["class"], &told["exit_code"], &told["dockerfile_line"]),
+        (&json!("run_failed"), &json!(2), &json!(4))
+    );
+    assert_eq!(
+        (&told["step"], &told["hint"]),
+        (&json!("[build 2/3] RUN make <all>"), &json!(FailureClass::RunFailed.hint()))
+    );
+    let step = &failed["jobs"][0]["steps"][1];
+    assert_eq!((&step["state"], &step["cached"], &step["exit_code"]), (&json!("failed"), &json!(false), &json!(2)));
+    let page = app.get(&format!("/builds/{}", id(&build))).await.text;
+    for part in ["make &#60;all&#62;", "line 4", "run_failed", "Read the last lines"] {
+        assert!(page.contains(part), "{part} is missing in {page}");
+    }
+    app.post(&format!("{path}/cancel"), json!(null)).await.problem(StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn a_built_image_is_shown_with_its_digest() {
+    let app = App::new().await;
+    let (project, crew) = (app.project("app", "public").await, app.crew("alpha").await);
+    let build = app.build(&project).await;
+    let attempt = app.start(&crew, id(&build).parse().expect("an id")).await;
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let image = |tag: &str, moved| PushedImage {
+        reference: format!("registry.example.org/app:{tag}"),
+        digest: digest.clone(),
+        size_bytes: 12_345_678,
+        moved,
+    };
+    app.finish(attempt, None, vec![image("one", true), image("latest", false)]).await;
+    let done = app.get(&format!("/api/v1/builds/{}", id(&build))).await.json();
+    assert_eq!((&done["state"], &done["jobs"][0]["failure"]), (&json!("succeeded"), &Value::Null));
+    let first =
+        json!({"ref": "registry.example.org/app:one", "digest": digest, "size_bytes": 12_345_678, "moved": true});
+    assert_eq!(done["jobs"][0]["images"][0], first);
+    let page = app.get_public(&format!("/builds/{}", id(&build))).await.text;
+    assert!(page.contains(&digest) && page.contains("12.3 MB") && page.contains("not moved"), "{page}");
+    let badge = app.get_public(&format!("/badge/{}.svg", id(&project))).await;
+    assert!(badge.text.contains("passing"), "{}", badge.text);
+    let branch = app.get_public(&format!("/badge/{}.svg?branch=main", id(&project))).await;
+    assert!(branch.text.contains("unknown"), "{}", branch.text);
+    let builders = app.get("/api/v1/builders").await.json();
+    let builder = &builders["items"][0];
+    assert_eq!((&builder["name"], &builder["state"], &builder["busy"]), (&json!("alpha"), &json!("online"), &json!(0)));
+    let drain = format!("/api/v1/builders/{}/drain", id(builder));
+    assert_eq!(app.post(&drain, json!(null)).await.status, StatusCode::ACCEPTED);
+    assert_eq!(app.get("/api/v1/builders").await.json()["items"][0]["state"], "draining");
+    assert!(app.get("/builders").await.text.contains("Draining"));
+}
+
+#[tokio::test]
+async fn cancelling_a_running_build_rings_its_builder() {
+    let app = App::new().await;
+    let (project, crew) = (app.project("app", "private").await, app.crew("alpha").await);
+    let build = app.build(&project).await;
+    app.start(&crew, id(&build).parse().expect("an id")).await;
+    let mut bell = app.state.live.subscribe(slipway_live::Topic::Session(crew.session)).await;
+    let answer = app.post(&format!("/api/v1/builds/{}/cancel", id(&build)), json!(null)).await;
+    assert_eq!((answer.status, &answer.json()["jobs"][0]["state"]), (StatusCode::OK, &json!("cancelling")));
+    let rung = tokio::time::timeout(std::time::Duration::from_secs(5), bell.next()).await;
+    assert!(rung.is_ok(), "the builder's dispatcher was not told");
 }

@@ -3,8 +3,13 @@
 mod access;
 mod builds;
 mod credentials;
+mod crew;
+mod fake_forge;
+mod intake;
 mod pages;
+mod preview;
 mod projects;
+mod reporter;
 mod routes;
 
 use std::sync::Arc;

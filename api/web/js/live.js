@@ -57,5 +57,6 @@ class LiveParts {
       if (!next || part.contains(this.page.activeElement) || part.innerHTML === next.innerHTML) continue;
       part.replaceChildren(...Array.from(next.childNodes, (node) => this.page.importNode(node, true)));
     }
+    this.page.dispatchEvent(new Event("slipway:refreshed"));
   }
 }

@@ -8,7 +8,7 @@ const DROP_ROWS = 2_000;
 const RETRY_MS = 2_000;
 const NEAR_END_PX = 24;
 
-/** @typedef {{ step?: string|number|null, stream?: string|number|null, at?: string|null, text: string }} Span */
+/** @typedef {{ step: number, stream: string, at: string, text: string }} Span */
 /** @typedef {{ epoch: number, from: number, to: number, spans: Span[] }} Piece */
 /** @typedef {{ row: HTMLElement, text: string, style: import("./ansi.js").Style }} OpenRow */
 
@@ -30,8 +30,8 @@ class LogView {
     this.following = true;
     this.epoch = 0;
     this.end = 0;
-    this.step = "";
-    this.stepNames = new Map();
+    /** The step of the last line; 0 is the attempt itself. */
+    this.step = 0;
     /** @type {OpenRow|null} */
     this.open = null;
     this.dropped = false;
@@ -41,17 +41,19 @@ class LogView {
     this.box.replaceChildren();
     this.box.addEventListener("scroll", () => this.scrolled(), { passive: true });
     this.follow?.addEventListener("click", () => this.setFollowing(true));
+    // Steps get their names when the page refreshes, often after their first lines.
+    this.page.addEventListener("slipway:refreshed", () => this.nameSteps());
     if (this.follow) this.follow.hidden = true;
   }
 
   connect() {
-    const events = new EventSource(this.resumeUrl());
+    const events = new EventSource(this.url);
     events.addEventListener("open", () => this.say("Live"));
     events.addEventListener("message", (event) => this.take(JSON.parse(event.data)));
-    events.addEventListener("attempt", (event) => this.attempt(event.data));
-    events.addEventListener("end", () => {
+    events.addEventListener("attempt", (event) => this.attempt(JSON.parse(event.data).epoch));
+    events.addEventListener("end", (event) => {
       events.close();
-      this.say(this.end > 0 ? "Complete" : "Nothing was logged");
+      this.say(this.endWord(JSON.parse(event.data).state));
       this.page.dispatchEvent(new Event("slipway:changed"));
     });
     events.addEventListener("error", () => {
@@ -60,10 +62,6 @@ class LogView {
       if (events.readyState !== EventSource.CLOSED) return;
       setTimeout(() => this.connect(), RETRY_MS);
     });
-  }
-
-  resumeUrl() {
-    return this.url;
   }
 
   /** @param {Piece} piece */
@@ -76,12 +74,17 @@ class LogView {
     this.draw();
   }
 
-  /** @param {string} data */
-  attempt(data) {
-    let epoch = Number(data);
-    try { epoch = Number(JSON.parse(data).epoch ?? data); } catch { /* a bare number */ }
+  /** @param {number} epoch */
+  attempt(epoch) {
     if (epoch > this.epoch) this.begin(epoch);
     this.page.dispatchEvent(new Event("slipway:changed"));
+  }
+
+  /** @param {string} state */
+  endWord(state) {
+    if (state === "cut") return "The end of this log is missing: its builder could not hand it in";
+    if (state === "damaged") return "A part of this log does not read";
+    return this.end > 0 ? "Complete" : "Nothing was logged";
   }
 
   /** @param {number} epoch */
@@ -89,17 +92,20 @@ class LogView {
     if (this.epoch > 0) this.box.append(this.element("attempt-head", `Attempt ${epoch}`));
     this.epoch = epoch;
     this.end = 0;
-    this.step = "";
+    this.step = 0;
     this.open = null;
   }
 
   /** @param {Span} span */
   span(span) {
-    const step = String(span.step ?? "");
-    if (step !== this.step) {
-      this.step = step;
+    if (span.step !== this.step) {
+      this.step = span.step;
       this.open = null;
-      if (step) this.box.append(this.element("step-head", this.stepTitle(step)));
+      if (span.step > 0) {
+        const head = this.element("step-head", this.stepTitle(span.step));
+        head.dataset.number = String(span.step);
+        this.box.append(head);
+      }
     }
     const lines = span.text.split("\n");
     lines.forEach((line, index) => {
@@ -110,17 +116,23 @@ class LogView {
     });
   }
 
-  /** @param {string} step */
+  /** @param {number} step */
   stepTitle(step) {
-    const known = this.page.querySelector(`[data-step="${CSS.escape(step)}"]`);
-    return known?.textContent?.trim() || step;
+    const name = this.page.querySelector(`[data-step="${step}"]`)?.textContent?.trim();
+    return name ? `#${step} ${name}` : `#${step}`;
+  }
+
+  nameSteps() {
+    for (const head of this.box.querySelectorAll(".step-head")) {
+      if (head instanceof HTMLElement) head.textContent = this.stepTitle(Number(head.dataset.number));
+    }
   }
 
   /** @param {string} text @param {Span} span */
   write(text, span) {
     if (!this.open) {
-      const row = this.element(span.stream === "stderr" || span.stream === 2 ? "row stderr" : "row", "");
-      if (span.at) row.title = span.at;
+      const row = this.element(span.stream === "stderr" ? "row stderr" : "row", "");
+      row.title = span.at;
       this.box.append(row);
       this.open = { row, text: "", style: plainStyle() };
     }

@@ -23,7 +23,7 @@ use crate::jobs::{Job, delta};
 use crate::scope::Scope;
 
 /// Distance between two moves of a ref, so that a late one finds room before its successor.
-const ORDER_STEP: i64 = 1 << 20;
+pub(crate) const ORDER_STEP: i64 = 1 << 20;
 
 /// A build to be made.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use crate::Db;
-use crate::db::{execute, on_db, on_tx};
+use crate::db::{execute, on_tx};
 use crate::error::{Result, StoreError};
 use crate::jobs::delta;
 
@@ -102,12 +102,6 @@ impl Db {
             return Err(StoreError::Stale("delivery"));
         }
         tx.commit().await
-    }
-
-    /// When the next delivery falls due that nobody works; `None` when the inbox is empty.
-    pub async fn next_due_delivery(&self) -> Result<Option<DateTime<Utc>>> {
-        const NEXT: &str = "select min(next_at) from deliveries where state = 'received' and lease_owner is null";
-        Ok(on_db!(self, conn => sqlx::query_scalar::<_, Option<DateTime<Utc>>>(NEXT).fetch_one(conn).await?))
     }
 }
 

@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod leaders;
 pub mod logs;
 pub mod projects;
+pub mod ref_heads;
 pub mod registries;
 pub mod scope;
 pub mod sessions;

@@ -235,6 +235,16 @@ impl Db {
             .collect())
     }
 
+    /// Open attempts whose jobs are being cancelled, with the session that must hear of it.
+    pub async fn cancelling_attempts(&self) -> Result<Vec<(SessionId, AttemptRef)>> {
+        const CANCELLING: &str = "select a.session_id, a.job_id, a.epoch from jobs j \
+            join attempts a on a.job_id = j.id and a.epoch = j.epoch \
+            where j.state = 'cancelling' and j.deadline_at is not null and a.state = 'open'";
+        let rows: Vec<(SessionId, JobId, i64)> =
+            on_db!(self, conn => sqlx::query_as(CANCELLING).fetch_all(conn).await?);
+        Ok(rows.into_iter().map(|(session, job, epoch)| (session, AttemptRef { job, epoch })).collect())
+    }
+
     async fn close_session(&self, session: SessionId, reason: &str, now: DateTime<Utc>) -> Result<Option<LostSession>> {
         const CLOSE: &str = "update sessions set state = 'closed', closed_at = $2, close_reason = $3, free = 0 \
             where id = $1 and state = 'open' returning builder_id";

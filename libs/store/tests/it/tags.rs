@@ -27,10 +27,20 @@ fn granted(leave: &Leave) -> bool {
 
 async fn pushed(env: &Env, world: &World, crew: &Crew, before: Option<char>, after: char) -> (BuildId, AttemptRef) {
     let order = RefOrder::Move { before: before.map(commit), after: commit(after) };
-    let new = NewBuild { order, before: before.map(commit), ..new_build(&world.project, &after.to_string(), commit(after)) };
+    let new =
+        NewBuild { order, before: before.map(commit), ..new_build(&world.project, &after.to_string(), commit(after)) };
     let build = env.db.create_build(&new).await.unwrap().build;
-    let lead = env.db.take_lead("scheduler", slipway_domain::ids::ProcessId::from(uuid::Uuid::from_u128(1)),
-        std::time::Duration::from_secs(600), start()).await.unwrap().unwrap();
+    let lead = env
+        .db
+        .take_lead(
+            "scheduler",
+            slipway_domain::ids::ProcessId::from(uuid::Uuid::from_u128(1)),
+            std::time::Duration::from_secs(600),
+            start(),
+        )
+        .await
+        .unwrap()
+        .unwrap();
     let attempt = env.running(crew, &lead, env.job_of(build).await.id, start()).await;
     (build, attempt)
 }

@@ -1,0 +1,39 @@
+# One profile for demo and tests, so that one compilation serves both; release is for `bench`.
+
+SETUP := tests/scripts/setup.sh
+BIN := target/debug
+FIXTURES := $(abspath ../shared/fixtures/webhooks)
+ifneq ($(wildcard $(FIXTURES)),)
+export SLIPWAY_WEBHOOK_FIXTURES := $(FIXTURES)
+endif
+
+.PHONY: help demo test long bench check
+
+help: ## Show the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## From nothing to a pushed image: sets up, builds, runs the main job. KEEP=1 keeps it running.
+	@$(SETUP) demo
+	cargo build --workspace --bins
+	@$(BIN)/slipway-demo
+
+test: ## Every test, against real components. REQUIRE_BACKENDS=1 makes a missing one a failure.
+	@$(SETUP) test
+	cargo build --workspace --all-targets
+	$(BIN)/slipway-testenv -- cargo test --workspace
+
+long: ## What takes too long for every change: before a release.
+	@$(SETUP) test
+	cargo build --workspace --all-targets
+	SLIPWAY_LONG=1 $(BIN)/slipway-testenv -- cargo test --workspace -- --include-ignored
+
+bench: ## The numbers, as ratios to a baseline measured in the same run.
+	@$(SETUP) test
+	cargo build --release --workspace --bins
+	target/release/slipway-testenv -- cargo bench --workspace
+
+check: ## Format, lints, and licences and advisories where cargo-deny is installed.
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --offline check bans licenses sources; \
+	else echo "cargo-deny is not installed: licences were not checked (cargo install cargo-deny)"; fi

@@ -1,0 +1,13 @@
+//! What forges tell us: a request is verified and stored before it is answered, and worked from its row.
+
+mod batch;
+mod body;
+mod pass;
+mod pipeline;
+mod receive;
+mod rules;
+mod work;
+
+pub use pass::{start, work_deliveries_once};
+pub(crate) use pipeline::connect;
+pub use receive::router;

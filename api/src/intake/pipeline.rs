@@ -1,0 +1,53 @@
+//! What `slipway.yml` says about where a build belongs, read through the forge. Unknown is a good answer:
+//! the builder reads the file again from the checkout, and complains there.
+
+use std::time::Duration;
+
+use slipway_domain::pipeline::{self, Pipeline};
+use slipway_forges::api::{Connect, FileAt, ForgeApi};
+use slipway_store::connections::ConnectionAccess;
+use slipway_store::projects::Project;
+use tracing::debug;
+use url::Url;
+
+use crate::state::ApiState;
+
+/// Limit for one call; the whole reading has 3 s.
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The pipeline file at a commit; the empty one when it is not there or cannot be known in time.
+pub(super) async fn read(state: &ApiState, project: &Project, commit: &str) -> Pipeline {
+    match try_read(state, project, commit).await {
+        Ok(Some(text)) => pipeline::parse(&text).unwrap_or_default(),
+        Ok(None) => Pipeline::default(),
+        Err(error) => {
+            let error = format!("{error:#}");
+            debug!(project.id = %project.id, error, "slipway.yml could not be read through the forge");
+            Pipeline::default()
+        }
+    }
+}
+
+async fn try_read(state: &ApiState, project: &Project, commit: &str) -> anyhow::Result<Option<String>> {
+    let access = state.db.connection_access(&state.secret_key, project.connection_id).await?;
+    let Some(connect) = connect(state, access, CALL_TIMEOUT)? else { return Ok(None) };
+    let file = FileAt { repo: &project.repo_path, commit, path: pipeline::FILE_NAME };
+    Ok(ForgeApi::new(connect)?.read_file(&file).await?)
+}
+
+/// How to speak to a connection's forge; `None` without a credential.
+pub(crate) fn connect(
+    state: &ApiState,
+    access: ConnectionAccess,
+    timeout: Duration,
+) -> anyhow::Result<Option<Connect>> {
+    let Some(token) = access.token else { return Ok(None) };
+    Ok(Some(Connect {
+        kind: access.kind,
+        base_url: access.base_url.as_deref().map(Url::parse).transpose()?,
+        token,
+        egress: state.egress.clone(),
+        clock: state.clock.clone(),
+        timeout,
+    }))
+}

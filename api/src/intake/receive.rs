@@ -1,0 +1,179 @@
+//! `POST /hooks/{hook}`: verified over the raw bytes, stored with its verdict, then answered. What does not
+//! verify leaves a counted reason and nothing else.
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, StatusCode};
+use metrics::counter;
+use serde::Serialize;
+use slipway_domain::event::{ForgeKind, HookAuth};
+use slipway_domain::ids::{DeliveryId, HookId};
+use slipway_forges::hook::{ParseError, Parsed, Received, delivery_id, parse, verify};
+use slipway_forges::redact::{redact_body, redact_headers};
+use slipway_live::{Topic, WakeKind};
+use slipway_runtime::ids::new_id;
+use slipway_runtime::problem::{ApiError, PathOf};
+use slipway_store::StoreError;
+use slipway_store::deliveries::{Accepted, NewDelivery, Verdict};
+use slipway_store::hooks::Hook;
+use tracing::info;
+
+use crate::intake::batch::Batcher;
+use crate::intake::body::{self, Memory};
+use crate::intake::rules::{moves, verdict};
+use crate::state::ApiState;
+use crate::store_problem::OrProblem as _;
+
+/// Where a forge gives no delivery id, equal bodies within this many seconds are one delivery.
+const WINDOW_SECS: i64 = 300;
+
+#[derive(Clone)]
+struct Intake {
+    api: ApiState,
+    batcher: Batcher,
+    memory: Memory,
+}
+
+/// What a forge gets as an answer.
+#[derive(Debug, Serialize)]
+struct Answer {
+    delivery: DeliveryId,
+    /// Why nothing will be built, if that is so already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// The route that forges post to. It has no body limit of axum's: it reads by its own rules.
+pub fn router(state: ApiState) -> Router {
+    let batcher = Batcher::new(state.db.clone(), state.life.clone());
+    let intake = Intake { api: state, batcher, memory: Memory::default() };
+    Router::new().route("/hooks/{hook}", post(receive)).with_state(intake)
+}
+
+async fn receive(
+    State(intake): State<Intake>,
+    PathOf(hook): PathOf<HookId>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let headers = parts.headers;
+    body::check_declared(&headers)?;
+    let hook = find_hook(&intake.api, hook).await?;
+    let _room = intake.memory.reserve(&headers).await?;
+    let body = body::read(body).await?;
+    let now = intake.api.db.now(&intake.api.clock).await.or_problem()?;
+    let received = Received { kind: hook.forge, headers: &headers, body: &body };
+    let auth = authenticate(&received, &hook.secrets, now)?;
+    let parsed = parse(&received);
+    let new = new_delivery(&hook, &received, auth, &parsed, now);
+    let verdict = new.verdict.clone();
+    let accepted = intake.batcher.accept(new).await?;
+    tell(&intake.api, &hook, &verdict, &accepted);
+    answer(verdict, accepted)
+}
+
+async fn find_hook(state: &ApiState, hook: HookId) -> Result<Hook, ApiError> {
+    match state.db.hook(&state.secret_key, hook).await {
+        Err(StoreError::NotFound(_)) => {
+            counter!("slipway_hook_refused_total", "forge" => "unknown", "reason" => "unknown_hook").increment(1);
+            Err(ApiError::NotFound("There is no such hook; copy its URL from the project's page.".to_owned()))
+        }
+        other => other.or_problem(),
+    }
+}
+
+fn authenticate(received: &Received<'_>, secrets: &[String], now: DateTime<Utc>) -> Result<HookAuth, ApiError> {
+    verify(received, secrets, now).map_err(|error| {
+        let forge = received.kind.as_str();
+        counter!("slipway_hook_refused_total", "forge" => forge, "reason" => error.reason()).increment(1);
+        ApiError::Unauthorized(format!("The delivery is not verified: {error}."))
+    })
+}
+
+fn new_delivery(
+    hook: &Hook,
+    received: &Received<'_>,
+    auth: HookAuth,
+    parsed: &Result<Parsed, ParseError>,
+    now: DateTime<Utc>,
+) -> NewDelivery {
+    let event = match parsed {
+        Ok(parsed) => parsed.event_name.clone(),
+        Err(_) => event_header(received.kind, received.headers),
+    };
+    NewDelivery {
+        id: new_id(),
+        hook: hook.id,
+        project: hook.project_id,
+        tenant: hook.tenant_id,
+        delivery_key: windowed(delivery_id(received), now),
+        event,
+        auth,
+        verdict: verdict(parsed),
+        headers: redact_headers(received.headers),
+        body: redact_body(received.headers, received.body).into_owned(),
+        moves: parsed.as_ref().map(|parsed| moves(&parsed.outcome)).unwrap_or_default(),
+        now,
+    }
+}
+
+/// Two equal events have equal bodies, so a body's hash names a delivery only for a while.
+fn windowed(delivery_id: String, now: DateTime<Utc>) -> String {
+    if delivery_id.starts_with("sha256:") {
+        format!("{delivery_id}:{}", now.timestamp().div_euclid(WINDOW_SECS))
+    } else {
+        delivery_id
+    }
+}
+
+/// The event's name where the delivery could not be read.
+fn event_header(kind: ForgeKind, headers: &HeaderMap) -> String {
+    let name = match kind {
+        ForgeKind::Github => "x-github-event",
+        ForgeKind::Gitlab => "x-gitlab-event",
+        ForgeKind::Gitea => "x-gitea-event",
+        ForgeKind::Gitee => "x-gitee-event",
+        ForgeKind::Coding => "x-coding-event",
+        ForgeKind::Bitbucket | ForgeKind::BitbucketDc => "x-event-key",
+    };
+    let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("unknown");
+    value.chars().take(100).collect()
+}
+
+fn tell(state: &ApiState, hook: &Hook, verdict: &Verdict, accepted: &Accepted) {
+    let (id, outcome) = match accepted {
+        Accepted::New(id) => (id, "new"),
+        Accepted::Reopened(id) => (id, "reopened"),
+        Accepted::Duplicate { id, .. } => (id, "duplicate"),
+    };
+    counter!("slipway_deliveries_total", "forge" => hook.forge.as_str(), "outcome" => outcome).increment(1);
+    info!(delivery.id = %id, hook.id = %hook.id, outcome, "delivery stored");
+    let to_be_worked = *verdict == Verdict::Work && !matches!(accepted, Accepted::Duplicate { .. });
+    if to_be_worked {
+        state.live.publish(Topic::Wake(WakeKind::Deliveries), Bytes::new());
+    }
+}
+
+fn answer(verdict: Verdict, accepted: Accepted) -> Result<Response, ApiError> {
+    let (delivery, duplicate) = match accepted {
+        Accepted::New(id) | Accepted::Reopened(id) => (id, None),
+        Accepted::Duplicate { id, state, .. } => {
+            (id, Some(format!("This delivery came in before and is {state}; nothing is done twice.")))
+        }
+    };
+    let (status, reason) = match (verdict, duplicate) {
+        (Verdict::Failed(reason), _) => {
+            return Err(ApiError::BadRequest(format!(
+                "The delivery is authentic but cannot be read: {reason}. It is kept as {delivery}."
+            )));
+        }
+        (Verdict::Work, None) => (StatusCode::ACCEPTED, None),
+        (Verdict::Work | Verdict::Ignored(_), Some(duplicate)) => (StatusCode::OK, Some(duplicate)),
+        (Verdict::Ignored(reason), None) => (StatusCode::OK, Some(reason)),
+    };
+    Ok((status, Json(Answer { delivery, reason })).into_response())
+}

@@ -1,0 +1,242 @@
+//! What a delivery leads to: pure decisions over the parsed event and the project's state.
+
+use slipway_domain::build::Trigger;
+use slipway_domain::event::{Event, Outcome, RefEvent, RefKind, RefOp};
+use slipway_domain::git_ref::{GitRef, is_commit_id};
+use slipway_domain::tenant::ProjectState;
+use slipway_forges::hook::{ParseError, Parsed};
+use slipway_store::deliveries::Verdict;
+use slipway_store::delivery_moves::Move;
+
+/// What one event leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// A build of this push.
+    Build(Push),
+    /// Nothing; says why. A ref that moved nevertheless is noted.
+    Ignore(String, Option<RefMoved>),
+}
+
+/// A branch or tag that shall be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Push {
+    pub(super) trigger: Trigger,
+    pub(super) moved: RefMoved,
+    /// Equal for equal moves; together with its number it is the build's dedupe key.
+    pub(super) told: Move,
+    pub(super) commit: String,
+    pub(super) after: String,
+    pub(super) title: Option<String>,
+    pub(super) actor: Option<String>,
+}
+
+/// A move of a ref, `None` meaning "did not exist".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RefMoved {
+    pub(super) git_ref: GitRef,
+    pub(super) before: Option<String>,
+    pub(super) after: Option<String>,
+}
+
+/// What intake can say of a delivery before its project is looked at.
+pub(super) fn verdict(parsed: &Result<Parsed, ParseError>) -> Verdict {
+    match parsed.as_ref().map(|parsed| &parsed.outcome) {
+        Ok(Outcome::Events(events)) if events.is_empty() => {
+            Verdict::Ignored("the delivery tells of no change".to_owned())
+        }
+        Ok(Outcome::Events(_)) => Verdict::Work,
+        Ok(Outcome::Ping) => Verdict::Ignored("ping".to_owned()),
+        Ok(Outcome::Lifecycle(reason) | Outcome::Ignored(reason)) => Verdict::Ignored(reason.clone()),
+        Err(error) => Verdict::Failed(error.to_string()),
+    }
+}
+
+/// The moves of refs that a delivery tells of, to be numbered.
+pub(super) fn moves(outcome: &Outcome) -> Vec<Move> {
+    events(outcome).iter().zip(0..).filter_map(|(event, index)| told(event, index)).collect()
+}
+
+/// The events of an outcome.
+pub(super) fn events(outcome: &Outcome) -> &[Event] {
+    match outcome {
+        Outcome::Events(events) => events,
+        Outcome::Ping | Outcome::Lifecycle(_) | Outcome::Ignored(_) => &[],
+    }
+}
+
+/// What the event at `index` leads to in a project of this state.
+pub(super) fn decide(event: &Event, index: i64, state: ProjectState) -> Decision {
+    let ignore = |reason: &str| Decision::Ignore(reason.to_owned(), None);
+    match event {
+        Event::Ref(moved) => decide_ref(moved, told(event, index), state),
+        Event::Change(_) => ignore("pull requests are not built yet"),
+        Event::Release(_) => ignore("releases are not built; the push of their tag is"),
+        Event::Rerun(_) => ignore("asking for a build again on the forge is not supported yet; retry it here"),
+    }
+}
+
+fn decide_ref(event: &RefEvent, told: Option<Move>, state: ProjectState) -> Decision {
+    let ignore = |reason: String| Decision::Ignore(reason, None);
+    let trigger = match event.kind {
+        RefKind::Branch => Trigger::Push,
+        RefKind::Tag => Trigger::Tag,
+        RefKind::Other => return ignore(format!("{} is neither a branch nor a tag", shown(&event.name))),
+    };
+    let git_ref = match full_ref(event) {
+        Ok(git_ref) => git_ref,
+        Err(reason) => return ignore(reason),
+    };
+    let moved = RefMoved { git_ref, before: event.before.clone(), after: event.after.clone() };
+    let noted = |reason: String| Decision::Ignore(reason, Some(moved.clone()));
+    if event.op == RefOp::Deleted {
+        return noted(format!("{} {} was deleted", event.kind, shown(&event.name)));
+    }
+    if state == ProjectState::Paused {
+        return noted("the project is paused".to_owned());
+    }
+    if event.skip_ci {
+        return noted(event.skip_marker.clone().unwrap_or_else(|| "the push asks not to be built".to_owned()));
+    }
+    let (Some(after), Some(told)) = (event.after.clone(), told) else {
+        return ignore("the delivery does not say where the ref points to".to_owned());
+    };
+    let commit = event.commit.clone().unwrap_or_else(|| after.clone());
+    if !is_commit_id(&commit) {
+        return ignore("the delivery names no full commit id".to_owned());
+    }
+    Decision::Build(Push {
+        trigger,
+        moved,
+        told,
+        commit,
+        after,
+        title: event.title.clone(),
+        actor: event.actor.clone(),
+    })
+}
+
+/// The key and place of a ref's move; other events are not numbered.
+fn told(event: &Event, event_index: i64) -> Option<Move> {
+    let Event::Ref(moved) = event else { return None };
+    let git_ref = full_ref(moved).ok()?;
+    let id = |id: &Option<String>| id.clone().unwrap_or_else(|| "none".to_owned());
+    Some(Move { event_index, key: format!("push:{git_ref}:{}:{}", id(&moved.before), id(&moved.after)) })
+}
+
+fn full_ref(event: &RefEvent) -> Result<GitRef, String> {
+    let full = match event.kind {
+        RefKind::Branch => format!("refs/heads/{}", event.name),
+        RefKind::Tag => format!("refs/tags/{}", event.name),
+        RefKind::Other => event.name.clone(),
+    };
+    GitRef::parse(&full).map_err(|error| error.to_string())
+}
+
+/// A stranger's name, short enough for a sentence.
+fn shown(name: &str) -> String {
+    format!("\"{}\"", name.chars().take(200).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push() -> RefEvent {
+        RefEvent {
+            repo: "acme/app".to_owned(),
+            kind: RefKind::Branch,
+            name: "main".to_owned(),
+            op: RefOp::Updated,
+            commit: Some("b".repeat(40)),
+            forced: None,
+            skip_ci: false,
+            before: Some("a".repeat(40)),
+            after: Some("b".repeat(40)),
+            skip_marker: None,
+            title: Some("a title".to_owned()),
+            actor: Some("anna".to_owned()),
+        }
+    }
+
+    fn decided(event: RefEvent, state: ProjectState) -> Decision {
+        decide(&Event::Ref(event), 0, state)
+    }
+
+    #[test]
+    fn branches_and_tags_are_built() {
+        let Decision::Build(branch) = decided(push(), ProjectState::Active) else { panic!("a branch is built") };
+        assert_eq!((branch.trigger, branch.moved.git_ref.as_str()), (Trigger::Push, "refs/heads/main"));
+        assert_eq!(branch.told.key, format!("push:refs/heads/main:{}:{}", "a".repeat(40), "b".repeat(40)));
+
+        // An annotated tag: the ref points to the tag object, the build is of the commit.
+        let tag = RefEvent {
+            kind: RefKind::Tag,
+            name: "v1".to_owned(),
+            op: RefOp::Created,
+            before: None,
+            after: Some("c".repeat(40)),
+            ..push()
+        };
+        let Decision::Build(tag) = decided(tag, ProjectState::Active) else { panic!("a tag is built") };
+        assert_eq!((tag.trigger, tag.commit, tag.after), (Trigger::Tag, "b".repeat(40), "c".repeat(40)));
+        assert_eq!(tag.told.key, format!("push:refs/tags/v1:none:{}", "c".repeat(40)));
+
+        // A forge that does not peel the tag.
+        let unpeeled = RefEvent { commit: None, after: Some("c".repeat(40)), ..push() };
+        let Decision::Build(unpeeled) = decided(unpeeled, ProjectState::Active) else { panic!("built") };
+        assert_eq!(unpeeled.commit, "c".repeat(40));
+    }
+
+    #[test]
+    fn what_is_not_built_says_why_and_still_moves_its_ref() {
+        let skipped = RefEvent { skip_ci: true, skip_marker: Some("[skip ci]".to_owned()), ..push() };
+        let by_option = RefEvent { skip_ci: true, ..push() };
+        let deleted = RefEvent { op: RefOp::Deleted, after: None, commit: None, ..push() };
+        for (event, state, words, moves) in [
+            (push(), ProjectState::Paused, "the project is paused", true),
+            (skipped, ProjectState::Active, "[skip ci]", true),
+            (by_option, ProjectState::Active, "asks not to be built", true),
+            (deleted, ProjectState::Active, "branch \"main\" was deleted", true),
+            (
+                RefEvent { name: "a..b".to_owned(), ..push() },
+                ProjectState::Active,
+                "is not a ref that git accepts",
+                false,
+            ),
+            (
+                RefEvent { kind: RefKind::Other, name: "refs/notes/x".to_owned(), ..push() },
+                ProjectState::Active,
+                "neither a branch nor a tag",
+                false,
+            ),
+            (RefEvent { after: None, ..push() }, ProjectState::Active, "does not say", false),
+            (RefEvent { commit: Some("abc".to_owned()), ..push() }, ProjectState::Active, "no full commit id", false),
+        ] {
+            let Decision::Ignore(reason, moved) = decided(event.clone(), state) else { panic!("{event:?}") };
+            assert!(reason.contains(words), "{reason}");
+            assert_eq!(moved.is_some(), moves, "{reason}");
+        }
+    }
+
+    #[test]
+    fn odd_names_are_refs_or_reasons_but_never_more() {
+        for name in ["feature/ü 1", "-rf", "$(id)", "a\"b", "x;y", "日本", ".lock", "a.lock", "@{u}"] {
+            match decided(RefEvent { name: name.to_owned(), ..push() }, ProjectState::Active) {
+                Decision::Build(push) => assert_eq!(push.moved.git_ref.branch(), Some(name)),
+                Decision::Ignore(reason, moved) => {
+                    assert!(reason.contains("git accepts") && moved.is_none(), "{reason}")
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_moves_of_refs_are_numbered_at_their_place() {
+        let change = Event::Release(slipway_domain::event::ReleaseEvent { repo: "r".to_owned(), tag: "v1".to_owned() });
+        let outcome = Outcome::Events(vec![change.clone(), Event::Ref(push())]);
+        let found = moves(&outcome);
+        assert_eq!(found.iter().map(|told| told.event_index).collect::<Vec<_>>(), [1]);
+        assert!(matches!(decide(&change, 0, ProjectState::Active), Decision::Ignore(..)));
+        assert!(moves(&Outcome::Ping).is_empty());
+    }
+}

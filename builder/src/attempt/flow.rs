@@ -1,0 +1,314 @@
+//! What an image attempt does, in order: fetch the source, read the pipeline file from it, pack the
+//! context, let the engine build, push and move tags. Ends early at every await once the reins are pulled.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use slipway_domain::agent::{Credentials, Login, PushedImage, StepReport};
+use slipway_domain::attempt::{AttemptRef, Phase, StepState};
+use slipway_domain::failure::{Failure, FailureClass};
+use slipway_domain::spec::{BuildOptions, JobSpec};
+use slipway_logfmt::chunk::Stream;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::{Attempt, no_room};
+use crate::agent::Agent;
+use crate::attempt_log::AttemptLog;
+use crate::backoff::Backoff;
+use crate::client::{AttemptApi, CallError};
+use crate::halt::{Halt, Reins};
+use crate::home::make_private_dir;
+use crate::report::Progress;
+use crate::work::context::{ContextRequest, ContextTar, make_context};
+use crate::work::engine::{BuildRequest, StepEvent, labels, local_image};
+use crate::work::source::{Checkout, SourceRequest, fetch};
+
+/// A fetch that moves nothing for this long has failed.
+const FETCH_SILENCE: Duration = Duration::from_secs(60);
+/// Pieces of output that may wait between the engine and the log.
+const QUEUE: usize = 64;
+
+/// One run of the work.
+pub struct Flow {
+    pub(super) agent: Arc<Agent>,
+    pub(super) api: AttemptApi,
+    pub(super) attempt: AttemptRef,
+    pub(super) spec: JobSpec,
+    pub(super) reins: Reins,
+    pub(super) log: Arc<AttemptLog>,
+    pub(super) images: Arc<Mutex<Vec<PushedImage>>>,
+    progress: Arc<Progress>,
+    workspace: PathBuf,
+    began: Instant,
+    limit: watch::Sender<Duration>,
+}
+
+/// A step of ours.
+pub(super) struct OwnStep {
+    pub(super) number: u32,
+    report: StepReport,
+}
+
+impl Flow {
+    pub(super) fn new(attempt: &Attempt, workspace: PathBuf, limit: watch::Sender<Duration>) -> Self {
+        Self {
+            agent: Arc::clone(&attempt.agent),
+            api: attempt.api.clone(),
+            attempt: attempt.claimed.attempt,
+            spec: attempt.claimed.spec.clone(),
+            reins: attempt.reins.clone(),
+            log: Arc::clone(&attempt.log),
+            images: Arc::clone(&attempt.images),
+            progress: Arc::clone(&attempt.progress),
+            workspace,
+            began: attempt.began,
+            limit,
+        }
+    }
+
+    /// The whole work.
+    pub async fn run(self) -> Result<(), Failure> {
+        self.log.hide([self.api.token().to_owned()])?;
+        let what = self.spec.git_ref.as_ref().map_or_else(String::new, |git_ref| format!(" ({})", git_ref.short()));
+        let (project, commit, builder) = (&self.spec.project_name, &self.spec.commit, &self.agent.config.name);
+        self.log.meta(0, &format!("Building {project} at {commit}{what} on {builder}"))?;
+        make_private_dir(&self.workspace).map_err(no_room)?;
+        let checkout = self.fetch().await?;
+        let options = self.options(&checkout)?;
+        let context = self.pack(&checkout, &options).await?;
+        self.build(context, &options).await?;
+        match &self.spec.image {
+            Some(target) => self.push(target, &options).await,
+            None => self.log.meta(0, "No image is configured for this project, so nothing is pushed."),
+        }
+    }
+
+    async fn fetch(&self) -> Result<Checkout, Failure> {
+        self.progress.phase(Phase::Fetching);
+        let step = self.begin("slipway:fetch", "[slipway] fetch source");
+        let result = self.fetch_in(step.number).await;
+        self.end(step, result)
+    }
+
+    async fn fetch_in(&self, step: u32) -> Result<Checkout, Failure> {
+        let credentials = self.credentials(Phase::Fetching).await?;
+        let request = SourceRequest {
+            clone_url: &self.spec.clone_url,
+            commit: &self.spec.commit,
+            git_ref: self.spec.git_ref.as_ref(),
+            login: credentials.source.as_ref(),
+            dir: &self.workspace,
+            timeout: self.left(),
+            silence: FETCH_SILENCE,
+        };
+        let stop = self.reins.halted().child_token();
+        let (said, heard) = mpsc::channel::<Bytes>(QUEUE);
+        let fetching = async {
+            let fetched = fetch(&self.agent.egress, request, &said, &stop).await;
+            drop(said);
+            fetched
+        };
+        beside(fetching, self.log.pour(step, heard), &stop).await
+    }
+
+    /// `POST …/builds` wins over slipway.yml, which wins over the project.
+    fn options(&self, checkout: &Checkout) -> Result<BuildOptions, Failure> {
+        let pipeline = checkout.pipeline()?.unwrap_or_default();
+        let options = self.spec.asked.clone().or(pipeline.build).or(self.spec.project_options.clone());
+        if let Some(secs) = options.timeout_secs {
+            // The file may shorten the time that was granted with the claim, not lengthen it.
+            self.limit.send_if_modified(|limit| {
+                let shorter = Duration::from_secs(secs) < *limit;
+                *limit = (*limit).min(Duration::from_secs(secs));
+                shorter
+            });
+        }
+        Ok(options)
+    }
+
+    async fn pack(&self, checkout: &Checkout, options: &BuildOptions) -> Result<ContextTar, Failure> {
+        let step = self.begin("slipway:context", "[slipway] pack build context");
+        let request = ContextRequest {
+            checkout: checkout.root.clone(),
+            context: options.context.clone(),
+            dockerfile: options.dockerfile.clone(),
+            tar: self.workspace.join("context.tar"),
+            max_bytes: self.spec.context_max_bytes,
+            max_entries: self.spec.context_max_entries,
+            mtime: checkout.committed_at,
+        };
+        let packed = tokio::select! {
+            packed = make_context(&self.agent.life, request) => packed,
+            () = self.reins.halted().cancelled() => Err(stopped()),
+        };
+        if let Ok(context) = &packed {
+            let (entries, bytes) = (context.entries, context.content_bytes);
+            self.log.meta(step.number, &format!("{entries} entries, {bytes} bytes, {}", context.dockerfile))?;
+        }
+        self.end(step, packed)
+    }
+
+    async fn build(&self, context: ContextTar, options: &BuildOptions) -> Result<(), Failure> {
+        self.progress.phase(Phase::Building);
+        let credentials = self.credentials(Phase::Building).await?;
+        let request = BuildRequest {
+            image: local_image(self.attempt),
+            context,
+            options: options.clone(),
+            labels: labels(self.agent.identity.builder, self.attempt, &self.spec),
+            logins: credentials.registries,
+            timeout: self.left() + Duration::from_secs(60),
+        };
+        let stop = self.reins.halted().child_token();
+        let (said, heard) = mpsc::channel(QUEUE);
+        let building = async {
+            let built = self.agent.engine.build(request, &said, &stop).await;
+            drop(said);
+            built
+        };
+        let image = beside(building, self.follow(heard), &stop).await?;
+        debug!(image, "image built");
+        Ok(())
+    }
+
+    async fn follow(&self, mut events: mpsc::Receiver<StepEvent>) -> Result<(), Failure> {
+        while let Some(event) = events.recv().await {
+            match event {
+                StepEvent::Step(report) => {
+                    let ended = match report.state {
+                        StepState::Pending | StepState::Running => false,
+                        StepState::Succeeded | StepState::Failed | StepState::Cancelled => true,
+                    };
+                    let number = self.progress.step(report);
+                    if ended {
+                        self.log.end_step(narrow(number))?;
+                    }
+                }
+                StepEvent::Log { digest, stream, bytes } => {
+                    let stream = if stream == 2 { Stream::Stderr } else { Stream::Stdout };
+                    self.log.write(narrow(self.progress.number(&digest)), stream, &bytes).await?;
+                }
+                StepEvent::Notice { digest, text } => {
+                    self.log.meta(narrow(self.progress.number(&digest)), &text)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a phase needs; masked in the log from here on.
+    pub(super) async fn credentials(&self, phase: Phase) -> Result<Credentials, Failure> {
+        let credentials = self.heard("credentials", || self.api.credentials(phase)).await?;
+        let logins = credentials.source.iter().chain(credentials.registries.iter().map(|registry| &registry.login));
+        self.log.hide(logins.flat_map(secret_forms))?;
+        Ok(credentials)
+    }
+
+    /// Calls until the control plane answers. An attempt that is cut off waits here, at most until its time
+    /// is over.
+    pub(super) async fn heard<T, F>(&self, what: &'static str, mut call: impl FnMut() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        let calling = async {
+            let mut backoff = Backoff::for_calls();
+            loop {
+                match call().await {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) if error.is_stale() => {
+                        debug!(what, %error, "attempt over or being cancelled");
+                        // A conflict may be a cancel that has not reached us yet, which wants its last word;
+                        // if the attempt is over instead, that word is refused and changes nothing.
+                        self.reins.pull(if error.is_conflict() { Halt::Cancelled } else { Halt::Stopped });
+                        return Err(stopped());
+                    }
+                    Err(error @ CallError::Refused { .. }) => {
+                        warn!(what, %error, "call refused");
+                        let message = format!("The control plane refused a request of the builder ({what}).");
+                        return Err(Failure::new(FailureClass::Internal, message));
+                    }
+                    Err(CallError::Unavailable(reason)) => {
+                        debug!(what, reason, "call without an answer");
+                        self.agent.clock.sleep(backoff.pause()).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            answer = calling => answer,
+            () = self.reins.halted().cancelled() => Err(stopped()),
+        }
+    }
+
+    pub(super) fn phase(&self, phase: Phase) {
+        self.progress.phase(phase);
+    }
+
+    /// A step of ours begins.
+    pub(super) fn begin(&self, digest: &str, name: &str) -> OwnStep {
+        let report = StepReport {
+            digest: digest.to_owned(),
+            number: 0,
+            name: name.to_owned(),
+            state: StepState::Running,
+            cached: false,
+            started_at: Some(self.agent.clock.now()),
+            finished_at: None,
+            exit_code: None,
+        };
+        OwnStep { number: narrow(self.progress.step(report.clone())), report }
+    }
+
+    /// It ended like this; a failure that names no step gets this one.
+    pub(super) fn end<T>(&self, step: OwnStep, result: Result<T, Failure>) -> Result<T, Failure> {
+        let state = match &result {
+            Ok(_) => StepState::Succeeded,
+            Err(failure) if failure.class == FailureClass::Cancelled => StepState::Cancelled,
+            Err(_) => StepState::Failed,
+        };
+        let name = step.report.name.clone();
+        self.progress.step(StepReport { state, finished_at: Some(self.agent.clock.now()), ..step.report });
+        result.map_err(|failure| Failure { step: failure.step.or(Some(name)), ..failure })
+    }
+
+    fn left(&self) -> Duration {
+        self.limit.borrow().saturating_sub(self.agent.clock.monotonic().duration_since(self.began))
+    }
+}
+
+/// Runs work beside the reader of what it says. A reader that fails (full disk) stops the work, and its
+/// reason is the one that counts.
+pub(super) async fn beside<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+    reader: impl Future<Output = Result<(), Failure>>,
+    stop: &CancellationToken,
+) -> Result<T, Failure> {
+    let reading = async {
+        let read = reader.await;
+        if read.is_err() {
+            stop.cancel();
+        }
+        read
+    };
+    let (done, read) = tokio::join!(work, reading);
+    read?;
+    done
+}
+
+pub(super) fn stopped() -> Failure {
+    Failure::new(FailureClass::Cancelled, "It was stopped.")
+}
+
+fn secret_forms(login: &Login) -> [String; 2] {
+    // The pair as well: its base64 is what stands in headers.
+    [login.password.clone(), format!("{}:{}", login.user, login.password)]
+}
+
+fn narrow(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

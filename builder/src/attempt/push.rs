@@ -1,0 +1,209 @@
+//! Making the image visible: the engine pushes one carrier tag that only this attempt uses, then each user
+//! tag is moved to the same digest under leave. Nobody sees the image before leave was given.
+
+use std::future::Future;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use bytes::Bytes;
+use slipway_domain::agent::{Leave, LeaveRequest, LeaveReturn, Login, PushedImage};
+use slipway_domain::attempt::Phase;
+use slipway_domain::failure::{Failure, FailureClass};
+use slipway_domain::spec::{BuildOptions, ImageTarget};
+use slipway_domain::timing::LEAVE_LEASE;
+use slipway_runtime::crash;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::flow::{Flow, beside, stopped};
+use super::tags::wanted_tags;
+use crate::backoff::Backoff;
+use crate::client::CallError;
+use crate::halt::Halt;
+use crate::work::engine::{PushRequest, local_image};
+use crate::work::registry::{Manifest, Registry};
+
+/// A PUT is not begun when less of the lease is left.
+const LEAVE_MARGIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;
+
+/// What all tags of one push share.
+struct Pushed<'a> {
+    target: &'a ImageTarget,
+    registry: Registry,
+    manifest: Manifest,
+    size_bytes: i64,
+}
+
+/// What became of one tag.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    /// It shows our digest.
+    Yes,
+    /// It already showed a newer build.
+    No(String),
+}
+
+impl Flow {
+    pub(super) async fn push(&self, target: &ImageTarget, options: &BuildOptions) -> Result<(), Failure> {
+        let tags = wanted_tags(&self.spec, target, options)?;
+        self.phase(Phase::Pushing);
+        let step = self.begin("slipway:push", "[slipway] push image");
+        let result = self.push_in(step.number, target, &tags).await;
+        self.end(step, result)
+    }
+
+    async fn push_in(&self, step: u32, target: &ImageTarget, tags: &[String]) -> Result<(), Failure> {
+        let credentials = self.credentials(Phase::Pushing).await?;
+        let (host, _) = target.split();
+        let login = credentials.registries.iter().find(|registry| registry.host == host).map(|known| &known.login);
+        let carrier = self.spec.carrier_tag(self.attempt.epoch);
+        self.push_carrier(step, target, &carrier, login).await?;
+        let pushed = self.unless_halted(self.read_back(target, &carrier, login)).await?;
+        self.move_tags(step, &pushed, tags).await
+    }
+
+    async fn move_tags(&self, step: u32, pushed: &Pushed<'_>, tags: &[String]) -> Result<(), Failure> {
+        let target = pushed.target;
+        let digest = &pushed.manifest.digest;
+        self.log.meta(step, &format!("Pushed {} as {digest}", target.repository))?;
+        for tag in tags {
+            let moved = self.move_tag(pushed, tag).await?;
+            let reference = format!("{}:{tag}", target.repository);
+            self.log.meta(
+                step,
+                &match &moved {
+                    Moved::Yes => format!("{reference} now shows {digest}"),
+                    Moved::No(reason) => format!("{reference} was not moved: {reason}"),
+                },
+            )?;
+            let image = PushedImage {
+                reference,
+                digest: digest.clone(),
+                size_bytes: pushed.size_bytes,
+                moved: moved == Moved::Yes,
+            };
+            self.images.lock().unwrap_or_else(PoisonError::into_inner).push(image);
+        }
+        Ok(())
+    }
+
+    async fn push_carrier(
+        &self,
+        step: u32,
+        target: &ImageTarget,
+        tag: &str,
+        login: Option<&Login>,
+    ) -> Result<(), Failure> {
+        let image = local_image(self.attempt);
+        let request = PushRequest { image: &image, repository: &target.repository, tag, login };
+        let stop = self.reins.halted().child_token();
+        let (said, heard) = mpsc::channel::<Bytes>(64);
+        let pushing = async {
+            let pushed = self.agent.engine.push_carrier(request, &said, &stop).await;
+            drop(said);
+            pushed
+        };
+        beside(pushing, self.log.pour(step, heard), &stop).await
+    }
+
+    /// The digest is what the registry says, not what the engine believes.
+    async fn read_back<'a>(
+        &self,
+        target: &'a ImageTarget,
+        carrier: &str,
+        login: Option<&Login>,
+    ) -> Result<Pushed<'a>, Failure> {
+        let registry = Registry::connect(&self.agent.egress, &target.repository, login).await?;
+        let Some(digest) = registry.digest(carrier).await? else {
+            let message = format!("The registry took {}:{carrier} but does not show it.", target.repository);
+            return Err(Failure::new(FailureClass::RegistryUnreachable, message));
+        };
+        let manifest = registry.manifest(&digest).await?;
+        let size_bytes = registry.size_bytes(&manifest).await?;
+        Ok(Pushed { target, registry, manifest, size_bytes })
+    }
+
+    async fn move_tag(&self, pushed: &Pushed<'_>, tag: &str) -> Result<Moved, Failure> {
+        let (registry, repository) = pushed.target.split();
+        let leave = LeaveRequest {
+            registry: registry.to_owned(),
+            repository: repository.to_owned(),
+            tag: tag.to_owned(),
+            digest: pushed.manifest.digest.clone(),
+        };
+        loop {
+            let asked = self.agent.clock.monotonic();
+            match self.heard("leave", || self.api.leave(&leave)).await? {
+                Leave::Granted { within_ms } => {
+                    let spent = self.agent.clock.monotonic().duration_since(asked);
+                    let left = Duration::from_millis(within_ms).saturating_sub(spent);
+                    if left >= LEAVE_MARGIN.min(Duration::from_millis(within_ms / 2)) {
+                        crash::point("builder.leave.granted");
+                        return self.put(pushed, leave, left).await.map(|()| Moved::Yes);
+                    }
+                }
+                Leave::NotMoved { reason } => return Ok(Moved::No(reason)),
+                Leave::Wait { retry_ms } => {
+                    let pause = Duration::from_millis(retry_ms.clamp(10, 5000));
+                    let waiting = async {
+                        self.agent.clock.sleep(pause).await;
+                        Ok(())
+                    };
+                    self.unless_halted(waiting).await?;
+                }
+                Leave::Cancelled => {
+                    self.reins.pull(Halt::Cancelled);
+                    return Err(stopped());
+                }
+            }
+        }
+    }
+
+    /// Moves the tag and gives the leave back. Nothing interrupts it: between PUT and return a cancel comes
+    /// too late. When it is unclear whether the PUT arrived the leave is not given back; whoever gets it
+    /// next looks at the tag first.
+    async fn put(&self, pushed: &Pushed<'_>, leave: LeaveRequest, within: Duration) -> Result<(), Failure> {
+        let put = pushed.registry.put_tag(&leave.tag, &pushed.manifest, within).await;
+        crash::point("builder.tag.moved");
+        let moved = match &put {
+            Ok(()) => true,
+            Err(failure) if is_definite(failure.class) => false,
+            Err(_) => return put,
+        };
+        self.give_back(&LeaveReturn { leave, moved }).await;
+        put
+    }
+
+    async fn give_back(&self, back: &LeaveReturn) {
+        let began = self.agent.clock.monotonic();
+        let mut backoff = Backoff::for_calls();
+        while self.agent.clock.monotonic().duration_since(began) < LEAVE_LEASE {
+            match self.api.leave_return(back).await {
+                Ok(()) => return,
+                Err(error @ CallError::Refused { .. }) => return warn!(%error, "leave not taken back"),
+                Err(CallError::Unavailable(_)) => self.agent.clock.sleep(backoff.pause()).await,
+            }
+        }
+    }
+
+    async fn unless_halted<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::select! {
+            done = work => done,
+            () = self.reins.halted().cancelled() => Err(stopped()),
+        }
+    }
+}
+
+/// True when the registry itself said no, so that the tag surely did not move.
+fn is_definite(class: FailureClass) -> bool {
+    matches!(
+        class,
+        FailureClass::RegistryAuth
+            | FailureClass::RegistryDenied
+            | FailureClass::RateLimited
+            | FailureClass::SourceForbidden
+    )
+}

@@ -1,0 +1,142 @@
+//! Sends one log to logsvc: in order, at once when idle, in larger pieces under load, again from where
+//! logsvc says after a lost answer or a restart of either side. Only `durable` ends its care.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use slipway_domain::agent::LogAck;
+use slipway_domain::timing::LOG_SEAL_CUT;
+use slipway_logfmt::chunk::Chunk;
+use slipway_runtime::clock::Clock;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::backoff::Backoff;
+use crate::client::{AttemptApi, CallError, ChunkAnswer};
+use crate::shelf::{Marks, Shelf};
+
+/// Stream bytes per request.
+const BATCH_BYTES: usize = 64 << 10;
+/// Under steady output requests that are not full begin at least this far apart.
+const LINGER: Duration = Duration::from_millis(20);
+/// While nothing is written, ask this often how far the log is durable.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// Sends until the log is settled. The shelf says how it ended.
+pub async fn ship(shelf: Arc<Shelf>, api: AttemptApi, clock: Clock) {
+    let next = shelf.start();
+    let marks = shelf.watch();
+    let mut shipper = Shipper { shelf, api, clock, marks, next, backoff: Backoff::for_calls(), closed_at: None };
+    while !shipper.shelf.marks().is_settled() {
+        shipper.step().await;
+    }
+}
+
+struct Shipper {
+    shelf: Arc<Shelf>,
+    api: AttemptApi,
+    clock: Clock,
+    marks: watch::Receiver<Marks>,
+    next: i64,
+    backoff: Backoff,
+    closed_at: Option<Instant>,
+}
+
+impl Shipper {
+    async fn step(&mut self) {
+        let marks = *self.marks.borrow_and_update();
+        let now = self.clock.monotonic();
+        if marks.closed && now.duration_since(*self.closed_at.get_or_insert(now)) > LOG_SEAL_CUT {
+            warn!(attempt = %self.api.attempt(), durable = marks.durable, end = marks.end, "log not durable in time");
+            return self.shelf.give_up();
+        }
+        if self.next < marks.end {
+            self.send_next(marks.closed).await;
+        } else if marks.closed {
+            self.ask_durable().await;
+        } else if tokio::time::timeout(IDLE, self.marks.changed()).await.is_err() && marks.durable < marks.end {
+            let doorbell = Chunk::empty(self.next);
+            self.send(doorbell).await;
+        }
+    }
+
+    async fn send_next(&mut self, closed: bool) {
+        let began = self.clock.monotonic();
+        let chunk = match self.shelf.read(self.next, BATCH_BYTES) {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => return self.lost("its bytes are no longer in the spool"),
+            Err(error) => return self.lost(&format!("the spool cannot be read: {error}")),
+        };
+        let full = chunk.bytes.len() >= BATCH_BYTES;
+        self.send(chunk).await;
+        if !full && !closed {
+            let spent = self.clock.monotonic().duration_since(began);
+            self.clock.sleep(LINGER.saturating_sub(spent)).await;
+        }
+    }
+
+    async fn send(&mut self, chunk: Chunk) {
+        let offset = chunk.offset;
+        match self.api.log_chunk(chunk.encode()).await {
+            Ok(ChunkAnswer::Taken(ack)) => self.acknowledged(ack),
+            Ok(ChunkAnswer::Elsewhere(ack)) => {
+                info!(attempt = %self.api.attempt(), offset, received = ack.received, "log resumes elsewhere");
+                self.acknowledged(ack);
+                if self.next == offset {
+                    self.pause().await;
+                }
+            }
+            Err(error) => self.failed(error).await,
+        }
+    }
+
+    async fn ask_durable(&mut self) {
+        let answer = match self.shelf.log_end() {
+            Some(end) => self.api.log_end(&end).await,
+            // Without its hash the end cannot be announced; logsvc seals it as cut.
+            None => self.api.log_chunk(Chunk::empty(self.next).encode()).await.map(|answer| match answer {
+                ChunkAnswer::Taken(ack) | ChunkAnswer::Elsewhere(ack) => ack,
+            }),
+        };
+        match answer {
+            Ok(ack) => {
+                self.acknowledged(ack);
+                if !self.shelf.marks().is_settled() && self.next >= self.shelf.marks().end {
+                    self.pause().await;
+                }
+            }
+            Err(error) => self.failed(error).await,
+        }
+    }
+
+    fn acknowledged(&mut self, ack: LogAck) {
+        let end = self.shelf.marks().end;
+        if ack.received > end || ack.durable > end {
+            return self.lost("logsvc has more of it than was ever written here");
+        }
+        if ack.received < self.shelf.start() {
+            return self.lost("logsvc asks for bytes that it had called durable");
+        }
+        if ack.received > self.next {
+            self.backoff.reset();
+        }
+        self.next = ack.received;
+        self.shelf.durable(ack.durable);
+    }
+
+    async fn failed(&mut self, error: CallError) {
+        match error {
+            CallError::Refused { .. } => self.lost(&error.to_string()),
+            CallError::Unavailable(_) => self.pause().await,
+        }
+    }
+
+    async fn pause(&mut self) {
+        self.clock.sleep(self.backoff.pause()).await;
+    }
+
+    fn lost(&mut self, reason: &str) {
+        warn!(attempt = %self.api.attempt(), reason, "log is sent no further");
+        self.shelf.give_up();
+    }
+}

@@ -1,0 +1,121 @@
+//! Looks at the host and the engine every few seconds and says whether jobs may be taken. When the engine
+//! comes (back) to life, what a former life left in it is removed before anything is taken.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slipway_runtime::clock::Clock;
+use slipway_runtime::lifecycle::Life;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::gate::{EngineHealth, Limits, Readiness, not_taking};
+use crate::home::{Home, Identity};
+use crate::host;
+use crate::slots::Slots;
+use crate::work::engine::{Engine, EngineInfo};
+
+/// Between two looks.
+const EVERY: Duration = Duration::from_secs(2);
+/// An engine that does not answer within this time is down.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// What one look needs.
+pub struct Probe {
+    /// Spawns the blocking part.
+    pub life: Life,
+    /// For the pauses.
+    pub clock: Clock,
+    /// The data folder, whose disk is watched.
+    pub home: Arc<Home>,
+    /// Whose leftovers are removed.
+    pub identity: Identity,
+    /// The engine.
+    pub engine: Engine,
+    /// Who sits where.
+    pub slots: Slots,
+    /// When nothing more is taken.
+    pub limits: Limits,
+    /// Whether the engine is known to hold nothing of a former life.
+    pub clean: bool,
+}
+
+impl Probe {
+    /// One look.
+    pub async fn look(&mut self, last: &Readiness) -> Readiness {
+        let engine = match self.engine_info().await {
+            Ok(_) => self.cleaned().await,
+            Err(reason) => {
+                self.clean = false;
+                EngineHealth::Down(reason)
+            }
+        };
+        let work_dir = self.home.work_dir();
+        let reading = match self.life.blocking("read host", move || host::read(&work_dir)).await {
+            Ok(Ok(reading)) => reading,
+            Ok(Err(error)) => {
+                warn!(error = format!("{error:#}"), "host not readable");
+                last.reading
+            }
+            Err(error) => {
+                warn!(%error, "host not readable");
+                last.reading
+            }
+        };
+        let closed = last.not_taking.is_some();
+        let not_taking = not_taking(&self.limits, &engine, &reading, self.slots.taken(), closed);
+        Readiness { reading, not_taking }
+    }
+
+    /// What the engine says about itself, or why it does not.
+    pub async fn engine_info(&self) -> Result<EngineInfo, String> {
+        match timeout(ANSWER_WITHIN, self.engine.probe()).await {
+            Ok(Ok(info)) => Ok(info),
+            Ok(Err(failure)) => Err(failure.message),
+            Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
+        }
+    }
+
+    /// Looks again and again and tells about changes.
+    pub async fn watch(mut self, readiness: watch::Sender<Readiness>) -> Infallible {
+        loop {
+            self.clock.sleep(EVERY).await;
+            let last = readiness.borrow().clone();
+            let now = self.look(&last).await;
+            let turned = now.not_taking.is_some() != last.not_taking.is_some();
+            match &now.not_taking {
+                Some(reason) if turned => warn!(reason, "taking no jobs"),
+                None if turned => info!("taking jobs again"),
+                Some(_) | None => {}
+            }
+            readiness.send_if_modified(|old| {
+                *old = now;
+                turned
+            });
+        }
+    }
+
+    /// Removes leftovers once. While a claim is under way its attempt is not listed yet and would be taken
+    /// for one; the closed gate lets no new claim begin, so that the next look finds none.
+    async fn cleaned(&mut self) -> EngineHealth {
+        if self.clean {
+            return EngineHealth::Ready;
+        }
+        let held = self.slots.held();
+        if i64::try_from(held.len()).is_ok_and(|held| held < self.slots.taken()) {
+            return EngineHealth::Down("it was away; running claims are waited for".to_owned());
+        }
+        match self.engine.remove_leftovers(self.identity.builder, &held).await {
+            Ok(removed) => {
+                if removed > 0 {
+                    info!(removed, "leftovers of earlier attempts removed from the engine");
+                }
+                self.clean = true;
+                EngineHealth::Ready
+            }
+            Err(failure) => EngineHealth::Down(failure.message),
+        }
+    }
+}

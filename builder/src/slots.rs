@@ -1,0 +1,171 @@
+//! Room for jobs, and who sits in it. A slot is reserved before a claim is sent, so that no won claim is
+//! ever without room; it is free again when its guard is dropped, however the attempt ended.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slipway_domain::attempt::AttemptRef;
+use tokio::sync::watch;
+
+use crate::halt::{Halt, Reins};
+
+/// All slots of this builder. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Slots(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    total: usize,
+    table: Mutex<Table>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    taken: usize,
+    held: BTreeMap<AttemptRef, Reins>,
+}
+
+/// One taken slot.
+#[derive(Debug)]
+pub struct Slot {
+    slots: Slots,
+    attempt: Option<AttemptRef>,
+}
+
+impl Slots {
+    /// `total` free slots.
+    pub fn new(total: usize) -> Self {
+        Self(Arc::new(Inner { total, table: Mutex::default(), changed: watch::Sender::new(()) }))
+    }
+
+    /// Takes a slot, if one is free.
+    pub fn reserve(&self) -> Option<Slot> {
+        let mut table = self.table();
+        if table.taken >= self.0.total {
+            return None;
+        }
+        table.taken += 1;
+        Some(Slot { slots: self.clone(), attempt: None })
+    }
+
+    /// How many slots there are.
+    pub fn total(&self) -> i64 {
+        count(self.0.total)
+    }
+
+    /// How many are free.
+    pub fn free(&self) -> i64 {
+        count(self.0.total - self.table().taken)
+    }
+
+    /// How many are taken.
+    pub fn taken(&self) -> i64 {
+        count(self.table().taken)
+    }
+
+    /// The attempts that are worked on.
+    pub fn held(&self) -> Vec<AttemptRef> {
+        self.table().held.keys().copied().collect()
+    }
+
+    /// Asks one attempt to end; one that is not here has ended already.
+    pub fn pull(&self, attempt: AttemptRef, halt: Halt) {
+        let reins = self.table().held.get(&attempt).cloned();
+        if let Some(reins) = reins {
+            reins.pull(halt);
+        }
+    }
+
+    /// Rings whenever a slot is taken by an attempt or becomes free.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
+    }
+
+    /// Returns once no slot is taken.
+    pub async fn empty(&self) {
+        let mut changes = self.changes();
+        // The sender lives in `self`, so that waiting cannot fail.
+        let _ = changes.wait_for(|()| self.taken() == 0).await;
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    /// Puts a won attempt into the slot; from here on heartbeats list it.
+    pub fn hold(&mut self, attempt: AttemptRef, reins: Reins) {
+        self.slots.table().held.insert(attempt, reins);
+        self.attempt = Some(attempt);
+        self.slots.0.changed.send_replace(());
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        {
+            let mut table = self.slots.table();
+            table.taken -= 1;
+            if let Some(attempt) = self.attempt {
+                table.held.remove(&attempt);
+            }
+        }
+        self.slots.0.changed.send_replace(());
+    }
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use slipway_domain::ids::JobId;
+    use slipway_runtime::ids::new_id;
+
+    use super::*;
+
+    fn attempt() -> AttemptRef {
+        AttemptRef { job: new_id::<JobId>(), epoch: 1 }
+    }
+
+    #[test]
+    fn a_slot_is_taken_before_the_claim_and_freed_by_its_guard() {
+        let slots = Slots::new(1);
+        let mut slot = slots.reserve().expect("free");
+        assert!(slots.reserve().is_none());
+        assert_eq!((slots.free(), slots.held().len()), (0, 0), "a reserved slot holds nothing yet");
+        let attempt = attempt();
+        slot.hold(attempt, Reins::default());
+        assert_eq!(slots.held(), [attempt]);
+        drop(slot);
+        assert_eq!((slots.free(), slots.held().len()), (1, 0));
+    }
+
+    #[test]
+    fn only_the_named_attempt_is_asked_to_end() {
+        let slots = Slots::new(2);
+        let (mine, other) = (attempt(), attempt());
+        let (reins, others) = (Reins::default(), Reins::default());
+        let mut first = slots.reserve().expect("free");
+        let mut second = slots.reserve().expect("free");
+        first.hold(mine, reins.clone());
+        second.hold(other, others.clone());
+        slots.pull(mine, Halt::Cancelled);
+        slots.pull(attempt(), Halt::Stopped);
+        assert_eq!((reins.cause(), others.cause()), (Some(Halt::Cancelled), None));
+    }
+
+    #[tokio::test]
+    async fn empty_waits_for_the_last_guard() {
+        let slots = Slots::new(1);
+        let slot = slots.reserve().expect("free");
+        let waiting = slots.clone();
+        let mut empty = std::pin::pin!(async move { waiting.empty().await });
+        assert!(futures_util::poll!(&mut empty).is_pending());
+        drop(slot);
+        empty.await;
+    }
+}

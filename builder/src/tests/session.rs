@@ -1,0 +1,53 @@
+//! What a builder says about itself, and who it is let in as.
+
+use std::time::Duration;
+
+use slipway_domain::agent::ToBuilder;
+use slipway_runtime::clock::Clock;
+use slipway_runtime::lifecycle::Life;
+
+use super::engine;
+use super::fake::{Fake, spec};
+use crate::agent;
+
+#[tokio::test]
+async fn without_its_engine_a_builder_takes_nothing_and_says_so() {
+    let (life, dir) = (Life::new(), tempfile::tempdir().expect("a folder"));
+    let fake = Fake::start(&life).await;
+    let config = fake.config(dir.path(), &dir.path().join("engine.sock"));
+    let _builder = life.task("builder", agent::run(config, Clock::system(), life.clone()));
+    fake.until("a heartbeat", |told| !told.beats.is_empty()).await;
+    fake.with(|told| {
+        let beat = told.beats.first().expect("one");
+        assert_eq!(beat.free, 0);
+        assert!(beat.load.not_taking.as_deref().is_some_and(|reason| reason.contains("engine")), "{:?}", beat.load);
+    });
+    fake.offer(spec("https://127.0.0.1:1/a.git"));
+    let (_, _engine) = engine::start(&life, dir.path());
+    fake.until("a free slot", |told| told.beats.last().is_some_and(|beat| beat.free == 1)).await;
+    fake.with(|told| {
+        assert!(told.claims.is_empty(), "the offer came too early");
+        assert_eq!(told.beats.last().and_then(|beat| beat.load.not_taking.clone()), None);
+    });
+}
+
+#[tokio::test]
+async fn a_drain_from_the_dispatcher_ends_an_idle_builder() {
+    let (life, dir) = (Life::new(), tempfile::tempdir().expect("a folder"));
+    let fake = Fake::start(&life).await;
+    let (socket, _engine) = engine::start(&life, dir.path());
+    let builder = fake.builder(&life, dir.path(), &socket).await;
+    fake.say(ToBuilder::Drain);
+    tokio::time::timeout(Duration::from_secs(10), builder.join()).await.expect("ends").expect("whole").expect("well");
+    assert!(fake.with(|told| told.goodbye));
+}
+
+#[tokio::test]
+async fn a_wrong_join_token_is_said_at_the_start() {
+    let (life, dir) = (Life::new(), tempfile::tempdir().expect("a folder"));
+    let fake = Fake::start(&life).await;
+    let config = fake.config(dir.path(), &dir.path().join("engine.sock"));
+    let config = crate::config::BuilderConfig { join_token: "other".to_owned(), ..config };
+    let refused = agent::run(config, Clock::system(), life).await.expect_err("refused").to_string();
+    assert!(refused.contains("SLIPWAY_JOIN_TOKEN") && refused.contains("unknown join token"), "{refused}");
+}

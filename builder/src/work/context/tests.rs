@@ -1,0 +1,236 @@
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+struct Tree(TempDir);
+
+impl Tree {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let tree = Self(tempfile::tempdir().expect("a folder"));
+        std::fs::create_dir(tree.root()).expect("a folder");
+        for (path, text) in files {
+            let path = tree.root().join(path);
+            std::fs::create_dir_all(path.parent().expect("below the root")).expect("a folder");
+            std::fs::write(path, text).expect("a file");
+        }
+        tree
+    }
+
+    fn root(&self) -> PathBuf {
+        self.0.path().join("source")
+    }
+
+    fn link(&self, path: &str, to: &str) {
+        symlink(to, self.root().join(path)).expect("a link");
+    }
+
+    fn request(&self) -> ContextRequest {
+        ContextRequest {
+            checkout: self.root(),
+            context: None,
+            dockerfile: None,
+            tar: self.0.path().join("context.tar"),
+            max_bytes: 1 << 20,
+            max_entries: 1000,
+            mtime: DateTime::from_timestamp(1_700_000_000, 0).expect("a time"),
+        }
+    }
+}
+
+/// The entries of a context as `type path[ -> target]=text`.
+fn listing(made: &ContextTar) -> Vec<String> {
+    let mut archive = tar::Archive::new(std::fs::File::open(&made.path).expect("the tar"));
+    let mut lines = Vec::new();
+    for entry in archive.entries().expect("a tar") {
+        let mut entry = entry.expect("an entry");
+        let header = entry.header();
+        assert_eq!(
+            (header.uid().ok(), header.gid().ok(), header.mtime().ok()),
+            (Some(0), Some(0), Some(1_700_000_000))
+        );
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let mode = header.mode().expect("a mode");
+        let link = entry.link_name_bytes().map(|to| format!(" -> {}", String::from_utf8_lossy(&to)));
+        let mut text = String::new();
+        entry.read_to_string(&mut text).expect("text");
+        let text = if text.is_empty() { text } else { format!("={text}") };
+        lines.push(format!("{mode:o} {path}{}{text}", link.unwrap_or_default()));
+    }
+    lines
+}
+
+fn paths(made: &ContextTar) -> Vec<String> {
+    let lines = listing(made).into_iter();
+    lines.map(|line| line.split([' ', '=']).nth(1).unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn a_context_is_sorted_and_keeps_links_and_executables() {
+    let tree =
+        Tree::new(&[("Dockerfile", "FROM x"), ("b/z", "1"), ("b-c", "2"), ("run.sh", "3"), (".git/HEAD", "ref")]);
+    std::fs::set_permissions(tree.root().join("run.sh"), std::fs::Permissions::from_mode(0o700)).expect("a mode");
+    std::fs::create_dir(tree.root().join("empty")).expect("a folder");
+    tree.link("link", "b/z");
+    tree.link("out", "/etc/passwd");
+    let made = write_context(&tree.request()).expect("a context");
+    assert_eq!(
+        listing(&made),
+        [
+            "644 Dockerfile=FROM x",
+            "755 b/",
+            "644 b/z=1",
+            "644 b-c=2",
+            "755 empty/",
+            "777 link -> b/z",
+            "777 out -> /etc/passwd",
+            "755 run.sh=3"
+        ]
+    );
+    assert_eq!((made.entries, made.content_bytes, made.dockerfile.as_str()), (8, 9, "Dockerfile"));
+    assert_eq!(made.dockerfile_text, "FROM x");
+    let first = std::fs::read(&made.path).expect("bytes");
+    assert_eq!(made.tar_bytes, first.len() as u64);
+    write_context(&tree.request()).expect("a context");
+    assert_eq!(std::fs::read(&made.path).expect("bytes"), first, "the same tree makes the same bytes");
+}
+
+#[test]
+fn the_ignore_file_of_the_dockerfile_comes_first() {
+    let tree = Tree::new(&[
+        ("app/x/Dockerfile", "FROM x"),
+        ("app/x/Dockerfile.dockerignore", "*\n!keep"),
+        ("app/.dockerignore", "keep"),
+        ("app/keep/a", "1"),
+        ("app/drop/b", "2"),
+        ("outside", "3"),
+    ]);
+    for dockerfile in ["x/Dockerfile", "/x/Dockerfile", "./x/../x/Dockerfile", "app/x/Dockerfile"] {
+        let mut request = tree.request();
+        request.context = Some("app/".to_owned());
+        request.dockerfile = Some(dockerfile.to_owned());
+        let made = write_context(&request).expect("a context");
+        assert_eq!(paths(&made), [".dockerignore", "keep/", "keep/a", "x/", "x/Dockerfile"], "{dockerfile}");
+        assert_eq!(made.dockerfile, "x/Dockerfile");
+    }
+}
+
+#[test]
+fn what_is_taken_back_comes_with_its_folders() {
+    let tree = Tree::new(&[
+        ("Dockerfile", "F"),
+        (".dockerignore", "*\n!a/**/*.c"),
+        ("a/b/x.c", "1"),
+        ("a/b/x.h", "2"),
+        ("d/e", "3"),
+    ]);
+    assert_eq!(
+        paths(&write_context(&tree.request()).expect("a context")),
+        [".dockerignore", "Dockerfile", "a/", "a/b/", "a/b/x.c"]
+    );
+}
+
+#[test]
+fn a_linked_dockerfile_is_sent_as_a_file() {
+    let tree = Tree::new(&[("docker/real", "FROM y"), ("app/code", "1")]);
+    tree.link("app/Dockerfile", "../docker/real");
+    tree.link("Dockerfile", "docker/real");
+    let mut request = tree.request();
+    request.context = Some("app".to_owned());
+    let made = write_context(&request).expect("a context");
+    assert_eq!(listing(&made), ["644 Dockerfile=FROM y", "644 code=1"]);
+    let made = write_context(&tree.request()).expect("a context");
+    assert_eq!((made.dockerfile.as_str(), made.dockerfile_text.as_str()), ("docker/real", "FROM y"));
+}
+
+#[test]
+fn paths_that_leave_the_checkout_are_refused() {
+    let tree = Tree::new(&[("Dockerfile", "FROM x"), ("sub/file", "1"), (".git/config", "secret")]);
+    std::fs::write(tree.0.path().join("outside"), "secret").expect("a file");
+    tree.link("evil", "../outside");
+    tree.link("etc", "/etc");
+    tree.link("dangling", "nowhere");
+    tree.link("loop", "loop");
+    let cases: [(Option<&str>, Option<&str>); 13] = [
+        (None, Some("evil")),
+        (None, Some("etc/passwd")),
+        (None, Some("../outside")),
+        (None, Some("sub/../../outside")),
+        (None, Some("dangling")),
+        (None, Some("loop")),
+        (None, Some("sub")),
+        (None, Some(".git/config")),
+        (Some("etc"), None),
+        (Some(".."), None),
+        (Some("../source/.."), None),
+        (Some("Dockerfile"), None),
+        (Some("gone"), None),
+    ];
+    for (context, dockerfile) in cases {
+        let mut request = tree.request();
+        request.context = context.map(str::to_owned);
+        request.dockerfile = dockerfile.map(str::to_owned);
+        let failure = write_context(&request).expect_err("refused");
+        assert_eq!(failure.class, FailureClass::ContextInvalid, "{context:?} {dockerfile:?}: {}", failure.message);
+        assert!(!failure.message.contains("secret"));
+    }
+    tree.link(".dockerignore", "../outside");
+    assert_eq!(write_context(&tree.request()).expect_err("refused").class, FailureClass::ContextInvalid);
+}
+
+#[test]
+fn mistakes_and_limits_have_their_classes() {
+    let class = |tree: &Tree, change: fn(&mut ContextRequest)| {
+        let mut request = tree.request();
+        change(&mut request);
+        write_context(&request).map_err(|failure| (failure.class, failure.message))
+    };
+    let tree = Tree::new(&[("a", "12345"), ("b/c", "12345")]);
+    assert_eq!(class(&tree, |_| {}).expect_err("missing").0, FailureClass::DockerfileMissing);
+    std::fs::write(tree.root().join("Dockerfile"), "FROM").expect("a file");
+    let (large, message) = class(&tree, |request| request.max_bytes = 13).expect_err("too large");
+    assert_eq!((large, message.contains("14 bytes")), (FailureClass::ContextTooLarge, true), "{message}");
+    let (many, message) = class(&tree, |request| request.max_entries = 3).expect_err("too many");
+    assert_eq!((many, message.contains("has 4 files")), (FailureClass::ContextTooLarge, true), "{message}");
+    assert!(class(&tree, |request| (request.max_bytes, request.max_entries) = (14, 4)).is_ok());
+    let _socket = std::os::unix::net::UnixListener::bind(tree.root().join("socket")).expect("a socket");
+    assert_eq!(class(&tree, |_| {}).expect_err("a socket").0, FailureClass::ContextInvalid);
+    std::fs::remove_file(tree.root().join("socket")).expect("removed");
+    std::fs::write(tree.root().join(".dockerignore"), "[").expect("a file");
+    assert_eq!(class(&tree, |_| {}).expect_err("a bad rule").0, FailureClass::ContextInvalid);
+}
+
+#[test]
+fn long_names_survive() {
+    let long = format!("{}/{}", "d".repeat(120), "f".repeat(200));
+    let tree = Tree::new(&[("Dockerfile", "F"), (&long, "1")]);
+    tree.link("l", &"t".repeat(150));
+    let made = write_context(&tree.request()).expect("a context");
+    assert!(paths(&made).contains(&long));
+    assert!(listing(&made).iter().any(|line| line.ends_with(&"t".repeat(150))));
+}
+
+proptest! {
+    #[test]
+    fn what_is_sent_is_what_the_rules_leave(
+        files in proptest::collection::btree_set("[ab](/[ab]){0,3}", 1..12),
+        rules in proptest::collection::vec("!?(\\*\\*/)?[ab*](/[ab*]){0,2}", 0..5),
+    ) {
+        // A name cannot be a file and a folder.
+        let files: Vec<&String> = files.iter().filter(|f| !files.iter().any(|g| g.starts_with(&format!("{f}/")))).collect();
+        let rules = rules.join("\n");
+        let mut tree: Vec<(&str, &str)> = files.iter().map(|f| (f.as_str(), "x")).collect();
+        tree.extend([("Dockerfile", "F"), (".dockerignore", rules.as_str())]);
+        let tree = Tree::new(&tree);
+        let ignore = Dockerignore::parse(&rules).expect("good rules");
+        let made = write_context(&tree.request()).expect("a context");
+        let sent: Vec<String> = paths(&made).into_iter().filter(|path| !path.ends_with('/') && !path.contains("ocker")).collect();
+        let wanted: Vec<String> = files.iter().filter(|f| !ignore.excludes(f)).map(|f| (*f).clone()).collect();
+        let (mut a, mut b) = (sent.clone(), wanted.clone());
+        a.sort();
+        b.sort();
+        prop_assert_eq!(a, b);
+    }
+}

@@ -1,0 +1,204 @@
+//! The Docker engine, through its HTTP API. Every call has a connection of its own that is closed when
+//! the call ends or is dropped: for a running build, closing the connection is what kills its processes.
+
+mod build;
+mod images;
+mod lane;
+mod push;
+mod steps;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bollard::errors::Error as EngineError;
+use bytes::Bytes;
+use slipway_domain::agent::StepReport;
+use slipway_domain::attempt::AttemptRef;
+use slipway_domain::failure::{Failure, FailureClass};
+use slipway_domain::ids::BuilderId;
+use slipway_domain::spec::JobSpec;
+use slipway_runtime::clock::Clock;
+use slipway_runtime::lifecycle::Life;
+
+pub use build::BuildRequest;
+use lane::Lane;
+pub use push::PushRequest;
+
+/// Short questions get an answer within this time or the engine counts as down.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Label with the builder's id, by which it finds its own images again.
+const LABEL_BUILDER: &str = "slipway.builder";
+/// Label with the job's id.
+const LABEL_JOB: &str = "slipway.job";
+/// Label with the attempt's epoch.
+const LABEL_EPOCH: &str = "slipway.epoch";
+/// Local names of images begin with this; nothing is ever pushed under them.
+const LOCAL_PREFIX: &str = "slipway-build/";
+
+/// Where an engine listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineAddress {
+    /// A socket of this host.
+    Unix(PathBuf),
+    /// A host and port without TLS.
+    Tcp(String),
+}
+
+/// An address that is none of an engine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is no address of an engine; write unix:///path/to/docker.sock or tcp://host:port")]
+pub struct BadEngineAddress(String);
+
+/// What an engine says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// Its release, `20.10.24+dfsg1`.
+    pub version: String,
+    /// Newest API that it speaks.
+    pub api_version: String,
+    /// Operating system and architecture, `linux-amd64`.
+    pub platform: String,
+    /// How it stores layers.
+    pub storage_driver: String,
+    /// Where its data lies, on its own host.
+    pub data_root: PathBuf,
+}
+
+/// How a build goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepEvent {
+    /// A step that is new or changed; merged over everything that was said of it.
+    Step(StepReport),
+    /// What a step wrote, byte for byte; it may end in the middle of a line or character.
+    Log {
+        /// The step's digest.
+        digest: String,
+        /// 1 or 2.
+        stream: i64,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// Something that the reader of a step's log should know.
+    Notice {
+        /// The step's digest.
+        digest: String,
+        /// In words.
+        text: String,
+    },
+}
+
+/// One engine. Cheap to clone; connects anew for every call.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    life: Life,
+    clock: Clock,
+    address: EngineAddress,
+}
+
+impl Engine {
+    /// An engine at an address; nothing is contacted yet.
+    pub fn new(life: Life, clock: Clock, address: EngineAddress) -> Self {
+        Self { life, clock, address }
+    }
+
+    /// Asks whether it is there and what it is.
+    pub async fn probe(&self) -> Result<EngineInfo, Failure> {
+        let lane = self.lane(QUESTION_TIMEOUT)?;
+        let asked = tokio::time::timeout(QUESTION_TIMEOUT, async {
+            lane.docker().ping().await?;
+            tokio::try_join!(lane.docker().version(), lane.docker().info())
+        });
+        let (version, info) = asked
+            .await
+            .map_err(|_| down(format!("no answer within {} s", QUESTION_TIMEOUT.as_secs())))?
+            .map_err(|error| failed(&error))?;
+        let word = |text: Option<String>| text.unwrap_or_else(|| "unknown".to_owned());
+        Ok(EngineInfo {
+            version: word(version.version),
+            api_version: word(version.api_version),
+            platform: format!("{}-{}", word(version.os), word(version.arch)),
+            storage_driver: word(info.driver),
+            data_root: PathBuf::from(word(info.docker_root_dir)),
+        })
+    }
+
+    fn lane(&self, timeout: Duration) -> Result<Lane, Failure> {
+        Lane::open(&self.life, &self.address, timeout).map_err(|error| failed(&error))
+    }
+}
+
+/// The local name of an attempt's image; never pushed, removed after the attempt.
+pub fn local_image(attempt: AttemptRef) -> String {
+    format!("{LOCAL_PREFIX}{}:{}", attempt.job, attempt.epoch)
+}
+
+/// The labels of an attempt's image: where it comes from, and whose it is.
+pub fn labels(builder: BuilderId, attempt: AttemptRef, spec: &JobSpec) -> BTreeMap<String, String> {
+    let created = spec.created_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    [
+        (LABEL_BUILDER, builder.to_string()),
+        (LABEL_JOB, attempt.job.to_string()),
+        (LABEL_EPOCH, attempt.epoch.to_string()),
+        ("org.opencontainers.image.source", spec.clone_url.clone()),
+        ("org.opencontainers.image.revision", spec.commit.clone()),
+        ("org.opencontainers.image.created", created),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+impl EngineAddress {
+    /// What `DOCKER_HOST` says, else the engine's usual socket.
+    pub fn from_docker_host() -> Result<Self, BadEngineAddress> {
+        match std::env::var("DOCKER_HOST") {
+            Ok(text) if !text.is_empty() => text.parse(),
+            _ => Ok(Self::Unix(PathBuf::from("/var/run/docker.sock"))),
+        }
+    }
+}
+
+impl FromStr for EngineAddress {
+    type Err = BadEngineAddress;
+
+    fn from_str(text: &str) -> Result<Self, BadEngineAddress> {
+        let bad = || BadEngineAddress(text.chars().take(200).collect());
+        match text.split_once("://") {
+            Some(("unix", path)) if path.starts_with('/') => Ok(Self::Unix(PathBuf::from(path))),
+            Some(("tcp" | "http", host)) => {
+                let host = host.trim_end_matches('/');
+                let port = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+                port.map(|_| Self::Tcp(host.to_owned())).ok_or_else(bad)
+            }
+            None if text.starts_with('/') => Ok(Self::Unix(PathBuf::from(text))),
+            _ => Err(bad()),
+        }
+    }
+}
+
+/// An engine that does not answer, or not sensibly.
+fn down(reason: impl std::fmt::Display) -> Failure {
+    Failure::new(FailureClass::EngineDown, format!("the Docker engine does not answer: {reason}"))
+}
+
+/// An error of a call that says nothing about the build itself.
+fn failed(error: &EngineError) -> Failure {
+    match error {
+        EngineError::DockerResponseServerError { status_code, message } => {
+            let message = format!("the Docker engine answered {status_code}: {message}");
+            Failure::new(FailureClass::EngineDown, message)
+        }
+        other => {
+            let mut cause: &dyn std::error::Error = other;
+            while let Some(source) = cause.source() {
+                cause = source;
+            }
+            down(cause)
+        }
+    }
+}

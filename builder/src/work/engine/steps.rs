@@ -1,0 +1,199 @@
+//! Vertices become steps. A vertex is sent many times, may begin and end more than once (looked up in the
+//! cache, then run), and keeps only its digest, so everything is merged by that.
+
+use std::collections::HashSet;
+
+use bollard_buildkit_proto::google::protobuf::Timestamp;
+use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use slipway_domain::agent::StepReport;
+use slipway_domain::attempt::StepState;
+
+use super::StepEvent;
+use crate::work::failure;
+
+/// Longest name of a step, in characters; a RUN with a heredoc can be as long as a program.
+const MAX_NAME: usize = 500;
+/// What BuildKit writes into a step's log when it drops the rest.
+const CLIPPED: &[u8] = b"[output clipped";
+
+/// All steps of one build.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    steps: Vec<StepReport>,
+    errors: Vec<(usize, String)>,
+    clipped: HashSet<String>,
+}
+
+impl Steps {
+    /// Takes in what the engine says and returns what is new, steps before their logs.
+    pub(super) fn take(&mut self, status: StatusResponse) -> Vec<StepEvent> {
+        let mut events = Vec::new();
+        for vertex in status.vertexes {
+            events.extend(self.vertex(vertex).map(StepEvent::Step));
+        }
+        for log in status.logs {
+            if log.msg.windows(CLIPPED.len()).any(|window| window == CLIPPED) && self.clipped.insert(log.vertex.clone())
+            {
+                let text = "the engine cut this step's output; an operator can raise its limit \
+                            (BUILDKIT_STEP_LOG_MAX_SIZE and BUILDKIT_STEP_LOG_MAX_SPEED of the engine, -1 for none)";
+                events.push(StepEvent::Notice { digest: log.vertex.clone(), text: text.to_owned() });
+            }
+            events.push(StepEvent::Log { digest: log.vertex, stream: log.stream, bytes: Bytes::from(log.msg) });
+        }
+        events
+    }
+
+    /// Ends what still runs, and returns it.
+    pub(super) fn stop(&mut self, now: DateTime<Utc>) -> Vec<StepEvent> {
+        let open = self.steps.iter_mut().filter(|step| matches!(step.state, StepState::Pending | StepState::Running));
+        open.map(|step| {
+            step.state = StepState::Cancelled;
+            step.finished_at = step.started_at.map(|_| now);
+            StepEvent::Step(step.clone())
+        })
+        .collect()
+    }
+
+    /// The step that failed, with its error: the first one that was not merely stopped by another's.
+    pub(super) fn failed(&self) -> Option<(&StepReport, &str)> {
+        self.errors.iter().map(|(at, error)| (&self.steps[*at], error.as_str())).next()
+    }
+
+    fn vertex(&mut self, vertex: Vertex) -> Option<StepReport> {
+        let at = match self.steps.iter().position(|step| step.digest == vertex.digest) {
+            Some(at) => at,
+            None => {
+                let number = i64::try_from(self.steps.len()).unwrap_or(i64::MAX).saturating_add(1);
+                self.steps.push(new_step(&vertex, number));
+                self.steps.len() - 1
+            }
+        };
+        let before = self.steps[at].clone();
+        let is_new = before.started_at.is_none() && before.state == StepState::Pending;
+        let step = &mut self.steps[at];
+        let (started, completed) = (time(vertex.started.as_ref()), time(vertex.completed.as_ref()));
+        step.started_at = step.started_at.or(started);
+        step.finished_at = completed.or(step.finished_at);
+        step.cached = vertex.cached;
+        step.state = match (started, completed) {
+            (None, None) => StepState::Pending,
+            (_, None) => StepState::Running,
+            (_, Some(_)) if vertex.error.is_empty() => StepState::Succeeded,
+            (_, Some(_)) if vertex.error.contains("context canceled") => StepState::Cancelled,
+            (_, Some(_)) => StepState::Failed,
+        };
+        step.exit_code = match step.state {
+            StepState::Failed => failure::of_build(&vertex.error).exit_code,
+            StepState::Succeeded if !step.cached && is_run(&step.name) => Some(0),
+            _ => None,
+        };
+        let (changed, failed) = (*step != before, step.state == StepState::Failed);
+        if failed && !self.errors.iter().any(|(known, _)| *known == at) {
+            self.errors.push((at, vertex.error));
+        }
+        (changed || is_new).then(|| self.steps[at].clone())
+    }
+}
+
+fn new_step(vertex: &Vertex, number: i64) -> StepReport {
+    StepReport {
+        digest: vertex.digest.clone(),
+        number,
+        name: vertex.name.chars().take(MAX_NAME).collect(),
+        state: StepState::Pending,
+        cached: false,
+        started_at: None,
+        finished_at: None,
+        exit_code: None,
+    }
+}
+
+fn is_run(name: &str) -> bool {
+    name.split_once("] ").is_some_and(|(_, text)| text.starts_with("RUN "))
+}
+
+fn time(stamp: Option<&Timestamp>) -> Option<DateTime<Utc>> {
+    let stamp = stamp?;
+    DateTime::from_timestamp(stamp.seconds, u32::try_from(stamp.nanos).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard_buildkit_proto::moby::buildkit::v1::VertexLog;
+
+    use super::*;
+
+    fn at(seconds: i64) -> Option<Timestamp> {
+        Some(Timestamp { seconds, nanos: 0 })
+    }
+
+    fn vertex(digest: &str, started: Option<Timestamp>, completed: Option<Timestamp>, error: &str) -> StatusResponse {
+        let vertex = Vertex {
+            digest: digest.to_owned(),
+            name: format!("[1/2] RUN {digest}"),
+            started,
+            completed,
+            error: error.to_owned(),
+            ..Vertex::default()
+        };
+        StatusResponse { vertexes: vec![vertex], ..StatusResponse::default() }
+    }
+
+    fn one(events: Vec<StepEvent>) -> StepReport {
+        match events.as_slice() {
+            [StepEvent::Step(step)] => step.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_step_is_merged_over_all_that_is_said_of_it() {
+        let mut steps = Steps::default();
+        let step = one(steps.take(vertex("a", None, None, "")));
+        assert_eq!((step.number, step.state), (1, StepState::Pending));
+        assert_eq!(one(steps.take(vertex("b", None, None, ""))).number, 2);
+        assert_eq!(one(steps.take(vertex("a", at(1), None, ""))).state, StepState::Running);
+        let step = one(steps.take(vertex("a", at(1), at(2), "")));
+        assert_eq!((step.state, step.exit_code), (StepState::Succeeded, Some(0)));
+        // It runs after all: the times span both.
+        let step = one(steps.take(vertex("a", at(3), None, "")));
+        assert_eq!((step.state, step.exit_code), (StepState::Running, None));
+        let step = one(steps.take(vertex("a", at(3), at(4), "executor failed running [x]: exit code: 7")));
+        assert_eq!((step.state, step.exit_code), (StepState::Failed, Some(7)));
+        assert_eq!(step.started_at.map(|t| t.timestamp()), Some(1));
+        assert_eq!(step.finished_at.map(|t| t.timestamp()), Some(4));
+        assert_eq!(steps.take(vertex("a", at(3), at(4), "executor failed running [x]: exit code: 7")).len(), 0);
+    }
+
+    #[test]
+    fn the_failed_step_is_the_one_that_was_not_stopped() {
+        let mut steps = Steps::default();
+        steps.take(vertex("a", at(1), at(2), "executor failed running [x]: exit code: 1: context canceled"));
+        steps.take(vertex("b", at(1), at(2), "executor failed running [x]: exit code: 3"));
+        steps.take(vertex("c", at(1), None, ""));
+        let (step, error) = steps.failed().expect("one failed");
+        assert_eq!((step.digest.as_str(), error.contains("exit code: 3")), ("b", true));
+        let stopped = one(steps.stop(DateTime::UNIX_EPOCH));
+        assert_eq!((stopped.digest.as_str(), stopped.state), ("c", StepState::Cancelled));
+        assert_eq!(steps.stop(DateTime::UNIX_EPOCH).len(), 0);
+    }
+
+    #[test]
+    fn logs_are_bytes_and_a_clip_is_told_once() {
+        let mut steps = Steps::default();
+        let log = |msg: &[u8]| {
+            let log = VertexLog { vertex: "a".to_owned(), stream: 2, msg: msg.to_vec(), ..VertexLog::default() };
+            StatusResponse { logs: vec![log], ..StatusResponse::default() }
+        };
+        let events = steps.take(log(b"\xff\xfe"));
+        assert_eq!(
+            events,
+            [StepEvent::Log { digest: "a".to_owned(), stream: 2, bytes: Bytes::from_static(b"\xff\xfe") }]
+        );
+        let clip = b"x\n[output clipped, log limit 200KiB/s reached]\n";
+        assert!(matches!(steps.take(log(clip)).as_slice(), [StepEvent::Notice { .. }, StepEvent::Log { .. }]));
+        assert_eq!(steps.take(log(clip)).len(), 1);
+    }
+}

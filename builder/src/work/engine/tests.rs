@@ -1,0 +1,318 @@
+//! Against a real engine: set `TEST_DOCKER_HOST` to one of your own (unix:///…). The base image is made
+//! of the host's static busybox, so that nothing is pulled.
+
+use std::io::Write as _;
+
+use bollard::query_parameters::CreateImageOptions;
+use futures_util::TryStreamExt as _;
+use slipway_domain::agent::Login;
+use slipway_domain::attempt::StepState;
+use slipway_domain::ids::JobId;
+use slipway_domain::spec::{BuildOptions, NetworkMode};
+use slipway_runtime::ids::{new_id, random_id};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::work::context::{ContextRequest, make_context};
+
+const BASE: &str = "slipway-test-base:1";
+
+struct Site {
+    life: Life,
+    engine: Engine,
+    builder: BuilderId,
+    attempt: AttemptRef,
+    folder: tempfile::TempDir,
+}
+
+/// The engine to test against, or `None` with a loud word: a laptop may have none, CI must.
+async fn site() -> Option<Site> {
+    let Ok(host) = std::env::var("TEST_DOCKER_HOST") else {
+        assert!(std::env::var_os("REQUIRE_BACKENDS").is_none(), "TEST_DOCKER_HOST is not set");
+        eprintln!("SKIPPED: TEST_DOCKER_HOST is not set, so nothing was built");
+        return None;
+    };
+    let life = Life::new();
+    let engine = Engine::new(life.clone(), Clock::system(), host.parse().expect("an address"));
+    import_base(&engine).await;
+    let attempt = AttemptRef { job: new_id::<JobId>(), epoch: 1 };
+    Some(Site { life, engine, builder: random_id(), attempt, folder: tempfile::tempdir().expect("a folder") })
+}
+
+async fn import_base(engine: &Engine) {
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().find_map(|path| std::fs::read(path).ok());
+    let busybox = busybox.expect("busybox-static is installed");
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |path: &str, mode: u32, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(mode);
+        header.set_mtime(1);
+        tar.append_data(&mut header, path, bytes).expect("in memory");
+    };
+    add("bin/busybox", 0o755, &busybox);
+    add("etc/passwd", 0o644, b"root:x:0:0:root:/:/bin/sh\n");
+    for name in ["sh", "echo", "cat", "sleep", "printf", "ls", "test", "true", "false", "kill"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        header.set_mtime(1);
+        tar.append_link(&mut header, format!("bin/{name}"), "busybox").expect("in memory");
+    }
+    let bytes = tar.into_inner().expect("in memory");
+    let lane = engine.lane(Duration::from_secs(60)).expect("a lane");
+    let (repo, tag) = BASE.split_once(':').expect("a tag");
+    let options = CreateImageOptions {
+        from_src: Some("-".to_owned()),
+        repo: Some(repo.to_owned()),
+        tag: Some(tag.to_owned()),
+        ..CreateImageOptions::default()
+    };
+    let body = bollard::body_full(Bytes::from(bytes));
+    lane.docker().create_image(Some(options), Some(body), None).try_collect::<Vec<_>>().await.expect("imported");
+}
+
+/// What came out of a build.
+struct Outcome {
+    result: Result<String, Failure>,
+    steps: BTreeMap<String, StepReport>,
+    log: String,
+}
+
+impl Outcome {
+    fn step(&self, part: &str) -> &StepReport {
+        self.steps.values().find(|step| step.name.contains(part)).unwrap_or_else(|| panic!("{part}: {:?}", self.steps))
+    }
+}
+
+impl Site {
+    fn image(&self) -> String {
+        local_image(self.attempt)
+    }
+
+    async fn request(&self, dockerfile: &str, options: BuildOptions) -> BuildRequest {
+        let source = self.folder.path().join("source");
+        let _ = std::fs::create_dir(&source);
+        std::fs::File::create(source.join("Dockerfile"))
+            .and_then(|mut f| f.write_all(dockerfile.as_bytes()))
+            .expect("a file");
+        std::fs::write(source.join("hello"), "hello\n").expect("a file");
+        let request = ContextRequest {
+            checkout: source,
+            context: None,
+            dockerfile: None,
+            tar: self.folder.path().join("context.tar"),
+            max_bytes: 1 << 20,
+            max_entries: 100,
+            mtime: chrono::DateTime::UNIX_EPOCH,
+        };
+        let context = make_context(&self.life, request).await.expect("a context");
+        let labels = [
+            (LABEL_BUILDER.to_owned(), self.builder.to_string()),
+            (LABEL_JOB.to_owned(), self.attempt.job.to_string()),
+            (LABEL_EPOCH.to_owned(), self.attempt.epoch.to_string()),
+        ];
+        BuildRequest {
+            image: self.image(),
+            context,
+            options,
+            labels: labels.into(),
+            logins: Vec::new(),
+            timeout: Duration::from_secs(60),
+        }
+    }
+
+    /// Builds; `seen` may cancel when it sees what the log says.
+    async fn build(&self, dockerfile: &str, options: BuildOptions, stop_at: Option<&str>) -> Outcome {
+        let request = self.request(dockerfile, options).await;
+        let (sender, mut events) = mpsc::channel(16);
+        let cancel = CancellationToken::new();
+        let listen = async {
+            let (mut steps, mut log) = (BTreeMap::new(), Vec::new());
+            while let Some(event) = events.recv().await {
+                match event {
+                    StepEvent::Step(step) => {
+                        steps.insert(step.digest.clone(), step);
+                    }
+                    StepEvent::Log { bytes, .. } => log.extend_from_slice(&bytes),
+                    StepEvent::Notice { text, .. } => log.extend_from_slice(text.as_bytes()),
+                }
+                if stop_at.is_some_and(|word| String::from_utf8_lossy(&log).contains(word)) {
+                    cancel.cancel();
+                }
+            }
+            (steps, String::from_utf8_lossy(&log).into_owned())
+        };
+        let build = async {
+            let result = self.engine.build(request, &sender, &cancel).await;
+            drop(sender);
+            result
+        };
+        let (result, (steps, log)) = tokio::join!(build, listen);
+        Outcome { result, steps, log }
+    }
+
+    async fn images(&self) -> usize {
+        let lane = self.engine.lane(QUESTION_TIMEOUT).expect("a lane");
+        let filters = [("label".to_owned(), vec![format!("{LABEL_BUILDER}={}", self.builder)])].into();
+        let options = bollard::query_parameters::ListImagesOptions { filters: Some(filters), ..Default::default() };
+        lane.docker().list_images(Some(options)).await.expect("a list").len()
+    }
+}
+
+/// Steps without a network, so that the engine needs none either.
+fn offline() -> BuildOptions {
+    BuildOptions { network: Some(NetworkMode::None), ..BuildOptions::default() }
+}
+
+fn salted(text: &str) -> String {
+    // A name of its own for each run, so that no earlier run has it in the cache.
+    text.replace("SALT", &random_id::<JobId>().to_string())
+}
+
+#[tokio::test]
+async fn a_build_has_steps_logs_and_an_image() {
+    let Some(site) = site().await else { return };
+    let info = site.engine.probe().await.expect("it answers");
+    assert!(info.platform.starts_with("linux-"), "{info:?}");
+    let dockerfile = salted(&format!(
+        "FROM {BASE} AS one\nARG WORD\nRUN echo $WORD SALT; printf 'a\\377b' >&2\nCOPY hello /\nFROM scratch\nCOPY --from=one /hello /\n"
+    ));
+    let args = BTreeMap::from([("WORD".to_owned(), "canary-word".to_owned())]);
+    let options = BuildOptions { args: Some(args), ..offline() };
+    let built = site.build(&dockerfile, options.clone(), None).await;
+    let image = built.result.clone().expect("built");
+    assert!(image.starts_with("sha256:"), "{image}");
+    assert!(built.log.contains("canary-word"), "{}", built.log);
+    let run = built.step("RUN echo");
+    assert_eq!((run.state, run.cached, run.exit_code), (StepState::Succeeded, false, Some(0)));
+    assert!(run.started_at.is_some() && run.finished_at >= run.started_at);
+    let again = site.build(&dockerfile, options.clone(), None).await;
+    assert_eq!(again.result.as_ref(), Ok(&image));
+    assert!(again.step("RUN echo").cached);
+    let fresh = BuildOptions { no_cache: Some(true), target: Some("one".to_owned()), ..options };
+    let fresh = site.build(&dockerfile, fresh, None).await;
+    assert!(!fresh.step("RUN echo").cached);
+    assert!(fresh.steps.values().all(|step| !step.name.contains("--from=one")));
+
+    // Its own leftovers go, those of others and those that are kept stay.
+    assert!(site.images().await >= 1);
+    assert_eq!(site.engine.remove_leftovers(random_id(), &[]).await, Ok(0));
+    assert_eq!(site.engine.remove_leftovers(site.builder, &[site.attempt]).await.map(|n| n > 1), Ok(false));
+    site.engine.remove_leftovers(site.builder, &[]).await.expect("removed");
+    assert_eq!(site.images().await, 0);
+    site.engine.remove_image(&site.image()).await.expect("gone is no error");
+}
+
+#[tokio::test]
+async fn failures_have_class_step_exit_code_and_line() {
+    use FailureClass::*;
+    let Some(site) = site().await else { return };
+    for (dockerfile, class, exit_code, line) in [
+        ("FROM BASE\nENV A=1\nRUN echo SALT; exit 42\nRUN true\n", RunFailed, Some(42), Some(3)),
+        ("FROM BASE AS a\nRUN nope SALT\nFROM scratch\nCOPY --from=a / /\n", RunFailed, Some(127), Some(2)),
+        ("FROM BASE\nRUN echo SALT; kill -9 $$\n", OutOfMemory, Some(137), Some(2)),
+        ("FROM BASE\nRUNN true\n", DockerfileSyntax, None, Some(2)),
+        ("FROM BASE\n\nCOPY gone /\n", CopySourceMissing, None, Some(3)),
+        ("FROM BASE\nFROM 127.0.0.1:1/nothing:SALT\nRUN true\n", RegistryUnreachable, None, Some(2)),
+        ("", DockerfileSyntax, None, None),
+    ] {
+        let text = salted(&dockerfile.replace("BASE", BASE));
+        let failure = site.build(&text, offline(), None).await.result.expect_err(dockerfile);
+        assert_eq!(
+            (failure.class, failure.exit_code, failure.dockerfile_line),
+            (class, exit_code, line),
+            "{failure:?}"
+        );
+        assert_eq!(exit_code.is_some(), failure.step.as_ref().is_some_and(|step| step.contains("RUN")), "{failure:?}");
+        assert!(!failure.message.contains("/var/") && !failure.message.contains("frontend"), "{failure:?}");
+    }
+    let options = BuildOptions { target: Some("zzz".to_owned()), ..offline() };
+    let failure = site.build(&format!("FROM {BASE}\n"), options, None).await.result.expect_err("no such stage");
+    assert_eq!(failure.class, TargetMissing, "{failure:?}");
+    site.engine.remove_leftovers(site.builder, &[]).await.expect("removed");
+}
+
+/// True while some process of this host has the word in its command line.
+fn runs(word: &str) -> bool {
+    std::fs::read_dir("/proc").expect("proc").flatten().any(|entry| {
+        std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(word))
+    })
+}
+
+#[tokio::test]
+async fn a_cancel_ends_the_processes() {
+    let Some(site) = site().await else { return };
+    let dockerfile = salted(&format!("FROM {BASE}\nRUN trap '' TERM; echo begun; sleep 300 & sleep 300; echo SALT\n"));
+    let word = dockerfile.rsplit("echo ").next().expect("the salt").trim().to_owned();
+    let stopped = site.build(&dockerfile, offline(), Some("begun")).await;
+    assert_eq!(stopped.result.as_ref().expect_err("cancelled").class, FailureClass::Cancelled);
+    assert_eq!(stopped.step("RUN trap").state, StepState::Cancelled);
+    for _ in 0..1000 {
+        if !runs(&word) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the step still runs 5 s after the cancel");
+}
+
+#[tokio::test]
+async fn a_push_to_nobody_is_the_registrys_trouble() {
+    let Some(site) = site().await else { return };
+    let built = site.build(&salted(&format!("FROM {BASE}\nLABEL a=SALT\n")), offline(), None).await;
+    built.result.expect("built");
+    let login = Login { user: "robot".to_owned(), password: "canary".to_owned() };
+    let (log, _lines) = mpsc::channel(100);
+    let image = site.image();
+    let tag = format!("b{}.1", "0".repeat(32));
+    let request = PushRequest { image: &image, repository: "127.0.0.1:1/a/b", tag: &tag, login: Some(&login) };
+    let pushed = site.engine.push_carrier(request, &log, &CancellationToken::new()).await;
+    let failure = pushed.expect_err("nobody is there");
+    assert_eq!(failure.class, FailureClass::RegistryUnreachable, "{failure:?}");
+    assert!(!failure.message.contains("canary"));
+    site.engine.remove_leftovers(site.builder, &[]).await.expect("removed");
+    assert_eq!(site.images().await, 0);
+}
+
+#[tokio::test]
+async fn connections_end_with_their_calls() {
+    let Some(site) = site().await else { return };
+    let open = || std::fs::read_dir("/proc/self/fd").expect("proc").count();
+    site.build(&salted(&format!("FROM {BASE}\nRUN echo SALT\n")), offline(), None).await;
+    let before = open();
+    for _ in 0..5 {
+        let built = site.build(&salted(&format!("FROM {BASE}\nRUN echo SALT\n")), offline(), None).await;
+        built.result.expect("built");
+    }
+    // Other tests of this process come and go; five builds would leave at least ten.
+    for _ in 0..400 {
+        if open() < before + 5 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(open() < before + 5, "{before} before, {} after", open());
+    site.engine.remove_leftovers(site.builder, &[]).await.expect("removed");
+}
+
+#[tokio::test]
+async fn an_engine_that_is_not_there_is_down() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let address = EngineAddress::Unix(folder.path().join("docker.sock"));
+    let engine = Engine::new(Life::new(), Clock::system(), address);
+    assert_eq!(engine.probe().await.expect_err("down").class, FailureClass::EngineDown);
+    assert_eq!(engine.remove_image("x").await.expect_err("down").class, FailureClass::EngineDown);
+}
+
+#[test]
+fn addresses_are_read_as_docker_writes_them() {
+    let unix = |path: &str| Ok(EngineAddress::Unix(PathBuf::from(path)));
+    assert_eq!("unix:///a/b.sock".parse(), unix("/a/b.sock"));
+    assert_eq!("/a/b.sock".parse(), unix("/a/b.sock"));
+    assert_eq!("tcp://h:2375/".parse(), Ok(EngineAddress::Tcp("h:2375".to_owned())));
+    for bad in ["", "docker.sock", "unix://docker.sock", "tcp://h", "ssh://h:22", "tcp://h:x"] {
+        assert!(bad.parse::<EngineAddress>().is_err(), "{bad}");
+    }
+}

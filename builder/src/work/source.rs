@@ -1,0 +1,179 @@
+//! Fetches one commit with the git command line, which is given nothing but what the fetch needs: one
+//! allowed protocol, pinned addresses, no configuration of the host, no hooks, no redirects, and a
+//! credential that only it can read and only for the origin it belongs to.
+
+mod classify;
+mod git;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use slipway_domain::agent::Login;
+use slipway_domain::failure::{Failure, FailureClass};
+use slipway_domain::git_ref::{GitRef, is_commit_id};
+use slipway_domain::pipeline::{self, Pipeline};
+use slipway_runtime::egress::{CheckedHost, Egress};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::work::source::git::{Answer, Git};
+use crate::work::{cancelled, context, internal, io_failure};
+
+/// How many commits of a ref are searched on a server that does not hand out commits by id.
+const FALLBACK_DEPTH: u32 = 500;
+
+/// A pipeline file is read this far; one byte more than it may have, so that its parser says so.
+const READ_BYTES: u64 = pipeline::MAX_BYTES as u64 + 1;
+
+/// What to fetch.
+#[derive(Clone, Copy)]
+pub struct SourceRequest<'a> {
+    /// The project's clone URL: https, ssh, or `user@host:path`; http if the guard allows it.
+    pub clone_url: &'a str,
+    /// The full commit id.
+    pub commit: &'a str,
+    /// The ref it is built for, to search when the server does not hand out commits by id.
+    pub git_ref: Option<&'a GitRef>,
+    /// The credential. Over ssh, its password is a private key.
+    pub login: Option<&'a Login>,
+    /// An existing private folder of the attempt; the checkout becomes `source` in it.
+    pub dir: &'a Path,
+    /// Longest time for everything.
+    pub timeout: Duration,
+    /// Longest time without any sign of progress.
+    pub silence: Duration,
+}
+
+/// A checked-out commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkout {
+    /// Its folder.
+    pub root: PathBuf,
+    /// Its full id, as git says it.
+    pub commit: String,
+    /// When it was committed; the time of all files of the context.
+    pub committed_at: DateTime<Utc>,
+}
+
+impl Checkout {
+    /// Reads `slipway.yml` at the root, if there is one.
+    pub fn pipeline(&self) -> Result<Option<Pipeline>, Failure> {
+        let Some(text) = context::read_text(&self.root, &self.root, pipeline::FILE_NAME, READ_BYTES)? else {
+            return Ok(None);
+        };
+        let parsed = pipeline::parse(&text);
+        parsed.map(Some).map_err(|error| Failure::new(FailureClass::PipelineInvalid, error.to_string()))
+    }
+}
+
+/// Fetches and checks out one commit. Git's own words go to `log`. When this returns or is dropped, no
+/// process and no credential of it is left.
+pub async fn fetch(
+    egress: &Egress,
+    request: SourceRequest<'_>,
+    log: &mpsc::Sender<Bytes>,
+    cancel: &CancellationToken,
+) -> Result<Checkout, Failure> {
+    let work = tokio::time::timeout(request.timeout, fetch_within(egress, request, log));
+    tokio::select! {
+        done = work => done.unwrap_or_else(|_| {
+            let secs = request.timeout.as_secs();
+            Err(Failure::new(FailureClass::SourceUnreachable, format!("fetching the source took longer than {secs} s")))
+        }),
+        () = cancel.cancelled() => Err(cancelled()),
+    }
+}
+
+async fn fetch_within(
+    egress: &Egress,
+    request: SourceRequest<'_>,
+    log: &mpsc::Sender<Bytes>,
+) -> Result<Checkout, Failure> {
+    if !is_commit_id(request.commit) {
+        return Err(Failure::new(FailureClass::CommitMissing, "the commit is not named by its full id"));
+    }
+    let url = parse_clone_url(request.clone_url)?;
+    let checked = egress.check(&url).await.map_err(|error| {
+        let refused = error.is_refusal();
+        let class = if refused { FailureClass::SourceForbidden } else { FailureClass::SourceUnreachable };
+        Failure::new(class, format!("the repository cannot be fetched: {error}"))
+    })?;
+    let root = request.dir.join("source");
+    std::fs::create_dir(&root).map_err(|error| io_failure("the folder of the checkout", &error))?;
+    let git = Git::new(&checked, &request, &root, log)?;
+
+    let format = if request.commit.len() == 64 { "--object-format=sha256" } else { "--object-format=sha1" };
+    git.must(&["init", "--quiet", "--template=", format]).await?;
+    fetch_commit(&git, &checked, &request).await?;
+    git.must(&["checkout", "--progress", "--force", "--detach", request.commit]).await?;
+    checkout_of(&git, &request, &root).await
+}
+
+/// Reads a clone URL, the short form of ssh included. The text never stands in the error: it may hold a
+/// password.
+fn parse_clone_url(text: &str) -> Result<Url, Failure> {
+    let bad = || {
+        let message = "the clone URL is none that can be fetched; write https://host/path or ssh://user@host/path";
+        Failure::new(FailureClass::SourceForbidden, message)
+    };
+    if let Ok(url) = Url::parse(text)
+        && url.has_host()
+    {
+        return Ok(url);
+    }
+    let (host, path) = text.split_once(':').filter(|(host, _)| host.contains('@')).ok_or_else(bad)?;
+    if host.contains('/') || path.starts_with("//") {
+        return Err(bad());
+    }
+    Url::parse(&format!("ssh://{host}/{}", path.trim_start_matches('/'))).map_err(|_| bad())
+}
+
+/// Gets the commit into the repository: by its id, or, where the server hands out refs only, by its ref.
+async fn fetch_commit(git: &Git<'_>, checked: &CheckedHost, request: &SourceRequest<'_>) -> Result<(), Failure> {
+    let url = checked.url.as_str();
+    let fetch = ["fetch", "--progress", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"];
+    let by_id = [fetch.as_slice(), &["--depth=1", "--end-of-options", url, request.commit]].concat();
+    let failure = match git.run(&by_id).await? {
+        Answer { ok: true, .. } => return Ok(()),
+        answer => classify::failure(&answer.errors, request.login.is_some()),
+    };
+    let Some(git_ref) = request.git_ref.filter(|_| failure.class == FailureClass::CommitMissing) else {
+        return Err(failure);
+    };
+    let depth = format!("--depth={FALLBACK_DEPTH}");
+    let by_ref = [fetch.as_slice(), &[&depth, "--end-of-options", url, git_ref.as_str()]].concat();
+    let answer = git.run(&by_ref).await?;
+    if !answer.ok {
+        let second = classify::failure(&answer.errors, request.login.is_some());
+        // A ref that is gone as well says no more than that the commit is.
+        let gone = matches!(second.class, FailureClass::CommitMissing | FailureClass::SourceMissing);
+        return Err(if gone { failure } else { second });
+    }
+    let object = format!("{}^{{commit}}", request.commit);
+    if git.run(&["cat-file", "-e", &object]).await?.ok { Ok(()) } else { Err(failure) }
+}
+
+async fn checkout_of(git: &Git<'_>, request: &SourceRequest<'_>, root: &Path) -> Result<Checkout, Failure> {
+    let shown = git.must(&["log", "-1", "--no-show-signature", "--format=%H %ct", "HEAD"]).await?;
+    let (commit, time) = shown.trim().split_once(' ').unwrap_or_default();
+    if commit != request.commit {
+        let message = format!("git checked out {commit:?} instead of {}", request.commit);
+        return Err(Failure::new(FailureClass::Internal, message));
+    }
+    let committed_at = time.parse().ok().and_then(|secs| DateTime::from_timestamp(secs, 0)).unwrap_or_default();
+    Ok(Checkout { root: root.to_path_buf(), commit: commit.to_owned(), committed_at })
+}
+
+/// The private folder for what a fetch must not leave behind; removed with everything in it when dropped.
+fn private_folder(dir: &Path) -> Result<tempfile::TempDir, Failure> {
+    tempfile::Builder::new()
+        .prefix("fetch-")
+        .tempdir_in(dir)
+        .map_err(|error| internal("the folder for the credential", error))
+}

@@ -1,0 +1,282 @@
+//! One git process at a time, in its own process group, with an environment made from nothing.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::process::{Pid, Signal, kill_process_group};
+use slipway_domain::agent::Login;
+use slipway_domain::failure::{Failure, FailureClass};
+use slipway_runtime::egress::CheckedHost;
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use url::Host;
+
+use super::{SourceRequest, classify, private_folder};
+use crate::work::{internal, io_failure};
+
+/// Most that is kept of what git says, for finding out why it failed.
+const KEPT_BYTES: usize = 64 * 1024;
+/// Slower than this for the whole time of silence is a stalled transfer; bytes per second.
+const STALLED_BELOW: u32 = 100;
+
+/// What does not depend on the repository. Each line closes a door that a repository, a server or the
+/// host's own configuration could open.
+const CONFIG: &[&str] = &[
+    "protocol.allow=never",
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.askPass=",
+    "credential.helper=",
+    "http.followRedirects=false",
+    "http.proxy=",
+    "transfer.bundleURI=false",
+    "transfer.fsckObjects=true",
+    // Old histories have these, and they are harmless.
+    "fetch.fsck.zeroPaddedFilemode=ignore",
+    "fetch.fsck.missingSpaceBeforeDate=ignore",
+    "fetch.fsck.missingSpaceBeforeEmail=ignore",
+    "fetch.fsck.badTimezone=ignore",
+    "fetch.fsck.missingEmail=ignore",
+    "fetch.recurseSubmodules=false",
+    "submodule.recurse=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "advice.detachedHead=false",
+];
+
+/// Answers git's question for a credential from a file, and nothing else. The path comes from the
+/// environment, so that no quoting is needed.
+const HELPER: &str = "!f() { test \"$1\" = get && cat \"$SLIPWAY_FETCH_DIR/credential\"; }; f";
+/// ssh without any configuration of this host's user, to the checked address.
+const SSH: &str = "ssh -F /dev/null -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityFile=\"$SLIPWAY_FETCH_DIR/key\" \
+    -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=\"$SLIPWAY_FETCH_DIR/known_hosts\" \
+    -o ConnectTimeout=15 -o ServerAliveInterval=15 -o HostKeyAlias=\"$SLIPWAY_SSH_HOST\" -o HostName=\"$SLIPWAY_SSH_ADDR\"";
+
+/// Runs git in one repository, against one checked host.
+pub(super) struct Git<'a> {
+    root: &'a Path,
+    private: TempDir,
+    config: Vec<String>,
+    ssh: Option<(String, String)>,
+    has_login: bool,
+    silence: Duration,
+    log: &'a mpsc::Sender<Bytes>,
+}
+
+/// How a git process ended.
+pub(super) struct Answer {
+    pub(super) ok: bool,
+    pub(super) output: String,
+    pub(super) errors: String,
+}
+
+impl<'a> Git<'a> {
+    pub(super) fn new(
+        checked: &CheckedHost,
+        request: &SourceRequest<'a>,
+        root: &'a Path,
+        log: &'a mpsc::Sender<Bytes>,
+    ) -> Result<Self, Failure> {
+        let private = private_folder(request.dir)?;
+        let mut config: Vec<String> = CONFIG.iter().map(|line| (*line).to_owned()).collect();
+        config.push(format!("protocol.{}.allow=always", checked.url.scheme()));
+        config.push(format!("http.lowSpeedLimit={STALLED_BELOW}"));
+        config.push(format!("http.lowSpeedTime={}", request.silence.as_secs().max(1)));
+        let mut ssh = None;
+        if checked.url.scheme() == "ssh" {
+            let key = request.login.map(|login| login.password.as_str()).ok_or_else(|| {
+                Failure::new(
+                    FailureClass::SourceAuth,
+                    "the repository is addressed over ssh, which needs a private key",
+                )
+            })?;
+            write_private(&private.path().join("key"), format!("{}\n", key.trim_end()).as_bytes())?;
+            let addr = checked.addrs.first().map(|addr| addr.ip().to_string()).unwrap_or_default();
+            ssh = Some((checked.host().to_owned(), addr));
+        } else {
+            config.extend(pin(checked));
+            if let Some(login) = request.login {
+                write_credential(private.path(), login)?;
+                config.push(format!("credential.{}.helper={HELPER}", checked.url.origin().ascii_serialization()));
+            }
+        }
+        let (silence, has_login) = (request.silence, request.login.is_some());
+        Ok(Self { root, private, config, ssh, has_login, silence, log })
+    }
+
+    /// Runs git; its failure is an error.
+    pub(super) async fn must(&self, args: &[&str]) -> Result<String, Failure> {
+        let answer = self.run(args).await?;
+        if answer.ok { Ok(answer.output) } else { Err(classify::failure(&answer.errors, self.has_login)) }
+    }
+
+    /// Runs git to its end; an error only if it could not run or stopped making progress.
+    pub(super) async fn run(&self, args: &[&str]) -> Result<Answer, Failure> {
+        let mut child = self.command(args).spawn().map_err(|error| {
+            let what = if error.kind() == std::io::ErrorKind::NotFound { "git is not installed" } else { "git" };
+            internal(what, error)
+        })?;
+        let group = Group::of(&child);
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let read = async {
+            tokio::try_join!(collect(stdout, self.silence, None), collect(stderr, self.silence, Some(self.log)),)
+        };
+        let (output, errors) = read.await.map_err(|stalled| stalled.failure(self.silence))?;
+        let status = child.wait().await.map_err(|error| internal("git", error))?;
+        group.ended();
+        Ok(Answer { ok: status.success(), output, errors })
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("git");
+        command.env_clear();
+        // The system's certificates may lie elsewhere; the rest of the host's environment stays outside.
+        for name in ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_EXEC_PATH"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command
+            .env("HOME", self.private.path())
+            .env("LC_ALL", "C")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_LFS_SKIP_SMUDGE", "1")
+            .env("GIT_PROTOCOL_FROM_USER", "0")
+            .env("GIT_NO_REPLACE_OBJECTS", "1")
+            .env("SLIPWAY_FETCH_DIR", self.private.path());
+        if let Some((host, addr)) = &self.ssh {
+            command.env("GIT_SSH_COMMAND", SSH).env("GIT_SSH_VARIANT", "ssh");
+            command.env("SLIPWAY_SSH_HOST", host).env("SLIPWAY_SSH_ADDR", addr);
+        }
+        for line in &self.config {
+            command.arg("-c").arg(line);
+        }
+        command.args(args).current_dir(self.root);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0).kill_on_drop(true);
+        command
+    }
+}
+
+/// Tells curl which addresses the name has, so that it does not ask again.
+fn pin(checked: &CheckedHost) -> Option<String> {
+    match checked.url.host()? {
+        Host::Domain(name) => {
+            let addrs: Vec<String> = checked.addrs.iter().map(|addr| bracketed(addr.ip())).collect();
+            Some(format!("http.curloptResolve={name}:{}:{}", checked.port(), addrs.join(",")))
+        }
+        Host::Ipv4(_) | Host::Ipv6(_) => None,
+    }
+}
+
+fn bracketed(ip: std::net::IpAddr) -> String {
+    if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() }
+}
+
+fn write_credential(dir: &Path, login: &Login) -> Result<(), Failure> {
+    if [&login.user, &login.password].iter().any(|text| text.contains(['\n', '\r', '\0'])) {
+        return Err(Failure::new(FailureClass::SourceAuth, "the repository's credential contains a line break"));
+    }
+    let text = format!("username={}\npassword={}\n", login.user, login.password);
+    write_private(&dir.join("credential"), text.as_bytes())
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(bytes)).map_err(|error| io_failure("the credential's file", &error))
+}
+
+enum Stalled {
+    Silent,
+    Read(std::io::Error),
+}
+
+impl Stalled {
+    fn failure(self, silence: Duration) -> Failure {
+        match self {
+            Self::Silent => Failure::new(
+                FailureClass::SourceUnreachable,
+                format!("fetching the source made no progress for {} s", silence.as_secs()),
+            ),
+            Self::Read(error) => internal("reading what git says", error),
+        }
+    }
+}
+
+/// Reads a stream to its end and keeps its last part. Whole lines also go to the log, without the
+/// percentages that git paints over each other.
+async fn collect(
+    stream: Option<impl AsyncRead + Unpin>,
+    silence: Duration,
+    log: Option<&mpsc::Sender<Bytes>>,
+) -> Result<String, Stalled> {
+    let Some(mut stream) = stream else { return Ok(String::new()) };
+    let mut kept: Vec<u8> = Vec::new();
+    let mut line: Vec<u8> = Vec::new();
+    let mut buffer = vec![0; 8192];
+    loop {
+        // Only git's progress is a sign of life; its answer on stdout comes at the end.
+        let limit = if log.is_some() { silence } else { Duration::MAX };
+        let count = match tokio::time::timeout(limit, stream.read(&mut buffer)).await {
+            Err(_) => return Err(Stalled::Silent),
+            Ok(Err(error)) => return Err(Stalled::Read(error)),
+            Ok(Ok(count)) => count,
+        };
+        if count == 0 {
+            break;
+        }
+        kept.extend_from_slice(&buffer[..count]);
+        let over = kept.len().saturating_sub(KEPT_BYTES);
+        kept.drain(..over);
+        if let Some(log) = log {
+            forward_lines(&buffer[..count], &mut line, log).await;
+        }
+    }
+    Ok(String::from_utf8_lossy(&kept).into_owned())
+}
+
+async fn forward_lines(bytes: &[u8], line: &mut Vec<u8>, log: &mpsc::Sender<Bytes>) {
+    for byte in bytes {
+        match byte {
+            b'\r' => line.clear(),
+            b'\n' => {
+                line.push(b'\n');
+                // Nobody listening is no reason to stop: the attempt decides when to stop.
+                let _ = log.send(Bytes::from(std::mem::take(line))).await;
+            }
+            byte if line.len() < KEPT_BYTES => line.push(*byte),
+            _ => {}
+        }
+    }
+}
+
+/// A process group that is killed unless it ended by itself: git starts helpers that outlive it.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    fn ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // An error means that nothing of it is left.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}

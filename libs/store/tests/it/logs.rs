@@ -1,0 +1,139 @@
+//! Logs: `durable` only moves forward, from where it was, and a closed log stays as it is.
+
+use chrono::TimeDelta;
+use slipway_domain::agent::LogEnd;
+use slipway_domain::attempt::{AttemptOutcome, AttemptRef, AttemptState};
+use slipway_domain::job::JobState;
+use slipway_store::logs::{LogState, NewSegment};
+use slipway_store::scope::Role;
+use slipway_store::{Scope, StoreError};
+
+use crate::env::{Env, World, both, commit, later, start};
+
+async fn attempt(env: &Env) -> (World, AttemptRef) {
+    let world = env.world("own").await;
+    let crew = env.crew(start()).await;
+    let lead = env.lead(start()).await;
+    let build = env.build(&world, "one", commit('a')).await;
+    let attempt = env.running(&crew, &lead, env.job_of(build).await.id, start()).await;
+    (world, attempt)
+}
+
+fn segment(attempt: AttemptRef, start: i64, end: i64, lines: i64) -> NewSegment {
+    NewSegment { attempt, start, end, lines }
+}
+
+fn end(end: i64) -> LogEnd {
+    LogEnd { end, sha256: "ab".repeat(32) }
+}
+
+both! {
+    async fn durable_moves_only_from_where_it_is(env) {
+        let (_, attempt) = attempt(&env).await;
+        let log = env.db.attempt_log(attempt).await.unwrap();
+        assert_eq!((log.state, log.durable, log.attempt_state), (LogState::Open, 0, AttemptState::Open));
+        assert!(!log.token_hash.is_empty());
+        assert!(!env.db.add_log_segment(&segment(attempt, 5, 9, 1)).await.unwrap(), "a gap");
+        assert!(env.db.add_log_segment(&segment(attempt, 0, 10, 2)).await.unwrap());
+        assert!(!env.db.add_log_segment(&segment(attempt, 0, 12, 3)).await.unwrap(), "somebody else was first");
+        assert!(env.db.add_log_segment(&segment(attempt, 10, 30, 3)).await.unwrap());
+        let log = env.db.attempt_log(attempt).await.unwrap();
+        assert_eq!((log.durable, log.lines), (30, 5));
+    }
+}
+
+both! {
+    async fn of_two_writers_of_one_segment_one_wins(env) {
+        let (_, attempt) = attempt(&env).await;
+        let (one, two) = (segment(attempt, 0, 10, 1), segment(attempt, 0, 20, 2));
+        let (one, two) = tokio::join!(env.db.add_log_segment(&one), env.db.add_log_segment(&two));
+        assert!(one.unwrap() ^ two.unwrap());
+        let log = env.db.attempt_log(attempt).await.unwrap();
+        let segment = env.db.log_segment_at(attempt, 0).await.unwrap().expect("it is booked");
+        assert_eq!((segment.end_offset, segment.lines), (log.durable, log.lines));
+    }
+}
+
+both! {
+    async fn bytes_and_lines_are_found_in_their_segments(env) {
+        let (_, attempt) = attempt(&env).await;
+        // The middle one holds no line break.
+        for (start, end, lines) in [(0, 10, 2), (10, 20, 0), (20, 30, 3)] {
+            assert!(env.db.add_log_segment(&segment(attempt, start, end, lines)).await.unwrap());
+        }
+        for (offset, found) in [(0, Some(0)), (9, Some(0)), (10, Some(10)), (29, Some(20)), (30, None)] {
+            let segment = env.db.log_segment_at(attempt, offset).await.unwrap();
+            assert_eq!(segment.map(|segment| segment.start_offset), found, "byte {offset}");
+        }
+        for (line_break, found) in [(1, Some(0)), (2, Some(0)), (3, Some(20)), (5, Some(20)), (6, None)] {
+            let segment = env.db.log_segment_of_break(attempt, line_break).await.unwrap();
+            assert_eq!(segment.map(|segment| segment.start_offset), found, "line break {line_break}");
+        }
+    }
+}
+
+both! {
+    async fn the_first_announced_end_counts(env) {
+        let (_, attempt) = attempt(&env).await;
+        assert_eq!(env.db.end_log(attempt, &end(10), start()).await.unwrap(), end(10));
+        assert_eq!(env.db.end_log(attempt, &end(20), start()).await.unwrap(), end(10));
+        env.finish(attempt, AttemptOutcome::Succeeded, later(1)).await;
+        let log = env.db.attempt_log(attempt).await.unwrap();
+        assert_eq!((log.end_offset, log.sha256), (Some(10), Some(end(10).sha256)));
+        assert_eq!((log.attempt_state, log.finished_at), (AttemptState::Closed, Some(later(1))));
+    }
+}
+
+both! {
+    async fn a_log_is_sealed_when_whole_or_given_up_and_then_stays(env) {
+        let (_, attempt) = attempt(&env).await;
+        let unsealed = async |cut_before| env.db.unsealed_logs(cut_before, 10).await.unwrap();
+        let before = start() - TimeDelta::seconds(600);
+        assert!(env.db.add_log_segment(&segment(attempt, 0, 10, 1)).await.unwrap());
+        assert_eq!(unsealed(later(9_999)).await, [], "the attempt still runs");
+        env.db.end_log(attempt, &end(20), start()).await.unwrap();
+        assert_eq!(unsealed(before).await, [], "not all bytes are durable");
+        let stale = env.db.attempt_log(attempt).await.unwrap();
+        assert!(env.db.add_log_segment(&segment(attempt, 10, 20, 1)).await.unwrap());
+        let whole = unsealed(before).await;
+        assert_eq!(whole.iter().map(|log| (log.attempt(), log.durable)).collect::<Vec<_>>(), [(attempt, 20)]);
+        assert!(!env.db.seal_log(&stale, LogState::Cut, start()).await.unwrap(), "it has grown");
+        assert!(env.db.seal_log(&whole[0], LogState::Sealed, start()).await.unwrap());
+        assert!(!env.db.seal_log(&whole[0], LogState::Damaged, start()).await.unwrap(), "closed for good");
+        assert!(!env.db.add_log_segment(&segment(attempt, 20, 30, 1)).await.unwrap());
+        assert_eq!(env.db.attempt_log(attempt).await.unwrap().state, LogState::Sealed);
+        assert_eq!(unsealed(later(9_999)).await, []);
+    }
+}
+
+both! {
+    async fn a_log_without_its_end_is_given_up_after_its_attempt(env) {
+        let (_, attempt) = attempt(&env).await;
+        env.db.lose_attempt(attempt, "gone", later(10)).await.unwrap();
+        assert_eq!(env.db.unsealed_logs(later(10), 10).await.unwrap(), []);
+        assert_eq!(env.db.unsealed_logs(later(11), 10).await.unwrap().len(), 1);
+    }
+}
+
+both! {
+    async fn only_who_may_see_the_build_sees_the_log(env) {
+        let (world, attempt) = attempt(&env).await;
+        let other = env.tenant("other").await;
+        let job = attempt.job;
+        for scope in [Scope::Member { tenant: other, role: Role::Owner }, Scope::Public] {
+            let refused = env.db.log_view(&scope, job, None).await;
+            assert!(matches!(refused, Err(StoreError::NotFound("job"))), "{refused:?}");
+        }
+        let member = Scope::Member { tenant: world.tenant, role: Role::Viewer };
+        for scope in [member, Scope::Operator] {
+            let view = env.db.log_view(&scope, job, None).await.unwrap();
+            assert_eq!((view.job_state, view.newest_epoch), (JobState::Running, attempt.epoch));
+            assert_eq!(view.log.map(|log| log.attempt()), Some(attempt));
+        }
+        let missing = env.db.log_view(&member, job, Some(9)).await;
+        assert!(matches!(missing, Err(StoreError::NotFound("attempt"))), "{missing:?}");
+        let unclaimed = env.build(&world, "two", commit('b')).await;
+        let view = env.db.log_view(&member, env.job_of(unclaimed).await.id, None).await.unwrap();
+        assert_eq!((view.newest_epoch, view.log), (0, None));
+    }
+}

@@ -1,0 +1,53 @@
+//! Moves that make no build still move the head, so that what follows is not taken for late.
+
+use slipway_domain::git_ref::GitRef;
+use slipway_store::Scope;
+use slipway_store::builds::{NewBuild, RefOrder};
+use slipway_store::ref_heads::RefMove;
+
+use crate::env::{both, commit, later, new_build};
+
+both! {
+    async fn a_move_without_a_build_moves_the_head_once_and_only_from_where_it_began(env) {
+        let world = env.world("own").await;
+        let git_ref = GitRef::parse("refs/heads/main").unwrap();
+        let (a, b) = (commit('a'), commit('b'));
+        let step = async |before: Option<&str>, after: Option<&str>| {
+            let moved = RefMove { project: world.project.id, git_ref: &git_ref, before, after, now: later(1) };
+            env.db.note_move(&moved).await.unwrap()
+        };
+        let head = async || env.db.ref_head(world.project.id, &git_ref).await.unwrap();
+        assert!(step(None, Some(&a)).await);
+        assert!(!step(None, Some(&a)).await, "heard twice");
+        assert!(step(Some(&a), Some(&b)).await);
+        assert!(!step(Some(&a), None).await, "late");
+        assert_eq!(head().await, Some(b.clone()));
+        assert!(step(Some(&b), None).await);
+        assert_eq!(head().await, None);
+        assert!(step(None, Some(&a)).await);
+        assert_eq!(head().await, Some(a));
+    }
+}
+
+both! {
+    async fn a_push_after_a_skipped_one_is_the_newest(env) {
+        let world = env.world("own").await;
+        let git_ref = GitRef::parse("refs/heads/main").unwrap();
+        let [a, b, e, c] = ['a', 'b', 'e', 'c'].map(commit);
+        let push = async |before: &String, after: &String, key: &str| {
+            let new = NewBuild {
+                before: Some(before.clone()),
+                order: RefOrder::Move { before: Some(before.clone()), after: after.clone() },
+                ..new_build(&world.project, key, after.clone())
+            };
+            let build = env.db.create_build(&new).await.unwrap().build;
+            env.db.build(&Scope::Operator, build).await.unwrap().ref_order.unwrap()
+        };
+        push(&a, &b, "1").await;
+        let newest = push(&b, &e, "2").await;
+        let skipped =
+            RefMove { project: world.project.id, git_ref: &git_ref, before: Some(&e), after: Some(&c), now: later(1) };
+        assert!(env.db.note_move(&skipped).await.unwrap());
+        assert!(push(&c, &b, "3").await > newest, "back to b is the newest state of the branch");
+    }
+}

@@ -1,0 +1,15 @@
+//! Real components as child processes: free ports, folders of their own, ended and cleaned up when they are
+//! dropped. Each is also ended when the thread that started it dies; what a killed run leaves on the host
+//! is removed by the next run ([`room`]).
+
+pub mod base_image;
+pub mod engine;
+pub mod git_server;
+pub mod host;
+pub mod postgres;
+pub mod process;
+pub mod registry;
+pub mod repo;
+pub mod room;
+pub mod services;
+pub mod slipway;

@@ -1,0 +1,110 @@
+//! The services that all tests of one run share. The supervisor (`slipway-testenv`) starts them and tells
+//! the tests by variables where they are.
+
+use std::env;
+use std::fmt::Write as _;
+
+use anyhow::{Result, bail};
+use futures_util::join;
+
+use super::base_image::{self, BASE_IMAGE};
+use super::engine::Engine;
+use super::postgres::Postgres;
+use super::registry::{Access, PASSWORD, Registry, USER};
+
+/// Address of the PostgreSQL server's maintenance database.
+pub const POSTGRES: &str = "TEST_POSTGRES_URL";
+/// Address of the Docker engine.
+pub const ENGINE: &str = "TEST_DOCKER_HOST";
+/// `host:port` of the open registry.
+pub const REGISTRY: &str = "TEST_REGISTRY";
+/// `host:port` of the registry that asks for a password.
+pub const REGISTRY_AUTH: &str = "TEST_REGISTRY_AUTH";
+/// Its user.
+pub const REGISTRY_AUTH_USER: &str = "TEST_REGISTRY_AUTH_USER";
+/// Its password.
+pub const REGISTRY_AUTH_PASSWORD: &str = "TEST_REGISTRY_AUTH_PASSWORD";
+/// Set to 1 where a missing component must fail the run.
+pub const REQUIRED: &str = "REQUIRE_BACKENDS";
+
+/// The services of one run; ended on drop, in the order of the fields.
+#[derive(Debug, Default)]
+pub struct Services {
+    engine: Option<Engine>,
+    registry: Option<Registry>,
+    registry_auth: Option<Registry>,
+    postgres: Option<Postgres>,
+    /// What could not be started, and what to do about it.
+    missing: Vec<String>,
+}
+
+impl Services {
+    /// Starts what this host has. A component that is not installed is noted as missing; one that is
+    /// installed and does not start is an error.
+    pub async fn start() -> Result<Self> {
+        let mut services = Self::default();
+        let missing = [Engine::missing(), Registry::missing(), Postgres::missing()];
+        let [has_engine, has_registry, has_postgres] = missing.each_ref().map(Option::is_none);
+        services.missing = missing.into_iter().flatten().collect();
+        let (engine, registry, registry_auth, postgres) = join!(
+            start_if(has_engine, async {
+                let engine = Engine::start().await?;
+                base_image::import(&engine.host(), BASE_IMAGE).await?;
+                Ok(engine)
+            }),
+            start_if(has_registry, Registry::start(Access::Open)),
+            start_if(has_registry, Registry::start(Access::Password)),
+            start_if(has_postgres, Postgres::start()),
+        );
+        services.engine = engine?;
+        services.registry = registry?;
+        services.registry_auth = registry_auth?;
+        services.postgres = postgres?;
+        Ok(services)
+    }
+
+    /// What could not be started, as text for people; `None` when everything runs.
+    pub fn missing(&self) -> Option<String> {
+        let mut text = String::new();
+        for missing in &self.missing {
+            let _ = writeln!(text, "  - {missing}");
+        }
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// The variables by which tests find the services.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut variables = Vec::new();
+        variables.extend(self.postgres.as_ref().map(|postgres| (POSTGRES, postgres.url().to_owned())));
+        variables.extend(self.engine.as_ref().map(|engine| (ENGINE, engine.host())));
+        variables.extend(self.registry.as_ref().map(|registry| (REGISTRY, registry.address())));
+        if let Some(registry) = &self.registry_auth {
+            variables.push((REGISTRY_AUTH, registry.address()));
+            variables.push((REGISTRY_AUTH_USER, USER.to_owned()));
+            variables.push((REGISTRY_AUTH_PASSWORD, PASSWORD.to_owned()));
+        }
+        variables
+    }
+}
+
+async fn start_if<T>(wanted: bool, start: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    if wanted { start.await.map(Some) } else { Ok(None) }
+}
+
+/// The address of a shared service. `None`, said loudly, when the run goes on without it; an error when
+/// the run requires it.
+pub fn shared(variable: &str) -> Result<Option<String>> {
+    match env::var(variable) {
+        Ok(value) if !value.is_empty() => Ok(Some(value)),
+        _ if is_required() => bail!("{variable} is not set although {REQUIRED}=1; run the tests by `make test`"),
+        _ => {
+            eprintln!("SKIPPED: {variable} is not set; run the tests by `make test`");
+            Ok(None)
+        }
+    }
+}
+
+/// True when a missing component must fail the run.
+pub fn is_required() -> bool {
+    env::var(REQUIRED).is_ok_and(|value| value == "1")
+}

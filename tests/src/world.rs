@@ -1,0 +1,104 @@
+//! The world of one story: a Slipway of its own, a forge's repositories, and the run's shared engine and
+//! registries.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use slipway_runtime::ids::random_bytes;
+
+use crate::api::{Api, Project};
+use crate::env::git_server::GitServer;
+use crate::env::postgres::fresh_database;
+use crate::env::registry::RegistryClient;
+use crate::env::repo::Repo;
+use crate::env::services::{ENGINE, POSTGRES, REGISTRY, shared};
+use crate::env::slipway::{Settings, Slipway};
+
+/// Where a story's Slipway keeps its truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    /// A file in its data folder.
+    Sqlite,
+    /// A fresh database of the run's server.
+    Postgres,
+}
+
+/// Which forge a story's project lives on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forge {
+    Github,
+    Gitlab,
+}
+
+/// Everything a story needs, started.
+#[derive(Debug)]
+pub struct World {
+    pub slipway: Slipway,
+    pub git: GitServer,
+    /// `host:port` of the open registry.
+    pub registry: String,
+    /// Address of the engine.
+    pub engine: String,
+    /// Ten random digits, so that stories do not meet in the shared registry.
+    pub name: String,
+}
+
+impl World {
+    /// Starts a story's world. `None`, said loudly, when a component is missing and the run allows it.
+    pub async fn start(database: Database) -> Result<Option<Self>> {
+        Self::start_with(database, Vec::new()).await
+    }
+
+    /// The same with more variables for `slipway serve`.
+    pub async fn start_with(database: Database, variables: Vec<(String, String)>) -> Result<Option<Self>> {
+        let (Some(engine), Some(registry)) = (shared(ENGINE)?, shared(REGISTRY)?) else { return Ok(None) };
+        let database_url = match database {
+            Database::Sqlite => None,
+            Database::Postgres => match shared(POSTGRES)? {
+                Some(url) => Some(fresh_database(&url).await?),
+                None => return Ok(None),
+            },
+        };
+        let git = GitServer::start().await?;
+        let slipway = Slipway::start(Settings { database_url, engine: engine.clone(), variables }).await?;
+        Ok(Some(Self { slipway, git, registry, engine, name: hex::encode(random_bytes::<5>()) }))
+    }
+
+    /// A client with the bootstrap token.
+    pub fn api(&self) -> Api {
+        self.slipway.api()
+    }
+
+    /// A client of the open registry.
+    pub fn registry(&self) -> RegistryClient {
+        RegistryClient::new(&self.registry, None)
+    }
+
+    /// The image path of this story in every registry.
+    pub fn image_path(&self) -> String {
+        format!("stories/{}", self.name)
+    }
+
+    /// The image of this story in the open registry, without a tag.
+    pub fn image(&self) -> String {
+        format!("{}/{}", self.registry, self.image_path())
+    }
+
+    /// The request that makes this repository a project that pushes to [`World::image`].
+    pub fn project_body(&self, forge: Forge, repo: &Repo) -> Value {
+        let kind = match forge {
+            Forge::Github => "github",
+            Forge::Gitlab => "gitlab",
+        };
+        json!({
+            "name": repo.full_path(),
+            "forge": { "kind": kind },
+            "repo": { "full_path": repo.full_path(), "clone_url": repo.clone_url() },
+            "image": { "repository": self.image() },
+        })
+    }
+
+    /// Makes this repository a project that pushes to [`World::image`].
+    pub async fn project(&self, forge: Forge, repo: &Repo) -> Result<Project> {
+        self.api().create_project(&self.project_body(forge, repo)).await
+    }
+}

@@ -1,0 +1,6 @@
+//! Everything that needs more than one crate: the shape of the workspace, the test environment itself, and
+//! the stories over the whole app. One binary, so that it is linked once.
+
+mod architecture;
+mod environment;
+mod stories;
