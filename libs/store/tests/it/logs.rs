@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use slipway_domain::agent::LogEnd;
 use slipway_domain::attempt::{AttemptOutcome, AttemptRef, AttemptState};
 use slipway_domain::job::JobState;
+use slipway_domain::tenant::Role;
 use slipway_store::logs::{LogState, NewSegment};
-use slipway_store::scope::Role;
 use slipway_store::{Scope, StoreError};
 
 use crate::env::{Env, World, both, commit, later, start};
