@@ -107,6 +107,7 @@ mod tests {
         let cases = [
             ("data: a\n\n", vec![event("message", "a", None)]),
             ("data:a\r\n\r\n", vec![event("message", "a", None)]),
+            ("event: end\r\ndata: a\r\n\r\n", vec![event("end", "a", None)]),
             ("data: a\rdata:  b\r\r", vec![event("message", "a\n b", None)]),
             ("id: 1:20\nevent: attempt\ndata: 2\n\n", vec![event("attempt", "2", Some("1:20"))]),
             ("id: 7\ndata: a\n\ndata: b\n\n", vec![event("message", "a", Some("7")), event("message", "b", Some("7"))]),

@@ -139,6 +139,8 @@ async fn bytes_that_the_server_lost_are_named_once() {
     let ran = fake.run(&["logs", "-f", BUILD]).await;
     assert_eq!((ran.code, ran.out.as_str()), (0, "one\nlate\n"), "{}", ran.err);
     assert_eq!(ran.err.matches("[5 bytes of the log are missing here]").count(), 1, "{}", ran.err);
+    let asked = fake.asked().iter().filter(|asked| is_stream(asked)).count();
+    assert_eq!(asked, 2, "the server was asked once more before the bytes were given up");
 }
 
 #[tokio::test]
