@@ -212,7 +212,7 @@ async fn failures_have_class_step_exit_code_and_line() {
     for (dockerfile, class, exit_code, line) in [
         ("FROM BASE\nENV A=1\nRUN echo SALT; exit 42\nRUN true\n", RunFailed, Some(42), Some(3)),
         ("FROM BASE AS a\nRUN nope SALT\nFROM scratch\nCOPY --from=a / /\n", RunFailed, Some(127), Some(2)),
-        ("FROM BASE\nRUN echo SALT; kill -9 $$\n", OutOfMemory, Some(137), Some(2)),
+        ("FROM BASE\nRUN echo SALT; exit 137\n", OutOfMemory, Some(137), Some(2)),
         ("FROM BASE\nRUNN true\n", DockerfileSyntax, None, Some(2)),
         ("FROM BASE\n\nCOPY gone /\n", CopySourceMissing, None, Some(3)),
         ("FROM BASE\nFROM 127.0.0.1:1/nothing:SALT\nRUN true\n", RegistryUnreachable, None, Some(2)),
@@ -315,4 +315,84 @@ fn addresses_are_read_as_docker_writes_them() {
     for bad in ["", "docker.sock", "unix://docker.sock", "tcp://h", "ssh://h:22", "tcp://h:x"] {
         assert!(bad.parse::<EngineAddress>().is_err(), "{bad}");
     }
+}
+
+/// Debian's registry with the login robot:pw, or `None` with a loud word.
+fn registry(folder: &std::path::Path) -> Option<(std::process::Child, u16)> {
+    // bcrypt of "pw", the only kind that the registry takes.
+    const HTPASSWD: &str = "robot:$2b$04$lFrpDRK6Jqk6TGnJ/k45buZAGyCToR3/D6/puAqBLN5eQlD/gObMa\n";
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+    let root = folder.display();
+    let config = format!(
+        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {root}/registry}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n\
+         auth: {{htpasswd: {{realm: test, path: {root}/htpasswd}}}}\nlog: {{level: error}}\n"
+    );
+    std::fs::write(folder.join("htpasswd"), HTPASSWD).expect("a file");
+    std::fs::write(folder.join("registry.yml"), config).expect("a file");
+    let mut command = std::process::Command::new("docker-registry");
+    command.arg("serve").arg(folder.join("registry.yml"));
+    let quiet = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    match quiet.spawn() {
+        Ok(child) => Some((child, port)),
+        Err(error) => {
+            assert!(std::env::var_os("REQUIRE_BACKENDS").is_none(), "docker-registry: {error}");
+            eprintln!("SKIPPED: docker-registry cannot be started ({error}), so nothing was pushed");
+            None
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_built_image_is_pushed_tagged_and_built_upon() {
+    let Some(site) = site().await else { return };
+    let Some((mut server, port)) = registry(site.folder.path()) else { return };
+    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let built = site.build(&salted(&format!("FROM {BASE}\nCOPY hello /SALT\n")), offline(), None).await;
+    built.result.expect("built");
+    let (image, repository) = (site.image(), format!("127.0.0.1:{port}/team/app"));
+    let carrier = format!("b{}.1", "0".repeat(32));
+    let login = |password: &str| Login { user: "robot".to_owned(), password: password.to_owned() };
+    let (log, mut lines) = mpsc::channel(1000);
+    let push = async |login: &Login| {
+        let request = PushRequest { image: &image, repository: &repository, tag: &carrier, login: Some(login) };
+        site.engine.push_carrier(request, &log, &CancellationToken::new()).await
+    };
+    let refused = push(&login("wrong-canary")).await.expect_err("a wrong password");
+    assert_eq!(refused.class, FailureClass::RegistryAuth, "{refused:?}");
+    assert!(!refused.message.contains("canary"));
+    push(&login("pw")).await.expect("pushed");
+    assert!(lines.recv().await.is_some());
+
+    let egress = slipway_runtime::egress::Egress::new("127.0.0.1".parse().expect("a list"));
+    let registry = crate::work::registry::Registry::connect(&egress, &repository, Some(&login("pw"))).await;
+    let registry = registry.expect("connected");
+    let digest = registry.digest(&carrier).await.expect("an answer").expect("it is there");
+    let manifest = registry.manifest(&digest).await.expect("a manifest");
+    assert!(registry.size_bytes(&manifest).await.expect("a size") > 1000);
+    registry.put_tag("latest", &manifest, Duration::from_secs(10)).await.expect("put");
+    assert_eq!(registry.digest("latest").await, Ok(Some(digest)));
+
+    // The next build takes it as its base, which needs the login.
+    let next = salted(&format!("FROM {repository}:latest\nRUN test -e /bin/busybox; echo SALT\n"));
+    let mut request = site.request(&next, offline()).await;
+    request.image = "slipway-build/next:1".to_owned();
+    let (events, mut seen) = mpsc::channel(1000);
+    let drain = async { while seen.recv().await.is_some() {} };
+    let build = async {
+        let refused = site.engine.build(request.clone(), &events, &CancellationToken::new()).await;
+        let host = format!("127.0.0.1:{port}");
+        request.logins = vec![slipway_domain::agent::RegistryLogin { host, login: login("pw") }];
+        let built = site.engine.build(request, &events, &CancellationToken::new()).await;
+        drop(events);
+        (refused, built)
+    };
+    let ((refused, built), ()) = tokio::join!(build, drain);
+    server.kill().and_then(|()| server.wait()).expect("stopped");
+    let refused = refused.expect_err("no login");
+    assert_eq!((refused.class, refused.dockerfile_line), (FailureClass::RegistryAuth, Some(1)), "{refused:?}");
+    built.expect("the base was pulled with the login and run");
+    site.engine.remove_leftovers(site.builder, &[]).await.expect("removed");
+    assert_eq!(site.images().await, 0);
 }

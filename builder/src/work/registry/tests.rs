@@ -25,13 +25,16 @@ enum Auth {
     EvilRealm,
 }
 
+/// By reference: media type and bytes.
+type Manifests = HashMap<String, (String, Vec<u8>)>;
+
 #[derive(Clone)]
 struct Fake {
     auth: Auth,
     /// Answers every request for a manifest with this status.
     broken: Option<u16>,
     says_digest: bool,
-    manifests: Arc<Mutex<HashMap<String, (String, Vec<u8>)>>>,
+    manifests: Arc<Mutex<Manifests>>,
     seen: Arc<Mutex<Vec<String>>>,
 }
 

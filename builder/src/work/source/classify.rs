@@ -85,7 +85,8 @@ pub(super) fn failure(errors: &str, has_login: bool) -> Failure {
 fn reason(errors: &str) -> String {
     let lines = || errors.lines().map(str::trim).filter(|line| !line.is_empty());
     let said = |word: &str| lines().find(|line| line.starts_with(word));
-    let line = said("remote: ERROR").or_else(|| said("fatal:")).or_else(|| said("error:")).or_else(|| lines().last());
+    let line =
+        said("remote: ERROR").or_else(|| said("fatal:")).or_else(|| said("error:")).or_else(|| lines().next_back());
     line.unwrap_or("it said nothing").chars().take(300).collect()
 }
 

@@ -14,6 +14,9 @@ use tokio::process::Command;
 
 use super::*;
 
+/// The requests that a server saw.
+type Seen = Arc<Mutex<Vec<String>>>;
+
 /// How the server behaves.
 #[derive(Clone, Default)]
 struct Manners {
@@ -32,7 +35,7 @@ struct Forge {
     _server: Task<()>,
     folder: tempfile::TempDir,
     port: u16,
-    seen: Arc<Mutex<Vec<String>>>,
+    seen: Seen,
 }
 
 async fn git(dir: &Path, args: &[&str]) -> String {
@@ -87,10 +90,7 @@ impl Forge {
 }
 
 /// The part of CGI that `git http-backend` needs.
-async fn backend(
-    State((manners, folder, seen)): State<(Manners, PathBuf, Arc<Mutex<Vec<String>>>)>,
-    request: Request,
-) -> Response<Body> {
+async fn backend(State((manners, folder, seen)): State<(Manners, PathBuf, Seen)>, request: Request) -> Response<Body> {
     let (request, body) = request.into_parts();
     let plain = |status: StatusCode| Response::builder().status(status);
     let header = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
