@@ -56,7 +56,7 @@ pub struct Told {
     pub lose_claims: usize,
     /// So many finishes are booked but not answered.
     pub lose_finishes: usize,
-    /// So many chunks are refused with another offset.
+    /// So often everything received is forgotten, as by a restart before it was durable.
     pub forget_chunks: usize,
     pub source: Option<Login>,
     pub spec: Option<JobSpec>,
@@ -66,6 +66,14 @@ pub struct Told {
     /// Every open session is told to stop what it holds.
     pub stop_held: bool,
     channel: Option<mpsc::UnboundedSender<Option<ToBuilder>>>,
+}
+
+impl Told {
+    fn forget(&mut self) {
+        if !self.log.is_empty() && take_one(&mut self.forget_chunks) {
+            self.log.clear();
+        }
+    }
 }
 
 pub struct Beat {
@@ -303,10 +311,7 @@ async fn log(
     bearer_is(&headers, ATTEMPT_TOKEN);
     let chunk = Chunk::decode(&body).expect("a chunk");
     let (status, received) = fake.with(|told| {
-        if take_one(&mut told.forget_chunks) {
-            told.log.clear();
-            return (StatusCode::CONFLICT, 0);
-        }
+        told.forget();
         let received = length(&told.log);
         if chunk.offset > received {
             return (StatusCode::CONFLICT, received);
@@ -322,6 +327,7 @@ async fn log(
 async fn log_end(State(fake): State<Fake>, Json(end): Json<LogEnd>) -> Json<LogAck> {
     let received = fake.with(|told| {
         told.log_ends.push(end);
+        told.forget();
         length(&told.log)
     });
     Json(LogAck { received, durable: received })
