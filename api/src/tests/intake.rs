@@ -6,6 +6,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::{HookId, ProcessId, ProjectId};
 use slipway_runtime::ids::{new_id, random_id};
 use slipway_store::Scope;
@@ -99,6 +100,12 @@ impl Hooked {
     async fn builds(&self) -> Vec<Value> {
         let list = self.app.get("/api/v1/builds").await.json();
         list["items"].as_array().expect("items").clone()
+    }
+
+    /// Where main points to, as far as we were told.
+    async fn head(&self) -> Option<String> {
+        let main = GitRef::parse("refs/heads/main").expect("a ref");
+        self.app.state.db.ref_head(self.project, &main).await.expect("a head")
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -226,7 +233,7 @@ async fn pings_and_unknown_events_are_fine_and_malformed_ones_are_named() {
     let broken = hooked.app.send(hooked.request("push", "3", "{\"ref\":")).await;
     let detail = broken.problem(StatusCode::BAD_REQUEST);
     assert!(detail.contains("JSON"), "{detail}");
-    let detail = hooked.deliver("push", "4", &json!({"ref": "main"})).await.problem(StatusCode::BAD_REQUEST);
+    let detail = hooked.deliver("push", "4", &push("main", &id('a'), &id('b'))).await.problem(StatusCode::BAD_REQUEST);
     assert!(detail.contains("ref"), "{detail}");
     let failed: Vec<Value> =
         hooked.deliveries().await.into_iter().filter(|delivery| delivery["state"] == "failed").collect();
@@ -267,8 +274,7 @@ async fn back_and_forth_builds_each_time_also_under_a_replay() {
     assert_eq!(hooked.app.post(&path, json!({})).await.status, StatusCode::OK);
     assert_eq!(hooked.work().await, 1);
     assert_eq!(hooked.builds().await.len(), 3, "a replay joins its build");
-    let head = hooked.app.state.db.ref_head(hooked.project, &"refs/heads/main".to_owned().try_into().expect("a ref"));
-    assert_eq!(head.await.expect("a head"), Some(b));
+    assert_eq!(hooked.head().await, Some(b));
 }
 
 #[tokio::test]
@@ -285,8 +291,7 @@ async fn what_is_not_built_says_why() {
     }
     assert!(hooked.builds().await.is_empty());
     // The skipped push moved the branch all the same.
-    let head = hooked.app.state.db.ref_head(hooked.project, &"refs/heads/main".to_owned().try_into().expect("a ref"));
-    assert_eq!(head.await.expect("a head"), Some(id('b')));
+    assert_eq!(hooked.head().await, Some(id('b')));
 }
 
 #[tokio::test]
