@@ -194,6 +194,16 @@ async fn refusals_have_their_classes() {
 }
 
 #[tokio::test]
+async fn bytes_that_are_not_what_was_asked_for_are_refused() {
+    let server = Server::start(Auth::None, |_| {}).await;
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let other = (TYPE.to_owned(), IMAGE.as_bytes().to_vec());
+    server.fake.manifests.lock().expect("a lock").insert(digest.clone(), other);
+    let failure = server.registry(None).await.manifest(&digest).await.expect_err("other bytes");
+    assert_eq!(failure.class, FailureClass::RegistryUnreachable, "{}", failure.message);
+}
+
+#[tokio::test]
 async fn hosts_pass_the_guard() {
     for (allow, repository, class) in [
         ("", "127.0.0.1:5000/a/b", FailureClass::RegistryDenied),

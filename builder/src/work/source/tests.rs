@@ -302,7 +302,8 @@ async fn a_cancel_leaves_no_process() {
     };
     let ((refused, dir, _), ()) = tokio::join!(get(Want::of(&url, &commit), &cancel), stop);
     assert_eq!(refused.expect_err("cancelled").class, FailureClass::Cancelled);
-    for _ in 0..400 {
+    // Shorter than the silence after which git's own helper would give up by itself.
+    for _ in 0..200 {
         if !works_in(dir.path()) {
             return;
         }
