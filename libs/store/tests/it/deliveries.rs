@@ -145,6 +145,21 @@ both! {
 }
 
 both! {
+    async fn many_workers_never_share_a_delivery(env) {
+        let world = env.world("own").await;
+        let new: Vec<NewDelivery> = (0..20).map(|index| new_delivery(&world.hook, &index.to_string())).collect();
+        env.db.accept_deliveries(&new).await.unwrap();
+        let owners: Vec<ProcessId> = (0..8).map(|_| new_id()).collect();
+        for round in 0..10 {
+            let now = later(round * 100);
+            let leased = join_all(owners.iter().map(|owner| env.db.lease_deliveries(*owner, now, 20))).await;
+            let taken: usize = leased.into_iter().map(|leased| leased.unwrap().len()).sum();
+            assert_eq!(taken, 20, "in round {round}");
+        }
+    }
+}
+
+both! {
     async fn a_delivery_that_is_put_off_comes_back_at_its_time(env) {
         let world = env.world("own").await;
         let new = new_delivery(&world.hook, "guid");
