@@ -90,7 +90,7 @@ impl Shelf {
         if let Some(digest) = inner.digest.as_mut() {
             digest.update(&chunk.bytes);
         }
-        drop(inner);
+        // Before the lock goes: whoever can read bytes must find them below the mark.
         self.marks.send_modify(|marks| marks.end = chunk.end());
         Ok(())
     }
@@ -210,6 +210,23 @@ mod tests {
         assert!(futures_util::poll!(&mut room).is_pending());
         shelf.durable(1);
         room.await;
+    }
+
+    #[test]
+    fn what_can_be_read_lies_below_the_mark() {
+        const CHUNKS: i64 = 20_000;
+        let dir = tempfile::tempdir().expect("a folder");
+        let shelf = Shelf::new(spool(dir.path()));
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..CHUNKS).try_for_each(|at| shelf.append(&chunk(at, b"x"))).expect("appends"));
+            let mut next = 0;
+            while next < CHUNKS {
+                if let Some(read) = shelf.read(next, 1 << 10).expect("reads") {
+                    next = read.end();
+                    assert!(next <= shelf.marks().end, "read to {next}, marked to {}", shelf.marks().end);
+                }
+            }
+        });
     }
 
     #[test]
