@@ -189,7 +189,7 @@ fn launch(room: &Room, settings: &Settings, port: u16, token: &str) -> Result<Pr
     let mut command = process::guarded(&binary()?);
     command.arg("serve").arg("--listen").arg(format!("127.0.0.1:{port}"));
     command.arg("--data-dir").arg(data_dir(room));
-    command.env("HOME", room.path()).env("TMPDIR", room.path()).env("RUST_BACKTRACE", "1");
+    command.env("HOME", room.path()).env("TMPDIR", room.path()).env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
     command.env("DOCKER_HOST", &settings.engine).env("SLIPWAY_FETCH_ALLOW", FETCH_ALLOW);
     command.env("SLIPWAY_BOOTSTRAP_TOKEN", token).env("SLIPWAY_PUBLIC_URL", format!("http://127.0.0.1:{port}"));
     if let Some(url) = &settings.database_url {
