@@ -85,7 +85,7 @@ pub fn frame() -> Document {
 /// `/api/openapi.json` and `/api/docs/`.
 pub fn routes<S: Clone + Send + Sync + 'static>(document: &Document) -> serde_json::Result<Router<S>> {
     let text: Arc<str> = document.to_json()?.into();
-    let config = Arc::new(Config::from("/api/openapi.json").validator_url("none"));
+    let config = Arc::new(Config::from("/api/openapi.json").validator_url("none").use_base_layout());
     let page = Router::new()
         .route("/api/docs", get(|| async { Redirect::permanent("/api/docs/") }))
         .route("/api/docs/", get(|State(config): State<_>| file(config, "index.html".to_owned())))

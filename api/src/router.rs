@@ -30,13 +30,14 @@ pub fn router(state: ApiState) -> anyhow::Result<Router> {
         .merge(pages::routes(&state))
         .route("/assets/{hash}/{*path}", get(assets::get))
         .merge(openapi::routes(&whole)?)
-        .layer(from_fn(headers::secure))
         .with_state(state.clone())
-        .merge(intake::router(state)))
+        .merge(intake::router(state))
+        .fallback(nowhere)
+        .layer(from_fn(headers::secure)))
 }
 
-/// What answers when no route of any role fits.
-pub async fn nowhere() -> ApiError {
+/// What answers when no route of any role in this process fits.
+async fn nowhere() -> ApiError {
     ApiError::NotFound("There is nothing at this address; /api/docs/ lists what there is.".to_owned())
 }
 

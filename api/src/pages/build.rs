@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use slipway_domain::ids::{BuildId, JobId, ProjectId};
+use slipway_domain::job::JobState;
 use slipway_runtime::problem::{ApiError, PathOf};
 use slipway_store::builds::{BuildView, JobView};
 
@@ -13,7 +14,8 @@ use crate::builds::json::{FailureJson, WaitingJson, failure_of, newest};
 use crate::builds::{make, waiting};
 use crate::caller::Caller;
 use crate::pages::view::{
-    Badge, Moment, attempt_badge, build_badge, build_title, moment, ref_word, step_badge, trigger_word,
+    Badge, Moment, attempt_badge, build_badge, build_title, cancelling_badge, moment, ref_word, step_badge,
+    trigger_word,
 };
 use crate::pages::{Chrome, LIVE_MS, render};
 use crate::state::ApiState;
@@ -33,6 +35,7 @@ struct BuildFacts {
     id: BuildId,
     badge: Badge,
     live: bool,
+    stopping: bool,
     title: String,
     project: ProjectId,
     project_name: String,
@@ -126,10 +129,13 @@ impl BuildFacts {
         let build = &view.build;
         let took = took(build.started_at, build.finished_at, now);
         let live = !build.state.is_terminal();
+        let stopping = view.jobs.iter().any(|job| job.job.state == JobState::Cancelling);
+        let badge = if stopping { cancelling_badge() } else { build_badge(build.state) };
         Self {
             id: build.id,
-            badge: build_badge(build.state),
+            badge,
             live,
+            stopping,
             title: build_title(build),
             project: build.project_id,
             project_name: view.project_name.clone(),

@@ -63,6 +63,11 @@ pub fn build_badge(state: BuildState) -> Badge {
     Badge { word: word.to_owned(), tone }
 }
 
+/// A build that was cancelled and whose builder has not said its last word.
+pub fn cancelling_badge() -> Badge {
+    Badge { word: "Cancelling".to_owned(), tone: "still" }
+}
+
 /// A step's state.
 pub fn step_badge(step: &Step) -> Badge {
     let (word, tone) = match step.state {

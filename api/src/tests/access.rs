@@ -196,4 +196,5 @@ async fn every_answer_carries_the_security_headers() {
         assert!(!policy.contains("unsafe"), "{path}: {policy}");
         assert_eq!(answer.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff", "{path}");
     }
+    app.get_public("/nowhere").await.problem(StatusCode::NOT_FOUND);
 }

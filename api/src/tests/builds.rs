@@ -218,4 +218,6 @@ async fn cancelling_a_running_build_rings_its_builder() {
     assert_eq!((answer.status, &answer.json()["jobs"][0]["state"]), (StatusCode::OK, &json!("cancelling")));
     let rung = tokio::time::timeout(std::time::Duration::from_secs(5), bell.next()).await;
     assert!(rung.is_ok(), "the builder's dispatcher was not told");
+    let page = app.get(&format!("/builds/{}", id(&build))).await.text;
+    assert!(page.contains("Cancelling") && !page.contains("/cancel\""), "{page}");
 }

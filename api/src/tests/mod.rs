@@ -7,7 +7,6 @@ mod crew;
 mod fake_forge;
 mod intake;
 mod pages;
-mod preview;
 mod projects;
 mod reporter;
 mod routes;

@@ -2,7 +2,7 @@
 // other escape sequence is dropped. Nothing here makes HTML.
 
 // CSI sequences, OSC sequences, and two-byte escapes.
-const ESCAPE = /\x1b(?:\[([0-9;:?<=>]*)[ -/]*([@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])/g;
+const ESCAPE = /\x1b(?:\[([0-9;:?<=>]*)[ -/]*([@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]+[0-~]|[0-Z\\^_])/g;
 
 /** @typedef {{ color: string, styles: Set<string> }} Style */
 
