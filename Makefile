@@ -30,7 +30,7 @@ long: ## What takes too long for every change: before a release.
 bench: ## The numbers, as ratios to a baseline measured in the same run.
 	@$(SETUP) test
 	cargo build --release --workspace --bins
-	target/release/slipway-testenv -- cargo bench --workspace
+	target/release/slipway-testenv -- target/release/slipway-bench
 
 check: ## Format, lints, and licences and advisories where cargo-deny is installed.
 	cargo fmt --all --check

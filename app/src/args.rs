@@ -114,13 +114,17 @@ fn add_flags(command: clap::Command) -> clap::Command {
         .value_parser(clap::value_parser!(PathBuf))
         .help("TOML file with settings");
     // Secrets have no flag: an argument can be read by every user of the machine.
-    SETTINGS.iter().filter(|setting| !setting.secret).fold(command.arg(file), |command, setting| command.arg(flag(setting)))
+    SETTINGS
+        .iter()
+        .filter(|setting| !setting.secret)
+        .fold(command.arg(file), |command, setting| command.arg(flag(setting)))
 }
 
 fn flag(setting: &'static Setting) -> Arg {
     let default = if setting.default.is_empty() { String::new() } else { format!(" [default: {}]", setting.default) };
-    Arg::new(setting.key)
-        .long(setting.key.replace('_', "-"))
-        .value_name("VALUE")
-        .help(format!("{}{default} [env: SLIPWAY_{}]", setting.help, setting.key.to_uppercase()))
+    Arg::new(setting.key).long(setting.key.replace('_', "-")).value_name("VALUE").help(format!(
+        "{}{default} [env: SLIPWAY_{}]",
+        setting.help,
+        setting.key.to_uppercase()
+    ))
 }

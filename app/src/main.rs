@@ -42,16 +42,20 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli, matches: &clap::ArgMatches) -> ExitCode {
     match cli.command {
-        Command::Serve => service(serve::run(match args::config(matches) {
-            Ok(config) => config,
-            Err(error) => return misconfigured(&error),
-        }))
-        .await,
-        Command::Builder => service(remote_builder::run(match args::config(matches) {
-            Ok(config) => config,
-            Err(error) => return misconfigured(&error),
-        }))
-        .await,
+        Command::Serve => {
+            service(serve::run(match args::config(matches) {
+                Ok(config) => config,
+                Err(error) => return misconfigured(&error),
+            }))
+            .await
+        }
+        Command::Builder => {
+            service(remote_builder::run(match args::config(matches) {
+                Ok(config) => config,
+                Err(error) => return misconfigured(&error),
+            }))
+            .await
+        }
         Command::Config { command: ConfigCommand::Check } => args::check(matches, cli.client.json),
         Command::Client(command) => client::run(command, &cli.client).await,
     }

@@ -57,9 +57,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Some(key) => key.clone(),
         None => data_dir.secret_key()?,
     };
-    let pool: Pool = format!("{}/{DEFAULT_CLASS}/{}", config.region, own_platform())
-        .parse()
-        .context("SLIPWAY_REGION")?;
+    let pool: Pool =
+        format!("{}/{DEFAULT_CLASS}/{}", config.region, own_platform()).parse().context("SLIPWAY_REGION")?;
     let backends = wire::open(&config).await?;
     let serve = Serve {
         config,
@@ -201,7 +200,12 @@ impl Serve {
         let folder = self.data_dir.path().join("builder");
         let config = builder_config(&self.config, loopback_url(agents)?, token, folder)?;
         let (clock, life) = (self.clock.clone(), self.builders.clone());
-        self.builders.spawn("local builder", slipway_builder::agent::run(config, clock, life));
+        self.builders.spawn("local builder", async move {
+            slipway_builder::agent::run(config, clock, life.clone()).await?;
+            // An operator drained it: the rest of the process goes on without a local builder.
+            life.stopping().await;
+            Ok(())
+        });
         Ok(())
     }
 

@@ -85,6 +85,7 @@ pub struct Attempt {
     pub state: String,
     pub phase: Option<String>,
     pub outcome: Option<String>,
+    pub failure: Option<Failure>,
 }
 
 /// A step of an attempt.
@@ -109,6 +110,7 @@ pub struct Image {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Failure {
     pub class: String,
+    pub message: String,
     pub step: Option<String>,
     pub exit_code: Option<i64>,
     pub dockerfile_line: Option<u32>,

@@ -2,6 +2,7 @@
 //! deliveries as they are sent ([`hooks`]), and a client of the outside face ([`api`]).
 
 pub mod api;
+pub mod bench;
 pub mod env;
 pub mod hooks;
 pub mod wait;

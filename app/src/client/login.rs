@@ -4,12 +4,11 @@ use std::io::{self, BufRead, IsTerminal};
 
 use serde_json::json;
 
-use crate::client::DEFAULT_SERVER;
-use crate::client::Setting;
 use crate::client::api::{Api, parse_server};
 use crate::client::exit::{Exit, Failed};
 use crate::client::screen::Screen;
 use crate::client::token::Token;
+use crate::client::{DEFAULT_SERVER, SERVER_VARIABLE, Setting};
 
 /// Longest token that is read; ours are far shorter.
 const MAX_TOKEN: u64 = 4096;
@@ -50,7 +49,8 @@ pub async fn keep(token: &str, setting: &Setting<'_>, screen: &mut Screen) -> Re
     } else {
         screen.say(&format!("Logged in to {server}; the token is kept in {}.", path.display()));
     }
-    if server.as_str().trim_end_matches('/') != DEFAULT_SERVER {
+    let is_usual = server.as_str().trim_end_matches('/') == DEFAULT_SERVER;
+    if !is_usual && std::env::var_os(SERVER_VARIABLE).is_none() {
         screen.say(&format!("So that every command asks this server: export SLIPWAY_SERVER_URL={server}"));
     }
     if setting.environment.token.is_some() || setting.environment.token_file.is_some() {

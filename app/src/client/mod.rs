@@ -37,12 +37,15 @@ use crate::client::token::Environment;
 /// Where `slipway serve` listens unless told otherwise.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 
+/// The variable that names the server.
+const SERVER_VARIABLE: &str = "SLIPWAY_SERVER_URL";
+
 /// Which server, and in what form the answer is wanted. The token comes from `SLIPWAY_TOKEN`, from the file that
 /// `SLIPWAY_TOKEN_FILE` names, or from `slipway login`; never from an argument, which everybody on the machine sees.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ClientArgs {
     /// Address of the Slipway server
-    #[arg(long, global = true, env = "SLIPWAY_SERVER_URL", default_value = DEFAULT_SERVER, value_name = "URL")]
+    #[arg(long, global = true, env = SERVER_VARIABLE, default_value = DEFAULT_SERVER, value_name = "URL")]
     pub server: String,
     /// Print JSON as the API gives it, instead of text
     #[arg(long, global = true)]

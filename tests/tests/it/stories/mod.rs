@@ -1,4 +1,10 @@
 //! Stories over the whole app in the user's words, against the real binary, a real engine and a real
 //! registry. Only the outside face is used.
 
+mod builds;
+mod cancels;
+mod failures;
+mod processes;
 mod push_becomes_image;
+mod stalling_registry;
+mod together;

@@ -1,0 +1,64 @@
+//! `make bench`: every figure is measured beside a baseline that runs interleaved in the same process group,
+//! because a shared machine drifts; CPU per operation goes with it.
+
+pub mod claim;
+pub mod idle;
+pub mod log_lag;
+pub mod overhead;
+pub mod stats;
+pub mod webhook;
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+/// One line of the table.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// What was measured.
+    pub figure: &'static str,
+    /// The baseline's value, with unit.
+    pub baseline: String,
+    /// Ours, with unit.
+    pub ours: String,
+    /// Ours against the baseline, with its 95 % interval where there is one.
+    pub ratio: String,
+    /// CPU of the service per operation.
+    pub cpu: String,
+    /// What was asked for.
+    pub target: &'static str,
+    /// Whether it was reached.
+    pub reached: bool,
+}
+
+/// The rows as a Markdown table.
+pub fn table(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "| figure | baseline | ours | ratio | CPU per operation | target | reached |\n|---|---|---|---|---|---|---|\n",
+    );
+    for row in rows {
+        let reached = if row.reached { "yes" } else { "no" };
+        let cells = [row.figure, &row.baseline, &row.ours, &row.ratio, &row.cpu, row.target, reached];
+        text.push_str(&format!("| {} |\n", cells.join(" | ")));
+    }
+    text
+}
+
+/// CPU time that a process has used, seconds (proc(5), fields 14 and 15 of `stat`).
+pub fn cpu_secs(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("reading a process's times")?;
+    let after_name = stat.rsplit_once(')').context("stat has a name in brackets")?.1;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks = |index: usize| -> Result<f64> {
+        Ok(fields.get(index).context("stat is short")?.parse::<u64>().context("ticks are whole")? as f64)
+    };
+    Ok((ticks(11)? + ticks(12)?) / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// Resident memory of a process, MB.
+pub fn resident_mb(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("reading a process's memory")?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("status has VmRSS")?;
+    let kib: f64 = line.split_whitespace().nth(1).context("VmRSS has a value")?.parse().context("VmRSS is a number")?;
+    Ok(kib / 1024.0)
+}

@@ -1,0 +1,129 @@
+//! A registry that keeps somebody waiting: everything goes on to the real one, but some requests only once
+//! the gate is opened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How long a build may take to come to the gate.
+const REACHED: Duration = Duration::from_secs(60);
+
+/// What is kept waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stall {
+    /// Layers.
+    Uploads,
+    /// Manifests under tags that users see, not those under the carrier tag `b<build>.<epoch>`.
+    UserTags,
+}
+
+/// A running registry; ended on drop.
+pub struct StallingRegistry {
+    address: String,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    upstream: String,
+    stall: Stall,
+    reached: watch::Sender<bool>,
+    open: watch::Sender<bool>,
+    client: reqwest::Client,
+}
+
+impl StallingRegistry {
+    /// A registry in front of the one at `upstream`, `host:port`.
+    pub async fn start(upstream: &str, stall: Stall) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("listening as a registry")?;
+        let address = listener.local_addr()?.to_string();
+        let shared = Arc::new(Shared {
+            upstream: upstream.to_owned(),
+            stall,
+            reached: watch::Sender::new(false),
+            open: watch::Sender::new(false),
+            client: reqwest::Client::new(),
+        });
+        let app = Router::new().fallback(pass).with_state(Arc::clone(&shared));
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, app).await {
+                eprintln!("the stalling registry ended: {error}");
+            }
+        });
+        Ok(Self { address, shared, task })
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Waits until a request stands at the gate.
+    pub async fn reached(&self) -> Result<()> {
+        let mut reached = self.shared.reached.subscribe();
+        let waited = tokio::time::timeout(REACHED, reached.wait_for(|reached| *reached)).await;
+        waited.context("nothing came to the registry's gate")?.map(drop).context("the registry ended")
+    }
+
+    /// Lets everything through from now on.
+    pub fn open(&self) {
+        self.shared.open.send_replace(true);
+    }
+}
+
+impl Drop for StallingRegistry {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn stalls(&self, method: &Method, path: &str) -> bool {
+        match self.stall {
+            Stall::Uploads => *method == Method::POST && path.contains("/blobs/uploads"),
+            Stall::UserTags => {
+                let tag = path.split_once("/manifests/").map(|(_, tag)| tag);
+                *method == Method::PUT && tag.is_some_and(|tag| !is_carrier(tag))
+            }
+        }
+    }
+}
+
+fn is_carrier(tag: &str) -> bool {
+    let parts = tag.strip_prefix('b').and_then(|rest| rest.split_once('.'));
+    parts.is_some_and(|(build, _)| build.len() == 32 && build.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    if shared.stalls(request.method(), request.uri().path()) {
+        shared.reached.send_replace(true);
+        let _ = shared.open.subscribe().wait_for(|open| *open).await;
+    }
+    forward(&shared, request).await.unwrap_or_else(|error| {
+        eprintln!("the stalling registry: {error:#}");
+        StatusCode::BAD_GATEWAY.into_response()
+    })
+}
+
+/// The Host header stays, so that the registry names us in its answers.
+async fn forward(shared: &Shared, request: Request) -> Result<Response> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().context("a request has a path")?;
+    let request = shared.client.request(parts.method, format!("http://{}{path}", shared.upstream));
+    let request = request.headers(parts.headers).body(reqwest::Body::wrap_stream(body.into_data_stream()));
+    let answer = request.send().await?;
+    let mut response = Response::builder().status(answer.status());
+    for (name, value) in answer.headers().iter().filter(|(name, _)| *name != header::TRANSFER_ENCODING) {
+        response = response.header(name, value);
+    }
+    Ok(response.body(Body::from_stream(answer.bytes_stream()))?)
+}
