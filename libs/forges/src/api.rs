@@ -7,13 +7,14 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, header};
 use slipway_domain::agent::Login;
 use slipway_domain::event::ForgeKind;
+use slipway_domain::git_ref::GitRef;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::egress::Egress;
 use url::Url;
 
 use crate::status::{CommitStatus, StatusSent};
 use crate::transport::Transport;
-use crate::{contents, github, gitlab};
+use crate::{contents, github, gitlab, heads};
 
 pub use crate::contents::FileAt;
 pub use crate::transport::ForgeError;
@@ -66,6 +67,11 @@ impl ForgeApi {
     /// file is not in it; every error means "unknown".
     pub async fn read_file(&self, file: &FileAt<'_>) -> Result<Option<String>, ForgeError> {
         contents::read_file(self.kind, &self.transport, file, contents::LIMIT).await
+    }
+
+    /// The full id of the commit that a branch or tag points to; `Ok(None)` when the forge shows us none.
+    pub async fn head_of(&self, repo: &str, git_ref: &GitRef) -> Result<Option<String>, ForgeError> {
+        heads::head_of(self.kind, &self.transport, repo, git_ref).await
     }
 }
 

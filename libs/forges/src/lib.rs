@@ -9,6 +9,7 @@ mod contents;
 pub mod github;
 pub mod gitlab;
 pub mod headers;
+mod heads;
 pub mod hook;
 pub mod inspect;
 pub mod redact;

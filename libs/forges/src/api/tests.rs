@@ -332,6 +332,38 @@ async fn gitlab_files() {
     }
 }
 
+/// Asks for the commit of a ref at a fake that gives this answer.
+async fn head(kind: ForgeKind, git_ref: &str, told: Answer) -> (Result<Option<String>, ForgeError>, String) {
+    let fake = Fake::new().await;
+    let api = api(kind, &fake.url);
+    let git_ref = GitRef::parse(git_ref).expect("a ref");
+    let (found, asked) = fake.during(vec![told], async move { api.head_of("acme/widget", &git_ref).await }).await;
+    (found, asked.first().map(|asked| asked.line.clone()).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn refs_point_to_commits() {
+    let (found, line) = head(ForgeKind::Github, "refs/heads/a/b#c", answer(200, json!({"sha": SHA}))).await;
+    assert_eq!(
+        (found, line.as_str()),
+        (Ok(Some(SHA.to_owned())), "GET /api/v3/repos/acme/widget/commits/heads/a/b%23c")
+    );
+    let (found, line) = head(ForgeKind::Gitlab, "refs/heads/a/b", answer(200, json!({"commit": {"id": SHA}}))).await;
+    let wanted = "GET /api/v4/projects/acme%2Fwidget/repository/branches/a%2Fb";
+    assert_eq!((found, line.as_str()), (Ok(Some(SHA.to_owned())), wanted));
+    let (found, line) = head(ForgeKind::Gitlab, "refs/tags/v1", answer(200, json!({"commit": {"id": SHA}}))).await;
+    assert_eq!(
+        (found, line.as_str()),
+        (Ok(Some(SHA.to_owned())), "GET /api/v4/projects/acme%2Fwidget/repository/tags/v1")
+    );
+    for kind in [ForgeKind::Github, ForgeKind::Gitlab] {
+        assert_eq!(head(kind, "refs/heads/none", answer(404, json!({"message": "404"}))).await.0, Ok(None));
+        let short = json!({"sha": "abc", "commit": {"id": "abc"}});
+        assert!(matches!(head(kind, "refs/heads/odd", answer(200, short)).await.0, Err(ForgeError::Invalid(_))));
+        assert_eq!(head(kind, "refs/heads/x", answer(401, json!({}))).await.0, Err(ForgeError::Unauthorized(401)));
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_is_unknown() {
     for kind in [ForgeKind::Github, ForgeKind::Gitlab] {

@@ -69,14 +69,14 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// octocrab puts the path into the address as it is.
-fn escaped(path: &str) -> Result<String, ForgeError> {
+pub(super) fn escaped(path: &str) -> Result<String, ForgeError> {
     let invalid = || ForgeError::Invalid("the path cannot stand in an address".to_owned());
     let mut url = Url::parse("http://path.invalid/").map_err(|_| invalid())?;
     url.path_segments_mut().map_err(|()| invalid())?.clear().extend(path.split('/'));
     Ok(url.path().trim_start_matches('/').to_owned())
 }
 
-fn failed(e: octocrab::Error, transport: &Transport) -> ForgeError {
+pub(super) fn failed(e: octocrab::Error, transport: &Transport) -> ForgeError {
     match sort(e, transport) {
         Err(e) => e,
         Ok(()) => ForgeError::Transient("its answer is not what GitHub sends".to_owned()),

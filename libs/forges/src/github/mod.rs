@@ -3,6 +3,7 @@
 mod change;
 mod client;
 pub(crate) mod contents;
+pub(crate) mod heads;
 pub mod parse;
 pub mod status;
 pub mod verify;
