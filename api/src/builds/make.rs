@@ -1,11 +1,14 @@
 //! Making, repeating and cancelling builds: shared by the API and the pages.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::build::{BuildState, CancelledBy, Trigger};
 use slipway_domain::git_ref::{GitRef, is_commit_id};
 use slipway_domain::ids::{BuildId, ProjectId, TokenId};
 use slipway_domain::spec::BuildOptions;
+use slipway_forges::api::ForgeApi;
 use slipway_live::{Topic, WakeKind};
 use slipway_runtime::ids::random_id;
 use slipway_runtime::problem::ApiError;
@@ -13,14 +16,19 @@ use slipway_store::builds::RefOrder;
 use slipway_store::jobs::CancelOutcome;
 use slipway_store::projects::Project;
 use slipway_store::scope::Scope;
+use tracing::debug;
 
 use crate::builds::json::CreateBuild;
 use crate::caller::Caller;
+use crate::intake;
 use crate::new_build::{WantedBuild, new_build};
 use crate::projects::checks::check_options;
 use crate::projects::writable;
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
+
+/// How long somebody who asks for a branch waits for the forge.
+const FORGE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a manual build is of.
 #[derive(Debug, PartialEq, Eq)]
@@ -129,12 +137,21 @@ async fn ring_builders(state: &ApiState, id: BuildId, attempts: &[AttemptRef]) -
     Ok(())
 }
 
-async fn insert(state: &ApiState, caller: Caller, project: &Project, wanted: WantedBuild) -> Result<BuildId, ApiError> {
+async fn insert(
+    state: &ApiState,
+    caller: Caller,
+    project: &Project,
+    mut wanted: WantedBuild,
+) -> Result<BuildId, ApiError> {
+    let file = intake::read_pipeline(state, project, &wanted.commit).await;
+    wanted.region = file.region;
+    wanted.timeout_secs = file.build.timeout_secs;
     let tenant = state.db.tenant(&caller.scope, project.tenant_id).await.or_problem()?;
     let new = new_build(&state.config, project, &tenant.class, wanted)
         .map_err(|error| ApiError::Invalid(format!("The project's region or class: {error}.")))?;
     let created = state.db.create_build(&new).await.or_problem()?;
     state.live.publish(Topic::Wake(WakeKind::Jobs), Bytes::new());
+    state.live.publish(Topic::Wake(WakeKind::Statuses), Bytes::new());
     Ok(created.build)
 }
 
@@ -153,14 +170,28 @@ fn what(git_ref: Option<String>, commit: Option<String>) -> Result<What, ApiErro
     }
 }
 
-/// Where a ref points, as far as its pushes told us.
+/// Where a ref points: by the forge if it answers in time, else as far as the ref's pushes told us.
 async fn head_of(state: &ApiState, project: &Project, git_ref: &GitRef) -> Result<String, ApiError> {
+    match ask_forge(state, project, git_ref).await {
+        Ok(Some(commit)) => return Ok(commit),
+        Ok(None) => {}
+        Err(error) => {
+            let error = format!("{error:#}");
+            debug!(project.id = %project.id, error, "the forge did not say where a ref points");
+        }
+    }
     state.db.ref_head(project.id, git_ref).await.or_problem()?.ok_or_else(|| {
         ApiError::Invalid(format!(
             "ref: nothing is known of {git_ref} yet, because no push of it has come in. Give the full commit id as \
              commit instead."
         ))
     })
+}
+
+async fn ask_forge(state: &ApiState, project: &Project, git_ref: &GitRef) -> anyhow::Result<Option<String>> {
+    let access = state.db.connection_access(&state.secret_key, project.connection_id).await?;
+    let Some(connect) = intake::connect(state, access, FORGE_PATIENCE)? else { return Ok(None) };
+    Ok(ForgeApi::new(connect)?.head_of(&project.repo_path, git_ref).await?)
 }
 
 async fn asked_before(state: &ApiState, id: BuildId) -> Result<BuildOptions, ApiError> {

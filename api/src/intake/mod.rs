@@ -9,5 +9,5 @@ mod rules;
 mod work;
 
 pub use pass::{start, work_deliveries_once};
-pub(crate) use pipeline::connect;
+pub(crate) use pipeline::{connect, read as read_pipeline};
 pub use receive::router;

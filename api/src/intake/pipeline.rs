@@ -16,7 +16,7 @@ use crate::state::ApiState;
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The pipeline file at a commit; the empty one when it is not there or cannot be known in time.
-pub(super) async fn read(state: &ApiState, project: &Project, commit: &str) -> Pipeline {
+pub(crate) async fn read(state: &ApiState, project: &Project, commit: &str) -> Pipeline {
     match try_read(state, project, commit).await {
         Ok(Some(text)) => pipeline::parse(&text).unwrap_or_default(),
         Ok(None) => Pipeline::default(),

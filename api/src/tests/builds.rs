@@ -221,3 +221,26 @@ async fn cancelling_a_running_build_rings_its_builder() {
     let page = app.get(&format!("/builds/{}", id(&build))).await.text;
     assert!(page.contains("Cancelling") && !page.contains("/cancel\""), "{page}");
 }
+
+#[tokio::test]
+async fn the_forge_says_where_a_branch_points() {
+    let app = App::with(|config| config.fetch_allow = "127.0.0.1".parse().expect("an address")).await;
+    let forge = super::fake_forge::FakeForge::start(&app.state.life).await;
+    let connection = json!({"kind": "github", "base_url": forge.base_url, "token": "ghp-hidden"});
+    let connection = app.post("/api/v1/connections", connection).await.json();
+    let mut body = super::project_body("app");
+    body.as_object_mut().expect("an object").remove("forge");
+    body["connection"] = connection["id"].clone();
+    let project = app.post("/api/v1/projects", body).await.json();
+    let path = format!("/api/v1/projects/{}/builds", id(&project));
+    app.post(&path, json!({"ref": "main"})).await.problem(StatusCode::UNPROCESSABLE_ENTITY);
+    {
+        let mut seen = forge.seen.lock().expect("not poisoned");
+        (seen.head, seen.file) = (Some(COMMIT), Some("region: eu\n".to_owned()));
+    }
+    let build = app.post(&path, json!({"ref": "main"})).await;
+    assert_eq!(build.status, StatusCode::CREATED, "{}", build.text);
+    let build = build.json();
+    assert_eq!((&build["ref"], &build["commit"]), (&json!("refs/heads/main"), &json!(COMMIT)));
+    assert_eq!(build["jobs"][0]["pool"], "eu/standard/linux-amd64");
+}

@@ -22,6 +22,8 @@ pub struct FakeForge {
 pub struct Seen {
     /// `slipway.yml`, or the status to refuse it with.
     pub file: Option<String>,
+    /// Where `main` points; unknown unless set.
+    pub head: Option<&'static str>,
     /// Answer to the next status: code and `Retry-After`.
     pub refuse: Option<(StatusCode, Option<&'static str>)>,
     /// (commit, body, authorization) of each status that was taken.
@@ -34,6 +36,7 @@ impl FakeForge {
         let router = Router::new()
             .route("/api/v3/repos/acme/app/contents/slipway.yml", get(file))
             .route("/api/v3/repos/acme/app/statuses/{commit}", post(status))
+            .route("/api/v3/repos/acme/app/commits/heads/main", get(head))
             .with_state(seen.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base_url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -61,6 +64,13 @@ async fn file(State(seen): State<Arc<Mutex<Seen>>>) -> Response {
             ([("content-type", "application/vnd.github.v3.raw; charset=utf-8")], text.clone()).into_response()
         }
         None => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
+
+async fn head(State(seen): State<Arc<Mutex<Seen>>>) -> Response {
+    match seen.lock().expect("not poisoned").head {
+        Some(sha) => axum::Json(json!({ "sha": sha })).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
