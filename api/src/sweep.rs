@@ -38,3 +38,31 @@ pub async fn sweep_once(db: &Db, now: DateTime<Utc>) {
         warn!(error = %error, "old idempotency keys were not deleted");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use slipway_runtime::clock::Clock;
+    use slipway_runtime::ids::{new_id, token_hash};
+    use slipway_store::tokens::{NewToken, TokenOwner};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sessions_are_kept_until_they_expire() {
+        let dir = TempDir::new().expect("a folder");
+        let url = format!("sqlite://{}", dir.path().join("slipway.db").display());
+        let (db, now) = (Db::connect(&url).await.expect("a database"), Clock::system().now());
+        let (id, hash) = (new_id(), token_hash("token"));
+        let token = NewToken { id, owner: TokenOwner::Operator, name: "x".to_owned(), hash, now };
+        db.create_token(&token).await.expect("a token");
+        let hour = TimeDelta::hours(1);
+        for (session, expires_at) in [("short", now + hour), ("long", now + hour * 3)] {
+            db.create_web_session(&token_hash(session), id, now, expires_at).await.expect("a session");
+        }
+        sweep_once(&db, now + hour * 2).await;
+        // Asked with a time at which both would still hold, so that only deletion can tell them apart.
+        assert!(db.scope_for_web_session(&token_hash("short"), now).await.expect("an answer").is_none());
+        assert!(db.scope_for_web_session(&token_hash("long"), now).await.expect("an answer").is_some());
+    }
+}

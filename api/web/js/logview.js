@@ -47,7 +47,9 @@ class LogView {
   }
 
   connect() {
-    const events = new EventSource(this.url);
+    // The browser's own reconnects carry Last-Event-ID; a new connection must say where it goes on.
+    const after = this.epoch > 0 ? `&after=${this.epoch}:${this.end}` : "";
+    const events = new EventSource(this.url + after);
     events.addEventListener("open", () => this.say("Live"));
     events.addEventListener("message", (event) => this.take(JSON.parse(event.data)));
     events.addEventListener("attempt", (event) => this.attempt(JSON.parse(event.data).epoch));
