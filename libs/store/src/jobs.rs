@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::build::{BuildState, CancelledBy, build_state};
+use slipway_domain::builder::BuilderState;
 use slipway_domain::ids::{BuildId, BuilderId, DispatchId, JobId, ProjectId, TenantId};
 use slipway_domain::job::{IllegalTransition, JobEvent, JobKind, JobState};
 use slipway_domain::placement::Pool;
@@ -17,6 +18,7 @@ use sqlx::types::Json;
 
 use crate::Db;
 use crate::attempts::{AttemptEnd, end_attempt};
+use crate::builders::BuilderView;
 use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::leaders::{Lead, check_lead};
@@ -274,8 +276,9 @@ impl Db {
             on_db!(self, conn => sqlx::query_scalar(AHEAD).bind(&pool_name).bind(job.id).fetch_one(conn).await?);
         let at_limit: i64 =
             on_db!(self, conn => sqlx::query_scalar(AT_LIMIT).bind(job.tenant_id).fetch_one(conn).await?);
-        let pool = self.pools().await?.into_iter().find(|status| status.pool == job.pool);
-        Ok(Some(Waiting { reason: waiting_reason(job, pool.as_ref(), at_limit > 0, now), position: Some(ahead + 1) }))
+        let builders = self.list_builders(now).await?;
+        let reason = waiting_reason(job, &builders, at_limit > 0, now);
+        Ok(Some(Waiting { reason, position: Some(ahead + 1) }))
     }
 
     async fn cancel_job(&self, id: JobId, by: CancelledBy, now: DateTime<Utc>) -> Result<JobCancel> {
@@ -460,19 +463,27 @@ pub(crate) async fn settle_build(tx: &mut Tx, build: BuildId, now: DateTime<Utc>
     Ok(())
 }
 
-fn waiting_reason(job: &Job, pool: Option<&PoolStatus>, at_limit: bool, now: DateTime<Utc>) -> String {
-    let builders = pool.map_or(0, |status| status.builders);
-    let free = pool.map_or(0, |status| status.free);
+fn waiting_reason(job: &Job, builders: &[BuilderView], at_limit: bool, now: DateTime<Utc>) -> String {
+    let online = |builder: &&BuilderView| {
+        builder.pool == job.pool && matches!(builder.state, BuilderState::Online | BuilderState::Draining)
+    };
+    let here: Vec<&BuilderView> = builders.iter().filter(online).collect();
+    let refusing = |builder: &&&BuilderView| builder.busy < builder.slots && builder.load.not_taking.is_some();
     if job.state == JobState::Blocked {
         "It waits for other jobs of the build, or for an approval.".to_owned()
     } else if job.not_before > now {
         format!("The last try failed by our fault; the next one begins at {}.", job.not_before.format("%H:%M:%S UTC"))
     } else if job.state == JobState::Queued && at_limit {
         "The tenant runs as many jobs at once as its plan allows.".to_owned()
-    } else if builders == 0 {
+    } else if here.is_empty() {
         format!("No builder of pool {} is online.", job.pool)
-    } else if free == 0 {
+    } else if here.iter().all(|builder| builder.busy >= builder.slots) {
         format!("All slots of pool {} are busy.", job.pool)
+    } else if let Some(builder) = here.iter().find(refusing)
+        && here.iter().all(|builder| builder.busy >= builder.slots || builder.load.not_taking.is_some())
+    {
+        let why = builder.load.not_taking.as_deref().unwrap_or_default().trim_end_matches('.');
+        format!("Builder {} takes nothing at the moment: {why}.", builder.name)
     } else {
         "A builder takes it in a moment.".to_owned()
     }

@@ -94,3 +94,18 @@ both! {
         assert!(env.db.drain_builder(new_id()).await.is_err());
     }
 }
+
+both! {
+    async fn a_waiting_job_says_why(env) {
+        let world = env.world("own").await;
+        let job = env.job_of(env.build(&world, "1", commit('a')).await).await;
+        let why = async || env.db.waiting(&job, start()).await.unwrap().unwrap().reason;
+        assert!(why().await.contains("No builder"), "{}", why().await);
+        let crew = env.crew(start()).await;
+        assert!(why().await.contains("in a moment"), "{}", why().await);
+        let load = Load { not_taking: Some("the engine does not answer".to_owned()), ..Load::default() };
+        let renewal = Renewal { session: crew.session, free: 0, load, draining: false };
+        env.db.renew_sessions(&[renewal], start()).await.unwrap();
+        assert!(why().await.contains("takes nothing at the moment: the engine does not answer."), "{}", why().await);
+    }
+}
