@@ -20,6 +20,9 @@ use super::processes::{processes_gone, processes_seen};
 use super::stalling_registry::{Stall, StallingRegistry};
 use super::together::Together;
 
+/// How long a cancelled build may take to end; far less than the time after which it is written off.
+const CANCELLED: Duration = Duration::from_secs(15);
+
 /// How long a client may take to end once the build has.
 const CLIENT: Duration = Duration::from_secs(20);
 
@@ -27,7 +30,8 @@ const CLIENT: Duration = Duration::from_secs(20);
 async fn cancelled(world: &World, build: &Build) -> Result<Job> {
     let (status, answer) = world.api().cancel(&build.id).await?;
     ensure!(status == StatusCode::OK, "{status}: {answer}");
-    let (build, job) = finished(world, build).await?;
+    let build = world.api().finished_build(&build.id, CANCELLED).await?;
+    let job = build.jobs.first().cloned().context("a build has a job")?;
     assert_eq!((build.state.as_str(), job.state.as_str()), ("cancelled", "cancelled"), "{job:?}");
     assert!(job.images.is_empty(), "{job:?}");
     let (again, _) = world.api().cancel(&build.id).await?;
