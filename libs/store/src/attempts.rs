@@ -16,7 +16,7 @@ use crate::Db;
 use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::jobs::{Job, Saved, delta, job_in, save};
-use crate::sessions::{Session, session_in};
+use crate::sessions::{Session, lock_session, session_in};
 
 /// How often a change that lost its compare-and-set is decided anew before the caller is told.
 const CAS_TRIES: usize = 8;
@@ -155,7 +155,7 @@ impl Db {
     }
 
     /// Opens the attempt of a claim: one compare-and-set on (state, dispatch id). The same claim id gets
-    /// the same answer again, so that a lost answer loses nothing.
+    /// the same answer again while its attempt is open, so that a lost answer loses nothing.
     pub async fn claim_job(
         &self,
         claim: &Claim<'_>,
@@ -176,11 +176,15 @@ impl Db {
         if let Some(refusal) = refusal(&job, &session, &request, now) {
             return Ok(Err(refusal));
         }
+        // Rows are locked in the order builder, session, attempt, job, tenant, build: everywhere the same.
         if claim.one_tenant_per_shared_engine
             && session.shared_engine
             && !binds_tenant(&mut tx, session.builder_id, job.tenant_id).await?
         {
             return Ok(Err(ClaimRefusal::Tenant));
+        }
+        if !lock_session(&mut tx, session.id).await? {
+            return Ok(Err(ClaimRefusal::Session));
         }
         let next = Job { epoch: job.epoch + 1, dispatch_id: None, ..job.after(JobEvent::Claimed, now)? };
         if save(&mut tx, &job, &next, now).await? != Saved::Yes {
@@ -345,7 +349,7 @@ async fn compare_closed(tx: &mut Tx, attempt: AttemptRef, end: &AttemptEnd) -> R
 
 async fn repeated_claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<ClaimWon>> {
     const BY_CLAIM: &str = "select a.job_id, a.epoch, j.timeout_secs from attempts a \
-        join jobs j on j.id = a.job_id where a.claim_id = $1 and a.job_id = $2";
+        join jobs j on j.id = a.job_id where a.claim_id = $1 and a.job_id = $2 and a.state = 'open'";
     let row: Option<(JobId, i64, i64)> = on_tx!(tx, conn => sqlx::query_as(BY_CLAIM)
         .bind(request.claim)
         .bind(request.job)

@@ -132,9 +132,10 @@ impl Db {
         let builder = new.open.builder;
         let closed = close_open_session(&mut tx, builder, "a newer session of the same builder", now).await?;
         insert_session(&mut tx, new, &pool, now).await?;
-        let (kept, stop) = sort_presented(&mut tx, builder, &new.open.held).await?;
+        let open = lock_open_attempts(&mut tx, builder).await?;
+        let (kept, stop): (Vec<_>, Vec<_>) = new.open.held.iter().partition(|attempt| open.contains(attempt));
         let mut lost = Vec::new();
-        for attempt in open_attempts_of_builder(&mut tx, builder).await? {
+        for attempt in open {
             if kept.contains(&attempt) {
                 move_attempt(&mut tx, attempt, new.id).await?;
             } else {
@@ -161,19 +162,20 @@ impl Db {
     }
 
     /// Commits a batch of heartbeats. Returns the sessions that are still open; the others are told to
-    /// open a new one.
+    /// open a new one. Builders are locked before sessions and both in one order, as everywhere.
     pub async fn renew_sessions(&self, renewals: &[Renewal], now: DateTime<Utc>) -> Result<Vec<SessionId>> {
         const RENEW: &str = "update sessions set renewed_at = $2, channel_closed_at = null, free = $3, load = $4 \
             where id = $1 and state = 'open'";
+        let mut renewals: Vec<&Renewal> = renewals.iter().collect();
+        renewals.sort_by_key(|renewal| renewal.session);
         let mut tx = self.begin_write().await?;
+        for renewal in renewals.iter().filter(|renewal| renewal.draining) {
+            mark_draining(&mut tx, renewal.session).await?;
+        }
         let mut open = Vec::new();
         for renewal in renewals {
-            let written = execute!(&mut tx, RENEW, renewal.session, now, renewal.free, Json(&renewal.load));
-            if written == 1 {
+            if execute!(&mut tx, RENEW, renewal.session, now, renewal.free, Json(&renewal.load)) == 1 {
                 open.push(renewal.session);
-                if renewal.draining {
-                    mark_draining(&mut tx, renewal.session).await?;
-                }
             }
         }
         tx.commit().await?;
@@ -248,7 +250,6 @@ impl Db {
     async fn close_session(&self, session: SessionId, reason: &str, now: DateTime<Utc>) -> Result<Option<LostSession>> {
         const CLOSE: &str = "update sessions set state = 'closed', closed_at = $2, close_reason = $3, free = 0 \
             where id = $1 and state = 'open' returning builder_id";
-        const HELD: &str = "select job_id, epoch from attempts where session_id = $1 and state = 'open'";
         let mut tx = self.begin_write().await?;
         let builder: Option<BuilderId> = on_tx!(&mut tx, conn => sqlx::query_scalar(CLOSE)
             .bind(session)
@@ -257,9 +258,7 @@ impl Db {
             .fetch_optional(conn)
             .await?);
         let Some(builder) = builder else { return Ok(None) };
-        let held: Vec<(JobId, i64)> =
-            on_tx!(&mut tx, conn => sqlx::query_as(HELD).bind(session).fetch_all(conn).await?);
-        let attempts: Vec<_> = held.into_iter().map(|(job, epoch)| AttemptRef { job, epoch }).collect();
+        let attempts = lock_open_attempts(&mut tx, builder).await?;
         for attempt in &attempts {
             let why = "The builder vanished while it worked on this build.";
             end_attempt(&mut tx, *attempt, AttemptEnd::lost(why, now)).await?;
@@ -275,6 +274,12 @@ pub(crate) async fn session_in(tx: &mut Tx, id: SessionId) -> Result<Option<Sess
         join builders b on b.id = s.builder_id where s.id = $1";
     let row: Option<SessionRow> = on_tx!(tx, conn => sqlx::query_as(SESSION).bind(id).fetch_optional(conn).await?);
     Ok(row.map(Session::from))
+}
+
+/// Keeps a session from being closed until the transaction ends. False if it is closed.
+pub(crate) async fn lock_session(tx: &mut Tx, id: SessionId) -> Result<bool> {
+    const LOCK: &str = "update sessions set state = state where id = $1 and state = 'open'";
+    Ok(execute!(tx, LOCK, id) == 1)
 }
 
 async fn join_token(tx: &mut Tx, hash: &[u8]) -> Result<Option<(JoinTokenId, Pool)>> {
@@ -344,18 +349,16 @@ async fn insert_session(tx: &mut Tx, new: &NewSession<'_>, pool: &Pool, now: Dat
     Ok(())
 }
 
-/// Splits what a builder presents into what is still its own and what it must stop.
-async fn sort_presented(
-    tx: &mut Tx,
-    builder: BuilderId,
-    held: &[AttemptRef],
-) -> Result<(Vec<AttemptRef>, Vec<AttemptRef>)> {
-    let open = open_attempts_of_builder(tx, builder).await?;
-    Ok(held.iter().partition(|attempt| open.contains(attempt)))
-}
-
-async fn open_attempts_of_builder(tx: &mut Tx, builder: BuilderId) -> Result<Vec<AttemptRef>> {
-    const OPEN: &str = "select job_id, epoch from attempts where builder_id = $1 and state = 'open'";
+/// Locks every open attempt of a builder, so that none ends while the caller decides, and gives them in the
+/// order in which their tenants' and builds' rows are to be taken.
+async fn lock_open_attempts(tx: &mut Tx, builder: BuilderId) -> Result<Vec<AttemptRef>> {
+    const ATTEMPTS: &str = "update attempts set state = state where builder_id = $1 and state = 'open'";
+    const JOBS: &str = "update jobs set version = version where id in \
+        (select job_id from attempts where builder_id = $1 and state = 'open')";
+    const OPEN: &str = "select a.job_id, a.epoch from attempts a join jobs j on j.id = a.job_id \
+        where a.builder_id = $1 and a.state = 'open' order by j.tenant_id, j.build_id, j.id";
+    execute!(tx, ATTEMPTS, builder);
+    execute!(tx, JOBS, builder);
     let rows: Vec<(JobId, i64)> = on_tx!(tx, conn => sqlx::query_as(OPEN).bind(builder).fetch_all(conn).await?);
     Ok(rows.into_iter().map(|(job, epoch)| AttemptRef { job, epoch }).collect())
 }
@@ -373,7 +376,7 @@ async fn builder_drains(tx: &mut Tx, builder: BuilderId) -> Result<bool> {
 
 async fn mark_draining(tx: &mut Tx, session: SessionId) -> Result<()> {
     const MARK: &str = "update builders set draining = $2 \
-        where id = (select builder_id from sessions where id = $1)";
+        where id = (select builder_id from sessions where id = $1 and state = 'open')";
     execute!(tx, MARK, session, true);
     Ok(())
 }

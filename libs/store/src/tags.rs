@@ -65,11 +65,10 @@ impl Db {
         if tag.held_by_other(attempt, now) {
             return Ok(Leave::Wait { retry_ms: ASK_AGAIN_MS });
         }
-        if job.leave_epoch != Some(attempt.epoch) {
-            let next = Job { leave_epoch: Some(attempt.epoch), version: job.version + 1, ..job.clone() };
-            if save(&mut tx, &job, &next, now).await? != Saved::Yes {
-                return Ok(Leave::Wait { retry_ms: 0 });
-            }
+        // Also for the second tag: an attempt that ends at this moment gets none.
+        let next = Job { leave_epoch: Some(attempt.epoch), version: job.version + 1, ..job.clone() };
+        if save(&mut tx, &job, &next, now).await? != Saved::Yes {
+            return Ok(Leave::Wait { retry_ms: 0 });
         }
         if !hold(&mut tx, request, &tag, attempt, now).await? {
             return Ok(Leave::Wait { retry_ms: ASK_AGAIN_MS });

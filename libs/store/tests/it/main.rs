@@ -14,6 +14,7 @@ mod idempotency;
 mod lives;
 mod logs;
 mod projects;
+mod races;
 mod ref_heads;
 mod registries;
 mod schema;
