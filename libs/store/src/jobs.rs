@@ -133,7 +133,10 @@ const JOBS_OF_BUILD: &str = "select id, build_id, tenant_id, project_id, kind, s
 
 const QUEUED: &str = "select id, build_id, tenant_id, project_id, kind, state, pool, version, epoch, infra_retries, \
     dispatch_id, leave_epoch, avoid_builder, avoid_until, cancelled_by, timeout_secs, queued_at, not_before, \
-    deadline_at, finished_at from jobs where state = 'queued' and not_before <= $1 order by id limit $2";
+    deadline_at, finished_at from jobs where state = 'queued' and not_before <= $1 \
+    and exists (select 1 from sessions s where s.pool = jobs.pool and s.state = 'open') \
+    and exists (select 1 from tenant_running t where t.tenant_id = jobs.tenant_id and t.running < t.running_limit) \
+    order by id limit $2";
 
 const READY: &str = "select id, build_id, tenant_id, project_id, kind, state, pool, version, epoch, infra_retries, \
     dispatch_id, leave_epoch, avoid_builder, avoid_until, cancelled_by, timeout_secs, queued_at, not_before, \
@@ -161,7 +164,8 @@ impl Db {
             .ok_or(StoreError::NotFound("job"))
     }
 
-    /// The oldest jobs that the scheduler may admit, at most `limit`.
+    /// The oldest jobs that the scheduler may admit, at most `limit`. Those that nobody could run now, because
+    /// their pool has no builder or their tenant is at its limit, take no place among them.
     pub async fn queued_jobs(&self, now: DateTime<Utc>, limit: i64) -> Result<Vec<Job>> {
         Ok(on_db!(self, conn => sqlx::query_as::<_, Job>(QUEUED).bind(now).bind(limit).fetch_all(conn).await?))
     }

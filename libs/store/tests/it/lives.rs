@@ -8,10 +8,11 @@ use slipway_domain::build::{BuildState, CancelledBy};
 use slipway_domain::job::JobState;
 use slipway_runtime::ids::{new_id, random_id};
 use slipway_store::attempts::Ended;
+use slipway_store::builds::{NewBuild, NewJob};
 use slipway_store::jobs::{Admission, CancelOutcome};
 use slipway_store::{Scope, StoreError};
 
-use crate::env::{both, commit, later, start};
+use crate::env::{both, commit, later, new_build, start};
 
 both! {
     async fn admission_stops_at_the_tenants_limit_and_goes_on_when_a_job_ends(env) {
@@ -34,6 +35,22 @@ both! {
         assert_eq!(env.finish(first, AttemptOutcome::Succeeded, later(1)).await, Ended::Now(JobState::Succeeded));
         assert_eq!(env.running_count(world.tenant).await, 1);
         assert_eq!(env.db.admit_job(&lead, jobs[2], later(1)).await.unwrap(), Admission::Admitted);
+    }
+}
+
+both! {
+    async fn what_cannot_run_takes_nobodys_place_in_the_queue(env) {
+        let (full, far, other) = (env.world("full").await, env.world("far").await, env.world("other").await);
+        let (_crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let elsewhere = new_build(&far.project, "1", commit('a'));
+        let jobs = elsewhere.jobs.iter().map(|job| NewJob { pool: "far/standard/linux-amd64".parse().unwrap(), ..job.clone() });
+        env.db.create_build(&NewBuild { jobs: jobs.collect(), ..elsewhere.clone() }).await.unwrap();
+        for key in ["1", "2", "3"] {
+            let job = env.job_of(env.build(&full, key, commit('a')).await).await;
+            env.db.admit_job(&lead, job.id, start()).await.unwrap();
+        }
+        let next = env.job_of(env.build(&other, "1", commit('a')).await).await;
+        assert_eq!(env.db.queued_jobs(start(), 1).await.unwrap(), [next]);
     }
 }
 
@@ -72,6 +89,18 @@ both! {
         assert_eq!(env.claim(crew.session, job, dispatch, new_id(), later(5)).await, Err(ClaimRefusal::Gone));
         assert_eq!(env.db.build(&Scope::Operator, build).await.unwrap().state, BuildState::Running);
         assert_eq!(env.db.attempts(job).await.unwrap().len(), 1);
+    }
+}
+
+both! {
+    async fn a_claim_of_an_attempt_that_is_over_is_not_won_again(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let job = env.job_of(env.build(&world, "1", commit('a')).await).await.id;
+        let (dispatch, claim) = (env.dispatched(&lead, job, start()).await, new_id());
+        let won = env.claim(crew.session, job, dispatch, claim, start()).await.unwrap();
+        env.db.lose_attempt(won.attempt, "on purpose", later(1)).await.unwrap();
+        assert_eq!(env.claim(crew.session, job, dispatch, claim, later(2)).await, Err(ClaimRefusal::Gone));
     }
 }
 
