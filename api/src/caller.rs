@@ -93,7 +93,7 @@ pub async fn identify(State(state): State<ApiState>, mut request: Request, next:
 async fn identify_headers(state: &ApiState, method: &Method, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let now = state.clock.now();
     if let Some(token) = bearer(headers) {
-        let known = state.db.scope_for_token(&token_hash(token), now).await.or_problem()?;
+        let known = state.db.scope_for_token(&token_hash(token)).await.or_problem()?;
         let (token, scope) = known.ok_or_else(|| {
             ApiError::Unauthorized("This token is unknown or revoked. Make a new one, or log in again.".to_owned())
         })?;

@@ -13,7 +13,7 @@ use crate::problem::store_problem;
 pub(crate) async fn scope(logs: &Logs, headers: &HeaderMap) -> Result<Scope, ApiError> {
     let now = logs.clock().now();
     if let Some(token) = bearer(headers) {
-        let known = logs.db().scope_for_token(&token_hash(token), now).await.map_err(store_problem)?;
+        let known = logs.db().scope_for_token(&token_hash(token)).await.map_err(store_problem)?;
         return known.map(|(_, scope)| scope).ok_or_else(|| {
             ApiError::Unauthorized("This token is unknown or revoked. Make a new one, or log in again.".to_owned())
         });

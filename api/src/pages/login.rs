@@ -72,7 +72,7 @@ pub async fn submit(
         return Err(ApiError::Forbidden("Open the login page on this address and try again.".to_owned()));
     }
     let now = state.clock.now();
-    let known = state.db.scope_for_token(&token_hash(form.token.trim()), now).await.or_problem()?;
+    let known = state.db.scope_for_token(&token_hash(form.token.trim())).await.or_problem()?;
     let Some((token, _)) = known else {
         let chrome = Chrome::new(&state, caller, &headers, "/login");
         let problem = Some("This token is unknown or revoked. Check that it was copied whole.");

@@ -29,7 +29,7 @@ impl Db {
     pub async fn scope_for_web_session(&self, hash: &[u8], now: DateTime<Utc>) -> Result<Option<(TokenId, Scope)>> {
         const SCOPE: &str = "select t.id as token_id, t.tenant_id, t.role \
             from web_sessions s join api_tokens t on t.id = s.token_id \
-            where s.hash = $1 and s.expires_at > $2 and (t.revoked_at is null or t.revoked_at > $2)";
+            where s.hash = $1 and s.expires_at > $2 and t.revoked_at is null";
         let row: Option<ScopeRow> =
             on_db!(self, conn => sqlx::query_as(SCOPE).bind(hash).bind(now).fetch_optional(conn).await?);
         row.map(ScopeRow::into_scope).transpose()
