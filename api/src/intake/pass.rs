@@ -6,12 +6,11 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt as _;
 use slipway_domain::delivery::DeliveryState;
-use slipway_domain::ids::ProcessId;
+use slipway_domain::ids::{DeliveryId, ProcessId};
 use slipway_domain::timing;
 use slipway_live::{Topic, WakeKind};
 use slipway_runtime::ids::random_id;
 use slipway_runtime::wake::Wake;
-use slipway_store::StoreError;
 use slipway_store::delivery_work::{DeliveryEnd, LeasedDelivery, retry_pause};
 use tracing::{error, info, warn};
 
@@ -20,7 +19,7 @@ use crate::state::ApiState;
 
 /// Deliveries of one pass. With [`AT_ONCE`] of them at a time, each waiting 3 s for its forge, the pass ends
 /// long before its leases do.
-const BATCH: i64 = 16;
+const BATCH: i64 = 32;
 /// Deliveries that are worked at the same time.
 const AT_ONCE: usize = 8;
 /// After this many tries a delivery is given up; replaying it starts again.
@@ -39,31 +38,43 @@ pub fn start(state: &ApiState) {
 pub async fn work_deliveries_once(state: &ApiState, owner: ProcessId, now: DateTime<Utc>) -> anyhow::Result<usize> {
     let leased = state.db.lease_deliveries(owner, now, BATCH).await?;
     let count = leased.len();
-    futures_util::stream::iter(leased)
-        .for_each_concurrent(AT_ONCE, |row| async move {
-            match work_row(state, owner, &row, now).await {
-                Ok(()) => {}
-                // Whoever has the lease now goes on.
-                Err(StoreError::Stale(_)) => info!(delivery.id = %row.id, "the delivery's lease went elsewhere"),
-                // The lease ends by itself, and the row is found again.
-                Err(error) => error!(delivery.id = %row.id, %error, "a delivery's end could not be stored"),
-            }
-        })
+    let ends: Vec<_> = futures_util::stream::iter(leased)
+        .map(|row| async move { (row.id, work_row(state, owner, &row, now).await) })
+        .buffer_unordered(AT_ONCE)
+        .filter_map(async |(id, end)| Some((id, end?)))
+        .collect()
         .await;
+    finish(state, owner, ends, now).await;
     Ok(count)
 }
 
-async fn work_row(
-    state: &ApiState,
-    owner: ProcessId,
-    row: &LeasedDelivery,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
+/// Ends what was worked, all with one flush; what cannot be stored that way, one by one.
+async fn finish(state: &ApiState, owner: ProcessId, ends: Vec<(DeliveryId, DeliveryEnd)>, now: DateTime<Utc>) {
+    if ends.is_empty() {
+        return;
+    }
+    match state.db.finish_deliveries(owner, &ends, now).await {
+        // Whoever has the lease now goes on.
+        Ok(stale) if !stale.is_empty() => info!(deliveries = stale.len(), "leases of deliveries went elsewhere"),
+        Ok(_) => {}
+        Err(_) => {
+            for (id, end) in &ends {
+                // The lease ends by itself, and the row is found again.
+                if let Err(error) = state.db.finish_delivery(owner, *id, end, now).await {
+                    error!(delivery.id = %id, %error, "a delivery's end could not be stored");
+                }
+            }
+        }
+    }
+}
+
+/// Works one row; `None` when it was put off.
+async fn work_row(state: &ApiState, owner: ProcessId, row: &LeasedDelivery, now: DateTime<Utc>) -> Option<DeliveryEnd> {
     let worked = tokio::time::timeout(WORK_TIMEOUT, work(state, row, now)).await;
     let error = match worked.map_err(anyhow::Error::from).and_then(|worked| worked) {
         Ok(end) => {
             info!(delivery.id = %row.id, state = %end.state, "delivery worked");
-            return state.db.finish_delivery(owner, row.id, &end, now).await;
+            return Some(end);
         }
         Err(error) => format!("{error:#}"),
     };
@@ -71,13 +82,16 @@ async fn work_row(
         error!(delivery.id = %row.id, error, attempts = row.attempts, "delivery given up");
         let reason =
             format!("It could not be worked in {MAX_TRIES} tries, by a fault of the service; replay it later.");
-        let end = DeliveryEnd { state: DeliveryState::Failed, reason: Some(reason) };
-        return state.db.finish_delivery(owner, row.id, &end, now).await;
+        return Some(DeliveryEnd { state: DeliveryState::Failed, reason: Some(reason) });
     }
     warn!(delivery.id = %row.id, error, attempts = row.attempts, "delivery will be tried again");
     let pause = TimeDelta::from_std(retry_pause(row.attempts)).unwrap_or(TimeDelta::MAX);
     let reason = format!("Try {} failed by a fault of the service; it is tried again.", row.attempts);
-    state.db.retry_delivery_later(owner, row.id, &reason, now + pause).await
+    if let Err(error) = state.db.retry_delivery_later(owner, row.id, &reason, now + pause).await {
+        // Whoever has the lease now goes on, or the lease ends by itself and the row is found again.
+        warn!(delivery.id = %row.id, %error, "a delivery could not be put off");
+    }
+    None
 }
 
 async fn run(state: ApiState, wake: Wake) -> anyhow::Result<()> {

@@ -76,14 +76,31 @@ impl Db {
         end: &DeliveryEnd,
         now: DateTime<Utc>,
     ) -> Result<()> {
+        let stale = self.finish_deliveries(owner, &[(id, end.clone())], now).await?;
+        if stale.is_empty() { Ok(()) } else { Err(StoreError::Stale("delivery")) }
+    }
+
+    /// Ends the work on many deliveries with one flush. Returns those whose lease went to somebody else.
+    pub async fn finish_deliveries(
+        &self,
+        owner: ProcessId,
+        ends: &[(DeliveryId, DeliveryEnd)],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<DeliveryId>> {
         const FINISH: &str = "update deliveries set state = $3, reason = $4, finished_at = $5, lease_owner = null, \
             lease_until = null where id = $1 and lease_owner = $2 and state = 'received'";
+        // Rows are locked in one order everywhere.
+        let mut ends: Vec<_> = ends.iter().collect();
+        ends.sort_by_key(|(id, _)| *id);
+        let mut stale = Vec::new();
         let mut tx = self.begin_write().await?;
-        let finished = execute!(&mut tx, FINISH, id, owner, end.state, &end.reason, now);
-        if finished == 0 {
-            return Err(StoreError::Stale("delivery"));
+        for (id, end) in ends {
+            if execute!(&mut tx, FINISH, *id, owner, end.state, &end.reason, now) == 0 {
+                stale.push(*id);
+            }
         }
-        tx.commit().await
+        tx.commit().await?;
+        Ok(stale)
     }
 
     /// Gives a delivery back, to be worked at `next_at` by anybody; `reason` is shown meanwhile.

@@ -1,4 +1,5 @@
-//! `make bench`: prints the table of numbers. Run by `slipway-testenv`, which starts the shared services.
+//! `make bench`: prints the table of numbers. Run by `slipway-testenv`, which starts the shared services. With an
+//! argument (overhead, webhook, claim, "log lag", idle) only that row.
 
 use std::process::{Command, ExitCode};
 
@@ -27,13 +28,18 @@ async fn main() -> ExitCode {
 async fn run() -> Result<Vec<Row>> {
     let world = World::start(Database::Sqlite).await?.context("the bench needs an engine and a registry")?;
     let mut rows = Vec::new();
-    for (name, row) in [
-        ("overhead", overhead::run(&world).await),
-        ("webhook", webhook::run(&world).await),
-        ("claim", claim::run(&world).await),
-        ("log lag", log_lag::run(&world).await),
-        ("idle", idle::run(&world).await),
-    ] {
+    let only = std::env::args().nth(1);
+    for name in ["overhead", "webhook", "claim", "log lag", "idle"] {
+        if only.as_deref().is_some_and(|only| only != name) {
+            continue;
+        }
+        let row = match name {
+            "overhead" => overhead::run(&world).await,
+            "webhook" => webhook::run(&world).await,
+            "claim" => claim::run(&world).await,
+            "log lag" => log_lag::run(&world).await,
+            _ => idle::run(&world).await,
+        };
         rows.push(row.with_context(|| format!("measuring {name}"))?);
     }
     Ok(rows)

@@ -279,3 +279,20 @@ fn pauses_between_tries_double_up_to_a_limit() {
     let secs: Vec<u64> = [1, 2, 3, 8, 9, 40].map(|attempts| retry_pause(attempts).as_secs()).to_vec();
     assert_eq!(secs, [2, 4, 8, 256, 300, 300]);
 }
+
+both! {
+    async fn many_ends_share_a_flush_and_a_stale_one_spoils_none(env) {
+        let world = env.world("own").await;
+        let (owner, other): (ProcessId, ProcessId) = (random_id(), random_id());
+        let mine = new_delivery(&world.hook, "mine");
+        let theirs = new_delivery(&world.hook, "theirs");
+        env.db.accept_delivery(&mine).await.unwrap();
+        assert_eq!(env.db.lease_deliveries(owner, start(), 10).await.unwrap().len(), 1);
+        env.db.accept_delivery(&theirs).await.unwrap();
+        assert_eq!(env.db.lease_deliveries(other, start(), 10).await.unwrap().len(), 1);
+        let ends = [(mine.id, done()), (theirs.id, ignored())];
+        assert_eq!(env.db.finish_deliveries(owner, &ends, later(1)).await.unwrap(), [theirs.id]);
+        let state = async |id| env.db.delivery(&Scope::Operator, id).await.unwrap().delivery.state;
+        assert_eq!((state(mine.id).await, state(theirs.id).await), (DeliveryState::Done, DeliveryState::Received));
+    }
+}
