@@ -17,6 +17,7 @@ use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::jobs::{Job, Saved, delta, job_in, save};
 use crate::sessions::{Session, lock_session, session_in};
+use crate::tags::return_moved;
 
 /// How often a change that lost its compare-and-set is decided anew before the caller is told.
 const CAS_TRIES: usize = 8;
@@ -219,11 +220,14 @@ impl Db {
     /// The builder's last word, in one compare-and-set; repeating it is `Before`.
     pub async fn finish_attempt(&self, attempt: AttemptRef, finish: &Finish, now: DateTime<Utc>) -> Result<Ended> {
         const LOG_END: &str = "update attempt_logs set end_offset = $3, sha256 = $4, ended_at = $5 \
-            where job_id = $1 and epoch = $2 and end_offset is null";
+            where job_id = $1 and epoch = $2 and end_offset is null and state = 'open'";
         let mut tx = self.begin_write().await?;
         let end =
             AttemptEnd { outcome: finish.outcome, failure: finish.failure.clone(), images: finish.images.clone(), now };
         let ended = end_attempt(&mut tx, attempt, end).await?;
+        if matches!(ended, Ended::Now(_)) {
+            return_moved(&mut tx, attempt, &finish.images).await?;
+        }
         execute!(&mut tx, LOG_END, attempt.job, attempt.epoch, finish.log_end, &finish.log_sha256, now);
         slipway_runtime::crash::point("finish.before_commit");
         tx.commit().await?;

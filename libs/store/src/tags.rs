@@ -6,7 +6,7 @@
 //! holder lands after the next holder's.
 
 use chrono::{DateTime, Utc};
-use slipway_domain::agent::{Leave, LeaveRequest, LeaveReturn};
+use slipway_domain::agent::{Leave, LeaveRequest, LeaveReturn, PushedImage};
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::ids::{JobId, ProjectId};
 use slipway_domain::job::JobState;
@@ -81,31 +81,13 @@ impl Db {
 
     /// Ends a leave; with `moved` the tag shows this build from now on. Repeating it changes nothing.
     pub async fn return_leave(&self, attempt: AttemptRef, leave: &LeaveReturn) -> Result<()> {
-        const MOVED: &str = "update tag_leases set version = version + 1, holder_job = null, holder_epoch = null, \
-            holder_until = null, shown_job = $4, shown_project = $6, shown_ref = $7, shown_order = $8, \
-            shown_digest = $9 where registry = $1 and repository = $2 and tag = $3 and holder_job = $4 \
-            and holder_epoch = $5";
         const NOT_MOVED: &str = "update tag_leases set version = version + 1, holder_job = null, \
             holder_epoch = null, holder_until = null where registry = $1 and repository = $2 and tag = $3 \
             and holder_job = $4 and holder_epoch = $5";
         let request = &leave.leave;
         let mut tx = self.begin_write().await?;
-        let job = job_in(&mut tx, attempt.job).await?;
-        let place = place(&mut tx, &job).await?;
         if leave.moved {
-            execute!(
-                &mut tx,
-                MOVED,
-                &request.registry,
-                &request.repository,
-                &request.tag,
-                attempt.job,
-                attempt.epoch,
-                place.project_id,
-                &place.git_ref,
-                place.ref_order,
-                &request.digest
-            );
+            show(&mut tx, attempt, request).await?;
         } else {
             execute!(
                 &mut tx,
@@ -133,6 +115,50 @@ impl TagRow {
         let mine = self.holder_job == Some(attempt.job) && self.holder_epoch == Some(attempt.epoch);
         self.holder_job.is_some() && !mine && self.holder_until.is_some_and(|until| until > now)
     }
+}
+
+/// Returns the leaves of the tags that an attempt says it moved, as far as it still holds them: the answer to
+/// its return may never have come, and an older build must not move the tag back.
+pub(crate) async fn return_moved(tx: &mut Tx, attempt: AttemptRef, images: &[PushedImage]) -> Result<()> {
+    let mut moved: Vec<LeaveRequest> = images.iter().filter(|image| image.moved).filter_map(leave_of).collect();
+    // Two attempts that end at once take the rows in one order.
+    moved.sort_by(|a, b| (&a.registry, &a.repository, &a.tag).cmp(&(&b.registry, &b.repository, &b.tag)));
+    for request in &moved {
+        show(tx, attempt, request).await?;
+    }
+    Ok(())
+}
+
+/// `host/path:tag` as it was asked for.
+fn leave_of(image: &PushedImage) -> Option<LeaveRequest> {
+    let (registry, rest) = image.reference.split_once('/')?;
+    let (repository, tag) = rest.rsplit_once(':')?;
+    let [registry, repository, tag] = [registry, repository, tag].map(str::to_owned);
+    Some(LeaveRequest { registry, repository, tag, digest: image.digest.clone() })
+}
+
+/// The tag shows this attempt's build from now on, if the attempt holds it.
+async fn show(tx: &mut Tx, attempt: AttemptRef, request: &LeaveRequest) -> Result<()> {
+    const SHOW: &str = "update tag_leases set version = version + 1, holder_job = null, holder_epoch = null, \
+        holder_until = null, shown_job = $4, shown_project = $6, shown_ref = $7, shown_order = $8, \
+        shown_digest = $9 where registry = $1 and repository = $2 and tag = $3 and holder_job = $4 \
+        and holder_epoch = $5";
+    let job = job_in(tx, attempt.job).await?;
+    let place = place(tx, &job).await?;
+    execute!(
+        tx,
+        SHOW,
+        &request.registry,
+        &request.repository,
+        &request.tag,
+        attempt.job,
+        attempt.epoch,
+        place.project_id,
+        &place.git_ref,
+        place.ref_order,
+        &request.digest
+    );
+    Ok(())
 }
 
 async fn place(tx: &mut Tx, job: &Job) -> Result<Place> {

@@ -1,7 +1,7 @@
 //! Leave: one attempt moves a tag at a time, the newer build of a ref wins, and cancel and leave exclude each
 //! other.
 
-use slipway_domain::agent::{Leave, LeaveRequest, LeaveReturn};
+use slipway_domain::agent::{Finish, Leave, LeaveRequest, LeaveReturn, PushedImage};
 use slipway_domain::attempt::{AttemptOutcome, AttemptRef};
 use slipway_domain::build::CancelledBy;
 use slipway_domain::ids::BuildId;
@@ -75,6 +75,32 @@ both! {
         env.db.return_leave(dead, &late).await.unwrap();
         let again = env.db.request_leave(dead, &tag("sha256:a"), later(32)).await.unwrap();
         assert!(matches!(again, Leave::Wait { .. }), "a late return takes nothing from the new holder");
+    }
+}
+
+both! {
+    async fn a_finish_returns_the_leave_whose_return_was_never_heard(env) {
+        let world = env.world("own").await;
+        let crew = env.crew(start()).await;
+        let (_, older) = pushed(&env, &world, &crew, None, 'a').await;
+        let (_, newer) = pushed(&env, &world, &crew, Some('a'), 'b').await;
+        assert!(granted(&env.db.request_leave(newer, &tag("sha256:b"), start()).await.unwrap()));
+        let image = |tag: &str, moved| PushedImage {
+            reference: format!("registry.example/acme/app:{tag}"),
+            digest: "sha256:b".to_owned(),
+            size_bytes: 1,
+            moved,
+        };
+        let finish = Finish {
+            outcome: AttemptOutcome::Succeeded,
+            failure: None,
+            images: vec![image("main", true), image("other", true), image("third", false)],
+            log_end: 0,
+            log_sha256: String::new(),
+        };
+        env.db.finish_attempt(newer, &finish, later(40)).await.unwrap();
+        let asked = env.db.request_leave(older, &tag("sha256:a"), later(41)).await.unwrap();
+        assert!(matches!(asked, Leave::NotMoved { .. }), "{asked:?}");
     }
 }
 
