@@ -47,6 +47,12 @@ pub async fn claim(
         Ok(won) => won,
         Err(refusal) => {
             debug!(job.id = %request.job, ?refusal, "claim refused");
+            if refusal == ClaimRefusal::Tenant {
+                let job = deps.db.job(request.job).await.map_err(store_error)?;
+                dispatcher.fleet.refuses(request.session, job.tenant_id);
+            }
+            // Its slot is free for the next offer.
+            dispatcher.offers.ring();
             return Ok((StatusCode::CONFLICT, Json(Refusal { refusal })).into_response());
         }
     };

@@ -1,18 +1,21 @@
 //! The builders connected to this process just now: what each would take and how to reach it. Only hints; the
 //! rows decide.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slipway_domain::agent::{Offer, ToBuilder};
-use slipway_domain::ids::{BuilderId, DispatchId, SessionId};
+use slipway_domain::ids::{BuilderId, DispatchId, SessionId, TenantId};
 use slipway_domain::placement::Pool;
 use slipway_domain::timing;
 use tokio::sync::mpsc;
 
 /// Messages that a channel may lag behind before it is closed.
 pub const CHANNEL_BUFFER: usize = 64;
+/// A session without a heartbeat for this long gets no offers: its host may be gone without a word, and the
+/// network notices that only after minutes.
+const SILENT: Duration = timing::HEARTBEAT.saturating_mul(2);
 
 /// Connected sessions. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +26,10 @@ struct Connected {
     builder: BuilderId,
     pool: Pool,
     free: i64,
+    /// When its last heartbeat came.
+    heard: Option<Instant>,
+    /// Tenants that its shared engine does not serve.
+    refuses: HashSet<TenantId>,
     /// Offers on their way, with when they were sent; each holds one free slot until it is decided.
     offered: HashMap<DispatchId, Instant>,
     channel: mpsc::Sender<ToBuilder>,
@@ -37,6 +44,8 @@ pub struct Taker {
     pub builder: BuilderId,
     /// Its pool.
     pub pool: Pool,
+    /// Tenants that it does not serve, as far as it was found out.
+    pub refuses: HashSet<TenantId>,
     /// Slots that no offer is on its way to.
     pub free: i64,
 }
@@ -44,7 +53,8 @@ pub struct Taker {
 impl Fleet {
     /// A channel opened. It takes nothing until its first heartbeat.
     pub fn connect(&self, session: SessionId, builder: BuilderId, pool: Pool, channel: mpsc::Sender<ToBuilder>) {
-        let connected = Connected { builder, pool, free: 0, offered: HashMap::new(), channel };
+        let (heard, refuses, offered) = (None, HashSet::new(), HashMap::new());
+        let connected = Connected { builder, pool, free: 0, heard, refuses, offered, channel };
         self.lock().insert(session, connected);
     }
 
@@ -59,22 +69,32 @@ impl Fleet {
     }
 
     /// A heartbeat said how many jobs it would take.
-    pub fn set_free(&self, session: SessionId, free: i64) {
+    pub fn heard(&self, session: SessionId, free: i64, now: Instant) {
         if let Some(connected) = self.lock().get_mut(&session) {
             connected.free = free;
+            connected.heard = Some(now);
         }
     }
 
-    /// Sessions with room, those with the most room first.
+    /// A claim was refused because the session's shared engine serves another tenant, for good.
+    pub fn refuses(&self, session: SessionId, tenant: TenantId) {
+        if let Some(connected) = self.lock().get_mut(&session) {
+            connected.refuses.insert(tenant);
+        }
+    }
+
+    /// Sessions with room that were heard a moment ago, those with the most room first.
     pub fn takers(&self, now: Instant) -> Vec<Taker> {
         let mut sessions = self.lock();
         let mut takers: Vec<Taker> = sessions
             .iter_mut()
+            .filter(|(_, connected)| connected.heard.is_some_and(|heard| now.duration_since(heard) < SILENT))
             .filter_map(|(session, connected)| {
                 connected.offered.retain(|_, sent| now.duration_since(*sent) < timing::DISPATCH_DEADLINE);
                 let free = connected.free - i64::try_from(connected.offered.len()).unwrap_or(i64::MAX);
                 let (builder, pool) = (connected.builder, connected.pool.clone());
-                (free > 0).then_some(Taker { session: *session, builder, pool, free })
+                let refuses = connected.refuses.clone();
+                (free > 0).then_some(Taker { session: *session, builder, pool, refuses, free })
             })
             .collect();
         takers.sort_by_key(|taker| std::cmp::Reverse(taker.free));
@@ -132,11 +152,13 @@ mod tests {
         let (session, now) = (new_id::<SessionId>(), Clock::system().monotonic());
         fleet.connect(session, new_id(), "a/b/c".parse().expect("valid"), channel.clone());
         assert!(fleet.takers(now).is_empty(), "nothing before the first heartbeat");
-        fleet.set_free(session, 1);
+        fleet.heard(session, 1, now);
         let offer = Offer { job: new_id(), dispatch: random_id() };
         assert!(fleet.offer(session, offer, now));
         assert!(fleet.takers(now).is_empty(), "its slot is spoken for");
-        assert_eq!(fleet.takers(now + timing::DISPATCH_DEADLINE).len(), 1, "an old offer holds nothing");
+        let later = now + timing::DISPATCH_DEADLINE;
+        fleet.heard(session, 1, later);
+        assert_eq!(fleet.takers(later).len(), 1, "an old offer holds nothing");
         assert!(fleet.offer(session, offer, now));
         fleet.decided(session, offer.dispatch, false);
         assert_eq!(fleet.takers(now)[0].free, 1);
@@ -144,6 +166,19 @@ mod tests {
         assert!(fleet.takers(now).is_empty());
         assert!(matches!(inbox.recv().await, Some(ToBuilder::Offer(got)) if got == offer));
         assert!(fleet.disconnect(session, &channel) && !fleet.offer(session, offer, now));
+    }
+
+    #[test]
+    fn a_session_that_fell_silent_gets_no_offers() {
+        let fleet = Fleet::default();
+        let (channel, _inbox) = mpsc::channel(1);
+        let (session, now) = (new_id::<SessionId>(), Clock::system().monotonic());
+        fleet.connect(session, new_id(), "a/b/c".parse().expect("valid"), channel);
+        fleet.heard(session, 4, now);
+        assert_eq!(fleet.takers(now + timing::HEARTBEAT).len(), 1);
+        assert!(fleet.takers(now + SILENT).is_empty());
+        fleet.heard(session, 4, now + SILENT);
+        assert_eq!(fleet.takers(now + SILENT).len(), 1, "it is back");
     }
 
     #[test]

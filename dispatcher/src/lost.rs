@@ -5,6 +5,7 @@
 //! pass, and an alarm is raised. Fencing makes a wrong loss safe; the guards keep it rare.
 
 use chrono::TimeDelta;
+use slipway_domain::agent::ToBuilder;
 use slipway_domain::timing;
 use tracing::{error, warn};
 
@@ -52,6 +53,8 @@ async fn lose_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
         match deps.db.lose_session(session, now).await {
             Ok(Some(lost)) => {
                 warn!(session.id = %session, builder.id = %lost.builder, jobs = lost.attempts.len(), "builder lost");
+                let reason = "this session was lost".to_owned();
+                dispatcher.fleet.tell(session, ToBuilder::Closed { reason });
                 dispatcher.jobs_changed();
             }
             Ok(None) => {}

@@ -2,11 +2,11 @@
 //! out; a hint that is lost is repeated after the row's deadline under a new id.
 
 use slipway_domain::agent::Offer;
-use slipway_domain::ids::{BuilderId, DispatchId};
+use slipway_domain::ids::{BuilderId, DispatchId, TenantId};
+use slipway_domain::placement::Pool;
 use slipway_domain::timing;
 use slipway_runtime::crash;
 use slipway_runtime::ids::random_id;
-use slipway_store::jobs::Job;
 use tracing::{debug, error, warn};
 
 use crate::Dispatcher;
@@ -52,34 +52,50 @@ async fn expire_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
 /// Dispatches ready jobs as far as builders of their pool are there to take them.
 async fn dispatch_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
     let deps = &dispatcher.deps;
-    let mut takers = dispatcher.fleet.takers(deps.clock.monotonic());
+    let began = deps.clock.monotonic();
+    let mut takers = dispatcher.fleet.takers(began);
     if takers.is_empty() {
         return Ok(());
     }
     let now = deps.db.now(&deps.clock).await?;
     for job in deps.db.ready_jobs(BATCH).await? {
         let avoided = job.avoid_until.filter(|until| now < *until).and(job.avoid_builder);
-        let Some(taker) = choose(&mut takers, &job, avoided) else { continue };
+        let wish = Wish { pool: &job.pool, tenant: job.tenant_id, avoided };
+        // On the pool's queue somebody might take it who may not have it.
+        let direct = takers.iter().any(|taker| taker.pool == job.pool && !wish.may_have(taker));
+        let Some(taker) = choose(&mut takers, &wish) else { continue };
         taker.free -= 1;
         let offer = Offer { job: job.id, dispatch: random_id::<DispatchId>() };
         if !deps.db.dispatch_job(job.id, offer.dispatch, now).await? {
             continue;
         }
         crash::point("dispatch.before_publish");
-        if let Err(error) = deps.bus.publish(&job.pool, offer) {
-            // The row's deadline brings it back.
+        // What is not sent is brought back by the row's deadline.
+        if direct {
+            dispatcher.fleet.offer(taker.session, offer, began);
+        } else if let Err(error) = deps.bus.publish(&job.pool, offer) {
             warn!(job.id = %job.id, %error, "offer not published");
         }
     }
     Ok(())
 }
 
-/// The taker with the most room whose turn it is not to be avoided.
-fn choose<'a>(takers: &'a mut [Taker], job: &Job, avoided: Option<BuilderId>) -> Option<&'a mut Taker> {
-    takers
-        .iter_mut()
-        .filter(|taker| taker.pool == job.pool && taker.free > 0 && Some(taker.builder) != avoided)
-        .max_by_key(|taker| taker.free)
+/// Who may have a job.
+struct Wish<'a> {
+    pool: &'a Pool,
+    tenant: TenantId,
+    avoided: Option<BuilderId>,
+}
+
+impl Wish<'_> {
+    fn may_have(&self, taker: &Taker) -> bool {
+        taker.pool == *self.pool && Some(taker.builder) != self.avoided && !taker.refuses.contains(&self.tenant)
+    }
+}
+
+/// The taker with the most room that may have the job.
+fn choose<'a>(takers: &'a mut [Taker], wish: &Wish<'_>) -> Option<&'a mut Taker> {
+    takers.iter_mut().filter(|taker| taker.free > 0 && wish.may_have(taker)).max_by_key(|taker| taker.free)
 }
 
 /// Moves offers from the pools' queues to connected builders with room.
@@ -92,5 +108,33 @@ fn hand_out(dispatcher: &Dispatcher) {
                 debug!(job.id = %offer.job, session.id = %taker.session, "offer not sent; its deadline brings it back");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slipway_runtime::ids::new_id;
+
+    use super::*;
+
+    #[test]
+    fn the_roomiest_gets_the_job_unless_it_is_avoided_or_refuses_the_tenant() {
+        let pool: Pool = "a/b/c".parse().expect("valid");
+        let taker = |free, pool: &str| Taker {
+            session: new_id(),
+            builder: new_id(),
+            pool: pool.parse().expect("valid"),
+            refuses: [].into(),
+            free,
+        };
+        let mut takers = [taker(1, "a/b/c"), taker(3, "a/b/c"), taker(9, "x/b/c"), taker(2, "a/b/c")];
+        let [small, large, _, middle] = takers.each_ref().map(|taker| taker.builder);
+        let tenant = new_id();
+        takers[3].refuses.insert(tenant);
+        let mut chosen =
+            |tenant, avoided| choose(&mut takers, &Wish { pool: &pool, tenant, avoided }).map(|taker| taker.builder);
+        assert_eq!(chosen(new_id(), None), Some(large));
+        assert_eq!(chosen(new_id(), Some(large)), Some(middle));
+        assert_eq!(chosen(tenant, Some(large)), Some(small));
     }
 }

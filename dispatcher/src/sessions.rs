@@ -129,7 +129,8 @@ async fn listen(dispatcher: &Dispatcher, session: &Session, mut stream: SplitStr
         match serde_json::from_str::<ToDispatcher>(text.as_str()) {
             Ok(ToDispatcher::Goodbye) => return true,
             Ok(ToDispatcher::Heartbeat { seq, free, draining, load, held }) => {
-                dispatcher.fleet.set_free(session.id, if draining { 0 } else { free });
+                let arrived = dispatcher.deps.clock.monotonic();
+                dispatcher.fleet.heard(session.id, if draining { 0 } else { free }, arrived);
                 if free > 0 {
                     dispatcher.offers.ring();
                 }
