@@ -34,7 +34,7 @@ pub async fn run(dispatcher: Dispatcher) -> anyhow::Result<()> {
 async fn lose_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
     let deps = &dispatcher.deps;
     let now = deps.db.now(&deps.clock).await?;
-    let Some(since) = dispatcher.renewals.healthy_since() else { return Ok(()) };
+    let Some(since) = dispatcher.renewals.healthy_since(now) else { return Ok(()) };
     if now - since < TimeDelta::from_std(timing::LOSS_GRACE)? {
         return Ok(());
     }

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use slipway_domain::agent::ToBuilder;
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::builder::Load;
@@ -21,20 +21,26 @@ use crate::Dispatcher;
 const LINGER: Duration = Duration::from_millis(50);
 /// An open attempt missing from so many heartbeats in a row is lost.
 const MISSES: u32 = 2;
+/// Heartbeats begun so soon after a claim prove nothing: they are also sent whenever something changes, while
+/// the claim's answer may still be on its way or be asked for again.
+const CLAIM_ANSWER: TimeDelta = TimeDelta::seconds(timing::HEARTBEAT.as_secs() as i64);
+/// Commits further apart than this are a break: the database hung, or this process stood still.
+const BREAK: TimeDelta = TimeDelta::seconds(timing::HEARTBEAT.as_secs() as i64);
 
 /// Heartbeats that wait for their commit, the newest of each session. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Renewals {
     waiting: Arc<Mutex<HashMap<SessionId, Beat>>>,
-    misses: Arc<Mutex<HashMap<AttemptRef, u32>>>,
-    health: Arc<Mutex<Health>>,
+    misses: Arc<Mutex<HashMap<SessionId, HashMap<AttemptRef, u32>>>>,
+    health: Arc<Mutex<Option<Health>>>,
     wake: Wake,
 }
 
-/// Since when renewals have been committing without a break.
-#[derive(Debug, Default)]
+/// Renewals have been committing without a break.
+#[derive(Debug, Clone, Copy)]
 struct Health {
-    since: Option<DateTime<Utc>>,
+    since: DateTime<Utc>,
+    last: DateTime<Utc>,
 }
 
 /// One heartbeat.
@@ -52,8 +58,8 @@ pub struct Beat {
     pub draining: bool,
     /// What it works on.
     pub held: Vec<AttemptRef>,
-    /// When it arrived.
-    pub begun: DateTime<Utc>,
+    /// When it arrived, by the clock of this process.
+    pub arrived: Instant,
 }
 
 impl Renewals {
@@ -63,9 +69,10 @@ impl Renewals {
         self.wake.ring();
     }
 
-    /// Since when renewals have been committing; `None` before the first and after a failure.
-    pub fn healthy_since(&self) -> Option<DateTime<Utc>> {
-        lock(&self.health).since
+    /// Since when renewals have been committing; `None` before the first, after a failure, and when the last
+    /// one is too long ago.
+    pub fn healthy_since(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        lock(&self.health).filter(|health| now - health.last < BREAK).map(|health| health.since)
     }
 
     fn take(&self) -> Vec<Beat> {
@@ -73,27 +80,25 @@ impl Renewals {
     }
 
     fn committed(&self, now: DateTime<Utc>) {
-        lock(&self.health).since.get_or_insert(now);
+        let mut health = lock(&self.health);
+        let since = health.filter(|health| now - health.last < BREAK).map_or(now, |health| health.since);
+        *health = Some(Health { since, last: now });
     }
 
     fn failed(&self) {
-        lock(&self.health).since = None;
+        *lock(&self.health) = None;
     }
 
-    /// Counts a heartbeat without this attempt; true when it was one too many.
-    fn missed(&self, attempt: AttemptRef) -> bool {
+    /// Counts a heartbeat without these attempts; gives those that were missing once too often.
+    fn missed(&self, session: SessionId, missing: &[AttemptRef]) -> Vec<AttemptRef> {
         let mut misses = lock(&self.misses);
-        let count = misses.entry(attempt).or_insert(0);
-        *count += 1;
-        let lost = *count >= MISSES;
-        if lost {
-            misses.remove(&attempt);
+        let before = misses.remove(&session).unwrap_or_default();
+        let count = |attempt: &AttemptRef| (*attempt, before.get(attempt).copied().unwrap_or(0) + 1);
+        let (lost, counted): (Vec<_>, Vec<_>) = missing.iter().map(count).partition(|(_, count)| *count >= MISSES);
+        if !counted.is_empty() {
+            misses.insert(session, counted.into_iter().collect());
         }
-        lost
-    }
-
-    fn seen(&self, attempt: AttemptRef) {
-        lock(&self.misses).remove(&attempt);
+        lost.into_iter().map(|(attempt, _)| attempt).collect()
     }
 }
 
@@ -156,21 +161,73 @@ async fn answer(dispatcher: &Dispatcher, beat: &Beat, now: DateTime<Utc>) -> any
     let is_open = |attempt: &AttemptRef| open.iter().any(|(held, _, _)| held == attempt);
     let stop = beat.held.iter().copied().filter(|attempt| !is_open(attempt)).collect();
     let cancel = open.iter().filter(|(_, _, cancelling)| *cancelling).map(|(attempt, _, _)| *attempt).collect();
-    for (attempt, claimed_at, _) in &open {
-        if beat.held.contains(attempt) {
-            dispatcher.renewals.seen(*attempt);
-        } else if beat.begun > *claimed_at && dispatcher.renewals.missed(*attempt) {
-            let why = "The builder no longer knows of this build.";
-            deps.db.lose_attempt(*attempt, why, now).await?;
-            warn!(job.id = %attempt.job, epoch = attempt.epoch, "attempt missing from heartbeats: lost");
-            dispatcher.jobs_changed();
-        }
+    let ago = TimeDelta::from_std(deps.clock.monotonic().duration_since(beat.arrived)).unwrap_or_default();
+    for attempt in dispatcher.renewals.missed(beat.session, &missing(&open, &beat.held, now - ago)) {
+        let why = "The builder no longer knows of this build.";
+        deps.db.lose_attempt(attempt, why, now).await?;
+        warn!(job.id = %attempt.job, epoch = attempt.epoch, "attempt missing from heartbeats: lost");
+        dispatcher.jobs_changed();
     }
     dispatcher.fleet.tell(beat.session, ToBuilder::HeartbeatAck { seq: beat.seq, stop, cancel });
     Ok(())
 }
 
+/// Open attempts that a heartbeat of this time should have listed and did not.
+fn missing(open: &[(AttemptRef, DateTime<Utc>, bool)], held: &[AttemptRef], begun: DateTime<Utc>) -> Vec<AttemptRef> {
+    let due = |claimed_at: DateTime<Utc>| begun - claimed_at >= CLAIM_ANSWER;
+    open.iter().filter(|(attempt, at, _)| due(*at) && !held.contains(attempt)).map(|(attempt, ..)| *attempt).collect()
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every operation leaves the value whole, so a panic elsewhere does not spoil it.
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use slipway_runtime::clock::Clock;
+    use slipway_runtime::ids::new_id;
+
+    use super::*;
+
+    fn attempt() -> AttemptRef {
+        AttemptRef { job: new_id(), epoch: 1 }
+    }
+
+    #[test]
+    fn an_attempt_is_lost_only_when_it_is_missing_twice_in_a_row() {
+        let (renewals, session, other) = (Renewals::default(), new_id(), new_id());
+        let (one, two) = (attempt(), attempt());
+        assert!(renewals.missed(session, &[one, two]).is_empty());
+        assert!(renewals.missed(other, &[one]).is_empty(), "another session counts for itself");
+        assert_eq!(renewals.missed(session, &[one]), [one]);
+        assert!(renewals.missed(session, &[two]).is_empty(), "it was listed in between");
+        assert!(renewals.missed(session, &[]).is_empty());
+        assert!(!lock(&renewals.misses).contains_key(&session), "nothing is kept of what is well");
+    }
+
+    #[test]
+    fn heartbeats_right_after_a_claim_prove_nothing() {
+        let (claimed_at, fresh, held) = (Clock::system().now(), attempt(), attempt());
+        let open = [(fresh, claimed_at, false), (held, claimed_at, false)];
+        let at = |millis| missing(&open, &[held], claimed_at + TimeDelta::milliseconds(millis));
+        assert!(at(10).is_empty() && at(4_999).is_empty() && at(-60_000).is_empty());
+        assert_eq!(at(5_000), [fresh]);
+    }
+
+    #[test]
+    fn a_break_of_the_commits_begins_the_grace_anew() {
+        let (renewals, start) = (Renewals::default(), Clock::system().now());
+        let at = |secs| start + TimeDelta::seconds(secs);
+        assert_eq!(renewals.healthy_since(start), None);
+        for secs in [0, 2, 4] {
+            renewals.committed(at(secs));
+        }
+        assert_eq!(renewals.healthy_since(at(5)), Some(start));
+        assert_eq!(renewals.healthy_since(at(30)), None, "the last commit is long ago");
+        renewals.committed(at(30));
+        assert_eq!(renewals.healthy_since(at(31)), Some(at(30)));
+        renewals.failed();
+        assert_eq!(renewals.healthy_since(at(31)), None);
+    }
 }

@@ -134,8 +134,7 @@ async fn listen(dispatcher: &Dispatcher, session: &Session, mut stream: SplitStr
                 if free > 0 {
                     dispatcher.offers.ring();
                 }
-                let begun = dispatcher.deps.clock.now();
-                let beat = Beat { session: session.id, seq, free, load, draining, held, begun };
+                let beat = Beat { session: session.id, seq, free, load, draining, held, arrived };
                 dispatcher.renewals.add(beat);
             }
             // A newer builder may say more than we know.
