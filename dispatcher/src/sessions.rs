@@ -1,5 +1,7 @@
 //! Sessions: opened over HTTP with everything the builder still holds, then one WebSocket until it ends.
 
+use std::convert::Infallible;
+
 use axum::Json;
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -9,6 +11,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use http::HeaderMap;
 use slipway_domain::agent::{OpenSession, PROTOCOL_VERSION, SessionOpened, ToBuilder, ToDispatcher};
 use slipway_domain::ids::SessionId;
+use slipway_live::Topic;
 use slipway_runtime::ids::{new_id, new_token, token_hash};
 use slipway_runtime::problem::{ApiError, JsonBody, PathOf, bearer};
 use slipway_store::sessions::{NewSession, Session, SessionRefusal};
@@ -94,11 +97,21 @@ async fn attend(dispatcher: Dispatcher, session: Session, socket: WebSocket) {
     let goodbye = tokio::select! {
         goodbye = listen(&dispatcher, &session, stream) => goodbye,
         () = speak(inbox, sink) => false,
+        never = hear_cancels(&dispatcher, session.id) => match never {},
         () = dispatcher.deps.life.killed() => false,
     };
     let own = dispatcher.fleet.disconnect(session.id, &outbox);
     if let Err(error) = closed(&dispatcher, &session, goodbye, own).await {
         warn!(session.id = %session.id, error = format!("{error:#}"), "a closed channel could not be booked");
+    }
+}
+
+/// Whoever cancels or drains rings the session's bell; what it is about stands in the rows.
+async fn hear_cancels(dispatcher: &Dispatcher, session: SessionId) -> Infallible {
+    let mut bell = dispatcher.deps.live.subscribe(Topic::Session(session)).await;
+    loop {
+        bell.next().await;
+        dispatcher.cancels.ring();
     }
 }
 
