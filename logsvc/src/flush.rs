@@ -15,7 +15,7 @@ use slipway_logfmt::chunk::Chunk;
 use slipway_logfmt::segment::Segment;
 use slipway_logfmt::text::count_lines;
 use slipway_runtime::crash;
-use slipway_store::logs::NewSegment;
+use slipway_store::logs::{LogState, NewSegment};
 use tracing::warn;
 
 use crate::logs::{Logs, OpenLog};
@@ -75,9 +75,11 @@ async fn flush_log(logs: &Logs, log: &Arc<OpenLog>, hurry: bool) -> anyhow::Resu
     loop {
         let now = logs.clock().monotonic();
         let Some(batch) = logs.with_tail(log, |tail| tail.due(now, hurry)) else { return Ok(()) };
-        let durable = tokio::time::timeout(STORAGE_TIMEOUT, store_batch(logs, log, batch))
-            .await
-            .context("storage did not answer in time")??;
+        let stored = tokio::time::timeout(STORAGE_TIMEOUT, store_batch(logs, log, batch)).await;
+        let Some(durable) = stored.context("storage did not answer in time")?? else {
+            logs.forget(log.attempt);
+            return Ok(());
+        };
         let now = logs.clock().monotonic();
         let complete = logs.with_tail(log, |tail| {
             tail.set_durable(durable, now);
@@ -89,8 +91,9 @@ async fn flush_log(logs: &Logs, log: &Arc<OpenLog>, hurry: bool) -> anyhow::Resu
     }
 }
 
-/// Stores one segment and books it; gives the row's `durable`.
-async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Chunk>) -> anyhow::Result<i64> {
+/// Stores one segment and books it; gives the row's `durable`, or `None` when the log was closed meanwhile and
+/// nothing more of it is taken.
+async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Chunk>) -> anyhow::Result<Option<i64>> {
     let packed = logs.life().blocking("pack log segment", move || {
         let segment = Segment::merge(&batch).context("a batch holds no bytes")?;
         let stored = segment.encode().context("a segment does not pack")?;
@@ -109,9 +112,10 @@ async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Chunk>) -> anyhow::R
     let new =
         NewSegment { attempt: log.attempt, start: key.start, end: booked.0.end(), lines: count_lines(&booked.0.bytes) };
     if logs.db().add_log_segment(&new).await.context("cannot book a segment")? {
-        return Ok(new.end);
+        return Ok(Some(new.end));
     }
-    Ok(logs.db().attempt_log(log.attempt).await.context("cannot read the log's row")?.durable)
+    let row = logs.db().attempt_log(log.attempt).await.context("cannot read the log's row")?;
+    Ok((row.state == LogState::Open).then_some(row.durable))
 }
 
 /// The segment that somebody else stored here, or we before a crash. One that does not read was never

@@ -1,11 +1,14 @@
 //! What builders may send, and that acknowledged bytes survive.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use proptest::prelude::*;
 use slipway_blobs::SegmentKey;
 use slipway_domain::agent::LogAck;
 use slipway_logfmt::chunk::{Chunk, MAX_ENCODED_BYTES};
 use slipway_logfmt::segment::Segment;
+use slipway_store::logs::LogState;
 
 use super::world::{STRANGER, USER, World, ack, chunk, sha256, token};
 use crate::flush::flush_once;
@@ -74,6 +77,19 @@ async fn a_whole_log_is_stored_at_once_and_sealed() {
     let (status, _) = world.post_chunk(1, &chunk(end, b"more")).await;
     assert_eq!(status, StatusCode::GONE);
     assert_eq!(world.logs.cost(), 0, "a sealed log takes no memory");
+}
+
+#[tokio::test]
+async fn a_log_that_another_service_closed_holds_nothing_up() {
+    let world = World::without_loops().await;
+    world.send(1, 0, b"one\n").await;
+    let (db, now) = (world.logs.db(), world.clock.now());
+    let row = db.attempt_log(world.attempt(1)).await.expect("its row");
+    assert!(db.seal_log(&row, LogState::Cut, now).await.expect("sealed"));
+    let flushed = tokio::time::timeout(Duration::from_secs(10), flush_once(&world.logs, true)).await;
+    assert!(flushed.is_ok(), "storing ends although nothing more of it is taken");
+    assert_eq!(world.post_chunk(1, &chunk(4, b"two\n")).await.0, StatusCode::GONE);
+    assert_eq!(world.logs.cost(), 0);
 }
 
 #[tokio::test]
