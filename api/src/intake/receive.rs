@@ -116,7 +116,7 @@ fn new_delivery(
         verdict: verdict(parsed),
         headers: redact_headers(received.headers),
         body: redact_body(received.headers, received.body).into_owned(),
-        moves: parsed.as_ref().map(|parsed| moves(&parsed.outcome)).unwrap_or_default(),
+        moves: parsed.as_ref().map(|parsed| moves(&parsed.outcome, &hook.repo_path)).unwrap_or_default(),
         now,
     }
 }

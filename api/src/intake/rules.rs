@@ -1,4 +1,4 @@
-//! What a delivery leads to: pure decisions over the parsed event and the project's state.
+//! What a delivery leads to: pure decisions over the parsed event and what its project is.
 
 use slipway_domain::build::Trigger;
 use slipway_domain::event::{Event, Outcome, RefEvent, RefKind, RefOp};
@@ -15,6 +15,14 @@ pub(super) enum Decision {
     Build(Push),
     /// Nothing; says why. A ref that moved nevertheless is noted.
     Ignore(String, Option<RefMoved>),
+}
+
+/// What of a project decides about its deliveries.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ProjectFacts<'a> {
+    /// Its repository on the forge.
+    pub(super) repo_path: &'a str,
+    pub(super) state: ProjectState,
 }
 
 /// A branch or tag that shall be built.
@@ -51,9 +59,11 @@ pub(super) fn verdict(parsed: &Result<Parsed, ParseError>) -> Verdict {
     }
 }
 
-/// The moves of refs that a delivery tells of, to be numbered.
-pub(super) fn moves(outcome: &Outcome) -> Vec<Move> {
-    events(outcome).iter().zip(0..).filter_map(|(event, index)| told(event, index)).collect()
+/// The moves of the project's refs that a delivery tells of, to be numbered. A mirror's equal moves must
+/// not count: a number more would be a build more.
+pub(super) fn moves(outcome: &Outcome, repo_path: &str) -> Vec<Move> {
+    let own = events(outcome).iter().zip(0..).filter(|(event, _)| is_same_repo(repo_of(event), repo_path));
+    own.filter_map(|(event, index)| told(event, index)).collect()
 }
 
 /// The events of an outcome.
@@ -64,11 +74,16 @@ pub(super) fn events(outcome: &Outcome) -> &[Event] {
     }
 }
 
-/// What the event at `index` leads to in a project of this state.
-pub(super) fn decide(event: &Event, index: i64, state: ProjectState) -> Decision {
+/// What the event at `index` leads to in this project. A hook of a group or an organisation tells of many
+/// repositories; only the project's own is built.
+pub(super) fn decide(event: &Event, index: i64, project: &ProjectFacts<'_>) -> Decision {
     let ignore = |reason: &str| Decision::Ignore(reason.to_owned(), None);
+    let (told_of, own) = (repo_of(event), project.repo_path);
+    if !is_same_repo(told_of, own) {
+        return ignore(&format!("the delivery is about {}, the project builds {}", shown(told_of), shown(own)));
+    }
     match event {
-        Event::Ref(moved) => decide_ref(moved, told(event, index), state),
+        Event::Ref(moved) => decide_ref(moved, told(event, index), project.state),
         Event::Change(_) => ignore("pull requests are not built yet"),
         Event::Release(_) => ignore("releases are not built; the push of their tag is"),
         Event::Rerun(_) => ignore("asking for a build again on the forge is not supported yet; retry it here"),
@@ -115,6 +130,20 @@ fn decide_ref(event: &RefEvent, told: Option<Move>, state: ProjectState) -> Deci
     })
 }
 
+fn repo_of(event: &Event) -> &str {
+    match event {
+        Event::Ref(event) => &event.repo,
+        Event::Change(event) => &event.repo,
+        Event::Release(event) => &event.repo,
+        Event::Rerun(event) => &event.repo,
+    }
+}
+
+/// Forges find a repository whatever the case of its path.
+fn is_same_repo(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
 /// The key and place of a ref's move; other events are not numbered.
 fn told(event: &Event, event_index: i64) -> Option<Move> {
     let Event::Ref(moved) = event else { return None };
@@ -159,7 +188,7 @@ mod tests {
     }
 
     fn decided(event: RefEvent, state: ProjectState) -> Decision {
-        decide(&Event::Ref(event), 0, state)
+        decide(&Event::Ref(event), 0, &ProjectFacts { repo_path: "acme/app", state })
     }
 
     #[test]
@@ -232,11 +261,37 @@ mod tests {
 
     #[test]
     fn only_moves_of_refs_are_numbered_at_their_place() {
-        let change = Event::Release(slipway_domain::event::ReleaseEvent { repo: "r".to_owned(), tag: "v1".to_owned() });
-        let outcome = Outcome::Events(vec![change.clone(), Event::Ref(push())]);
-        let found = moves(&outcome);
+        let outcome = Outcome::Events(vec![release("acme/app"), Event::Ref(push())]);
+        let found = moves(&outcome, "acme/app");
         assert_eq!(found.iter().map(|told| told.event_index).collect::<Vec<_>>(), [1]);
-        assert!(matches!(decide(&change, 0, ProjectState::Active), Decision::Ignore(..)));
-        assert!(moves(&Outcome::Ping).is_empty());
+        let active = ProjectFacts { repo_path: "acme/app", state: ProjectState::Active };
+        assert!(
+            matches!(decide(&release("acme/app"), 0, &active), Decision::Ignore(reason, _) if reason.contains("tag"))
+        );
+        assert!(moves(&Outcome::Ping, "acme/app").is_empty());
+    }
+
+    #[test]
+    fn only_the_projects_own_repository_is_built_and_numbered() {
+        let outcome = Outcome::Events(vec![Event::Ref(push())]);
+        for (repo_path, own) in [
+            ("acme/app", true),
+            ("Acme/APP", true),
+            ("acme/app2", false),
+            ("acme/ap", false),
+            ("group/acme/app", false),
+            ("app", false),
+        ] {
+            let decision = decide(&events(&outcome)[0], 0, &ProjectFacts { repo_path, state: ProjectState::Active });
+            assert_eq!(matches!(decision, Decision::Build(_)), own, "{repo_path}");
+            assert_eq!(moves(&outcome, repo_path).len(), usize::from(own), "{repo_path}");
+            let Decision::Ignore(reason, moved) = decision else { continue };
+            assert!(reason.contains("\"acme/app\"") && reason.contains(&format!("\"{repo_path}\"")), "{reason}");
+            assert_eq!(moved, None, "another repository's refs are not ours");
+        }
+    }
+
+    fn release(repo: &str) -> Event {
+        Event::Release(slipway_domain::event::ReleaseEvent { repo: repo.to_owned(), tag: "v1".to_owned() })
     }
 }

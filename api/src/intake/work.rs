@@ -17,7 +17,7 @@ use slipway_store::projects::Project;
 use slipway_store::ref_heads::RefMove;
 
 use crate::intake::pipeline;
-use crate::intake::rules::{Decision, Push, RefMoved, decide, events};
+use crate::intake::rules::{Decision, ProjectFacts, Push, RefMoved, decide, events};
 use crate::new_build::{WantedBuild, new_build};
 use crate::state::ApiState;
 
@@ -54,7 +54,7 @@ async fn work_event(
     (event, index): (&Event, i64),
     now: DateTime<Utc>,
 ) -> anyhow::Result<Worked> {
-    match decide(event, index, project.state) {
+    match decide(event, index, &ProjectFacts { repo_path: &project.repo_path, state: project.state }) {
         Decision::Build(push) => build(state, row, project, push, now).await,
         Decision::Ignore(reason, moved) => {
             if let Some(moved) = moved {

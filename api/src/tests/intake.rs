@@ -278,6 +278,31 @@ async fn back_and_forth_builds_each_time_also_under_a_replay() {
 }
 
 #[tokio::test]
+async fn a_hook_of_a_group_builds_only_the_projects_repository() {
+    let hooked = Hooked::new().await;
+    let mut mirror = push("refs/heads/main", &id('a'), &id('b'));
+    mirror["repository"]["full_name"] = json!("acme/mirror");
+    let delivery = hooked.pushed("1", &mirror).await;
+    assert_eq!(delivery["state"], "ignored", "{delivery}");
+    let reason = delivery["reason"].as_str().expect("a reason");
+    assert!(reason.contains("\"acme/mirror\"") && reason.contains("\"acme/app\""), "{reason}");
+    assert!(hooked.builds().await.is_empty());
+    assert_eq!(hooked.head().await, None);
+
+    // The mirror's equal move was not counted, so that a second hook's word of ours joins.
+    let state = &hooked.app.state;
+    let second = NewHook { id: random_id(), secret: "second".to_owned(), now: hooked.now() };
+    state.db.add_hook(&state.secret_key, &Scope::Operator, hooked.project, &second).await.expect("a second hook");
+    let mut own = push("refs/heads/main", &id('a'), &id('b'));
+    own["repository"]["full_name"] = json!("ACME/App");
+    assert_eq!(hooked.pushed("2", &own).await["state"], "done");
+    let other = signed(second.id, "second", "push", "3", &own.to_string());
+    assert_eq!(hooked.app.send(other).await.status, StatusCode::ACCEPTED);
+    hooked.work().await;
+    assert_eq!(hooked.builds().await.len(), 1);
+}
+
+#[tokio::test]
 async fn what_is_not_built_says_why() {
     let hooked = Hooked::new().await;
     let mut skipped = push("refs/heads/main", &id('a'), &id('b'));

@@ -36,6 +36,8 @@ pub struct Hook {
     pub forge: ForgeKind,
     /// Whether deliveries make builds.
     pub project_state: ProjectState,
+    /// The project's repository on its forge.
+    pub repo_path: String,
     /// The current secret, then the previous one while both hold.
     pub secrets: Vec<String>,
 }
@@ -47,6 +49,7 @@ struct HookRow {
     tenant_id: TenantId,
     forge: ForgeKind,
     project_state: ProjectState,
+    repo_path: String,
     secret_sealed: Vec<u8>,
     previous_sealed: Option<Vec<u8>>,
 }
@@ -55,7 +58,7 @@ impl Db {
     /// One hook with its secrets, its forge and its project's state, in one read.
     pub async fn hook(&self, key: &SecretKey, id: HookId) -> Result<Hook> {
         const HOOK: &str = "select h.id, h.project_id, p.tenant_id, c.kind as forge, p.state as project_state, \
-            h.secret_sealed, h.previous_sealed from hooks h join projects p on p.id = h.project_id \
+            p.repo_path, h.secret_sealed, h.previous_sealed from hooks h join projects p on p.id = h.project_id \
             join connections c on c.id = p.connection_id where h.id = $1";
         let row: HookRow = on_db!(self, conn => sqlx::query_as(HOOK).bind(id).fetch_optional(conn).await?)
             .ok_or(StoreError::NotFound("hook"))?;
@@ -71,6 +74,7 @@ impl Db {
             tenant_id: row.tenant_id,
             forge: row.forge,
             project_state: row.project_state,
+            repo_path: row.repo_path,
             secrets,
         })
     }
