@@ -14,10 +14,17 @@ const BATCH: i64 = 1000;
 
 /// Admits what may run now. Safe to repeat, and safe beside another leader: each commit checks the term.
 pub async fn admit_once(deps: &Deps, lead: &Lead) -> anyhow::Result<()> {
+    // A tenant that reached its limit leaves the places that were meant for it to others; they are chosen anew.
+    while admit_chosen(deps, lead).await? {}
+    Ok(())
+}
+
+/// One choice. True if it met a tenant's limit, whose jobs the next choice leaves out.
+async fn admit_chosen(deps: &Deps, lead: &Lead) -> anyhow::Result<bool> {
     let now = deps.db.now(&deps.clock).await?;
     let queued = deps.db.queued_jobs(now, BATCH).await?;
     if queued.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let pools = deps.db.pools().await?;
     let mut admitted = 0;
@@ -39,5 +46,6 @@ pub async fn admit_once(deps: &Deps, lead: &Lead) -> anyhow::Result<()> {
         debug!(admitted, "jobs admitted");
         deps.live.publish(Topic::Wake(WakeKind::Ready), Default::default());
     }
-    Ok(())
+    // Only after an admission is there anything new to learn, so this ends.
+    Ok(admitted > 0 && !full.is_empty())
 }
