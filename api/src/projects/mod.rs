@@ -64,6 +64,8 @@ async fn create(
     caller: Caller,
     JsonBody(body): JsonBody<CreateProject>,
 ) -> Result<(StatusCode, Json<ProjectJson>), ApiError> {
+    // First who asks: checking an address resolves names, and says what they point to.
+    let (tenant, connection) = connection_of(&state, caller, &body).await?;
     check_name("name", &body.name)?;
     check_repo_path(&body.repo.full_path)?;
     let clone_url = check_url(&state, "repo.clone_url", &body.repo.clone_url).await?;
@@ -71,7 +73,6 @@ async fn create(
     if let Some(image) = &body.image {
         check_image(&state, image).await?;
     }
-    let (tenant, connection) = connection_of(&state, caller, &body).await?;
     let hook: HookId = random_id();
     let secret = new_token(SECRET_PREFIX);
     let now = state.clock.now();

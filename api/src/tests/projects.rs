@@ -3,6 +3,7 @@
 use axum::body::Body;
 use http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
+use slipway_domain::tenant::Role;
 
 use super::{App, project_body};
 
@@ -23,6 +24,21 @@ async fn a_project_comes_with_its_hook_and_shows_the_secret_once() {
     assert_eq!(again["hook"]["url"], url);
     assert_eq!(again["hook"]["secret"], Value::Null);
     app.post("/api/v1/projects", project_body("team/app")).await.problem(StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn addresses_are_looked_at_only_for_who_may_make_projects() {
+    let app = App::new().await;
+    let mut body = project_body("x");
+    body["repo"]["clone_url"] = json!("https://127.0.0.1/x.git");
+    let viewer = app.member(Role::Viewer).await;
+    let refused = app.call_as(Method::POST, &viewer, "/api/v1/projects", body.clone()).await;
+    refused.problem(StatusCode::FORBIDDEN);
+    let public = Request::post("/api/v1/projects")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body.to_string()))
+        .expect("a request");
+    app.send(public).await.problem(StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
