@@ -61,7 +61,8 @@ async fn run_once(
         .map_err(|_| ApiError::TooLarge(format!("The body is larger than {MAX_BODY} bytes.")))?;
     let hash = request_hash(&parts, &body);
     let keyed = KeyedRequest { token, key: &key, request_hash: &hash };
-    match state.db.begin_idempotent(&state.secret_key, keyed, state.clock.now()).await.or_problem()? {
+    let now = state.db.now(&state.clock).await.or_problem()?;
+    match state.db.begin_idempotent(&state.secret_key, keyed, now).await.or_problem()? {
         IdempotencyStart::Fresh => {}
         IdempotencyStart::Running => {
             return Err(ApiError::Conflict("A request with this Idempotency-Key is still running.".to_owned()));

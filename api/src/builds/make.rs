@@ -68,7 +68,7 @@ pub async fn manual(
         asked: body.build,
         region: None,
         timeout_secs: None,
-        now: state.clock.now(),
+        now: state.db.now(&state.clock).await.or_problem()?,
     };
     insert(state, caller, &project, wanted).await
 }
@@ -94,7 +94,7 @@ pub async fn rerun(state: &ApiState, caller: Caller, id: BuildId, key: Option<St
         asked: asked_before(state, id).await?,
         region: None,
         timeout_secs: None,
-        now: state.clock.now(),
+        now: state.db.now(&state.clock).await.or_problem()?,
     };
     insert(state, caller, &project, wanted).await
 }
