@@ -210,11 +210,7 @@ impl Serve {
     }
 
     async fn wait(self) -> anyhow::Result<()> {
-        tokio::select! {
-            () = self.builders.stopping() => {}
-            () = self.control.stopping() => self.builders.stop(),
-        }
-        self.builders.wait(HAND_BACK).await;
+        builders_ended(&self.builders, &self.control).await;
         self.control.stop();
         if tokio::time::timeout(REQUESTS, self.control.wait(REQUESTS)).await.is_err() {
             self.control.kill();
@@ -229,6 +225,22 @@ impl Serve {
     }
 }
 
+/// Waits until the builders drained. When the control plane fails first, nobody hears them any more: they end now,
+/// and what they held is tried again.
+async fn builders_ended(builders: &Life, control: &Life) {
+    let drained = async {
+        builders.stopping().await;
+        builders.wait(HAND_BACK).await;
+    };
+    tokio::select! {
+        () = drained => {}
+        () = control.stopping() => {
+            builders.kill();
+            builders.wait(HAND_BACK).await;
+        }
+    }
+}
+
 /// The platform of this machine as pools name it.
 fn own_platform() -> String {
     let architecture = match std::env::consts::ARCH {
@@ -237,4 +249,32 @@ fn own_platform() -> String {
         other => other,
     };
     format!("{}-{architecture}", std::env::consts::OS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failed_control_plane_waits_for_no_build() {
+        let (builders, control) = (Life::new(), Life::new());
+        let build = builders.clone();
+        builders.errand("a long build", async move { build.killed().await });
+        builders.stop();
+        control.spawn("a part", async { bail!("on purpose") });
+        let ended = tokio::time::timeout(HAND_BACK * 2, builders_ended(&builders, &control)).await;
+        assert!(ended.is_ok(), "the drain of a builder that nobody hears has no end");
+    }
+
+    #[tokio::test]
+    async fn builders_may_finish_what_they_have_while_the_control_plane_is_well() {
+        let (builders, control) = (Life::new(), Life::new());
+        let (finish, finished) = tokio::sync::oneshot::channel::<()>();
+        builders.errand("a build", async move { assert!(finished.await.is_ok()) });
+        builders.stop();
+        let mut ended = std::pin::pin!(builders_ended(&builders, &control));
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut ended).await.is_err());
+        assert!(finish.send(()).is_ok());
+        ended.await;
+    }
 }
