@@ -11,6 +11,7 @@ use slipway_domain::attempt::Phase;
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::spec::{BuildOptions, ImageTarget};
 use slipway_domain::timing::LEAVE_LEASE;
+use slipway_registry::{Manifest, Registry};
 use slipway_runtime::crash;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -21,7 +22,6 @@ use crate::backoff::Backoff;
 use crate::client::CallError;
 use crate::halt::Halt;
 use crate::work::engine::{PushRequest, local_image};
-use crate::work::registry::{Manifest, Registry};
 
 /// A PUT is not begun when less of the lease is left.
 const LEAVE_MARGIN: Duration = Duration::from_secs(1);

@@ -6,7 +6,6 @@ pub mod context;
 pub mod dockerignore;
 pub mod engine;
 pub mod failure;
-pub mod registry;
 pub mod source;
 
 use slipway_domain::failure::{Failure, FailureClass};

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 /// The rooms by what they are. Whoever adds a crate says here what it is.
-const ROOMS: [(&str, Room); 15] = [
+const ROOMS: [(&str, Room); 16] = [
     ("slipway", Room::App),
     ("slipway-api", Room::Service),
     ("slipway-scheduler", Room::Service),
@@ -22,6 +22,7 @@ const ROOMS: [(&str, Room); 15] = [
     ("slipway-bus", Room::Lib),
     ("slipway-live", Room::Lib),
     ("slipway-blobs", Room::Lib),
+    ("slipway-registry", Room::Lib),
     ("slipway-runtime", Room::Runtime),
     ("slipway-domain", Room::Domain),
     ("slipway-tests", Room::Tests),

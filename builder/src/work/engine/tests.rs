@@ -366,7 +366,7 @@ async fn a_built_image_is_pushed_tagged_and_built_upon() {
     assert!(lines.recv().await.is_some());
 
     let egress = slipway_runtime::egress::Egress::new("127.0.0.1".parse().expect("a list"));
-    let registry = crate::work::registry::Registry::connect(&egress, &repository, Some(&login("pw"))).await;
+    let registry = slipway_registry::Registry::connect(&egress, &repository, Some(&login("pw"))).await;
     let registry = registry.expect("connected");
     let digest = registry.digest(&carrier).await.expect("an answer").expect("it is there");
     let manifest = registry.manifest(&digest).await.expect("a manifest");

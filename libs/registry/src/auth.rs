@@ -8,7 +8,7 @@ use slipway_domain::failure::{Failure, FailureClass};
 use slipway_runtime::egress::{Egress, read_at_most};
 use url::Url;
 
-use super::{class_of, refused, unreachable};
+use crate::{class_of, refused, unreachable};
 
 /// Longest answer of a token service.
 const MAX_TOKEN_BYTES: usize = 256 * 1024;
