@@ -2,6 +2,7 @@
 //! is repeated under the same id and gets the same answer; a refusal is nothing to talk about.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use slipway_domain::agent::{ClaimRequest, Claimed, Offer, SessionOpened};
 use slipway_domain::timing::LOST_AFTER_SILENCE;
@@ -14,16 +15,20 @@ use crate::attempt;
 use crate::backoff::Backoff;
 use crate::client::{AgentClient, CallError, ClaimAnswer};
 
+/// A claim without an answer is repeated at least this often: heartbeats list its attempt only afterwards.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Takes an offer if there is room for it now; what is not taken is offered again elsewhere.
 pub fn consider(agent: &Arc<Agent>, opened: &SessionOpened, offer: Offer) {
     if *agent.draining.borrow() || agent.readiness.borrow().not_taking.is_some() {
         return;
     }
-    let Some(slot) = agent.slots.reserve() else {
+    let claim = random_id();
+    let Some(slot) = agent.slots.reserve(claim) else {
         debug!(job.id = %offer.job, "offer without a free slot");
         return;
     };
-    let claim = ClaimRequest { session: opened.session, job: offer.job, dispatch: offer.dispatch, claim: random_id() };
+    let claim = ClaimRequest { session: opened.session, job: offer.job, dispatch: offer.dispatch, claim };
     let (agent, token) = (Arc::clone(agent), opened.token.clone());
     agent.clone().life.errand("attempt", async move {
         let claimed = tokio::select! {
@@ -41,7 +46,7 @@ pub fn consider(agent: &Arc<Agent>, opened: &SessionOpened, offer: Offer) {
 /// would be lost as well.
 async fn win(client: &AgentClient, clock: &Clock, token: &str, claim: &ClaimRequest) -> Option<Claimed> {
     let began = clock.monotonic();
-    let mut backoff = Backoff::for_calls();
+    let mut backoff = Backoff::new(Duration::from_millis(100), ASK_AGAIN);
     while clock.monotonic().duration_since(began) < LOST_AFTER_SILENCE {
         match client.claim(token, claim).await {
             Ok(ClaimAnswer::Won(claimed)) => {

@@ -41,6 +41,7 @@ pub enum ChannelEnd {
 
 /// Opens a session that presents what is held, and stops what is not ours any more.
 pub async fn open(agent: &Agent) -> Result<SessionOpened, CallError> {
+    let (held, claiming) = agent.slots.held_and_claiming();
     let open = OpenSession {
         version: PROTOCOL_VERSION,
         builder: agent.identity.builder,
@@ -50,7 +51,8 @@ pub async fn open(agent: &Agent) -> Result<SessionOpened, CallError> {
         slots: agent.slots.total(),
         release: env!("CARGO_PKG_VERSION").to_owned(),
         shared_engine: agent.config.shared_engine,
-        held: agent.slots.held(),
+        held,
+        claiming,
     };
     let opened = agent.client.open_session(&agent.config.join_token, &open).await?;
     info!(session.id = %opened.session, pool = %opened.pool, held = open.held.len(), "session open");
@@ -156,8 +158,11 @@ fn heard(agent: &Arc<Agent>, opened: &SessionOpened, pulse: &mut Pulse, text: &s
         ToBuilder::Offer(offer) => claim::consider(agent, opened, offer),
         ToBuilder::Cancel { attempt } => agent.slots.pull(attempt, Halt::Cancelled),
         ToBuilder::Drain => {
-            info!("the dispatcher asks to drain");
-            agent.draining.send_replace(true);
+            // Said again and again until we are gone.
+            let fresh = agent.draining.send_if_modified(|draining| !std::mem::replace(draining, true));
+            if fresh {
+                info!("the dispatcher asks to drain");
+            }
         }
         ToBuilder::Closed { reason } => {
             warn!(reason, "the dispatcher closed the session");

@@ -1,10 +1,11 @@
 //! Room for jobs, and who sits in it. A slot is reserved before a claim is sent, so that no won claim is
 //! ever without room; it is free again when its guard is dropped, however the attempt ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slipway_domain::attempt::AttemptRef;
+use slipway_domain::ids::ClaimId;
 use tokio::sync::watch;
 
 use crate::halt::{Halt, Reins};
@@ -23,6 +24,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Table {
     taken: usize,
+    claiming: BTreeSet<ClaimId>,
     held: BTreeMap<AttemptRef, Reins>,
 }
 
@@ -30,6 +32,7 @@ struct Table {
 #[derive(Debug)]
 pub struct Slot {
     slots: Slots,
+    claim: ClaimId,
     attempt: Option<AttemptRef>,
 }
 
@@ -39,14 +42,15 @@ impl Slots {
         Self(Arc::new(Inner { total, table: Mutex::default(), changed: watch::Sender::new(()) }))
     }
 
-    /// Takes a slot, if one is free.
-    pub fn reserve(&self) -> Option<Slot> {
+    /// Takes a slot for what this claim may win, if one is free.
+    pub fn reserve(&self, claim: ClaimId) -> Option<Slot> {
         let mut table = self.table();
         if table.taken >= self.0.total {
             return None;
         }
         table.taken += 1;
-        Some(Slot { slots: self.clone(), attempt: None })
+        table.claiming.insert(claim);
+        Some(Slot { slots: self.clone(), claim, attempt: None })
     }
 
     /// How many slots there are.
@@ -67,6 +71,12 @@ impl Slots {
     /// The attempts that are worked on.
     pub fn held(&self) -> Vec<AttemptRef> {
         self.table().held.keys().copied().collect()
+    }
+
+    /// The attempts that are worked on, and the claims that wait for their answer.
+    pub fn held_and_claiming(&self) -> (Vec<AttemptRef>, Vec<ClaimId>) {
+        let table = self.table();
+        (table.held.keys().copied().collect(), table.claiming.iter().copied().collect())
     }
 
     /// Asks one attempt to end; one that is not here has ended already.
@@ -97,7 +107,11 @@ impl Slots {
 impl Slot {
     /// Puts a won attempt into the slot; from here on heartbeats list it.
     pub fn hold(&mut self, attempt: AttemptRef, reins: Reins) {
-        self.slots.table().held.insert(attempt, reins);
+        {
+            let mut table = self.slots.table();
+            table.claiming.remove(&self.claim);
+            table.held.insert(attempt, reins);
+        }
         self.attempt = Some(attempt);
         self.slots.0.changed.send_replace(());
     }
@@ -108,6 +122,7 @@ impl Drop for Slot {
         {
             let mut table = self.slots.table();
             table.taken -= 1;
+            table.claiming.remove(&self.claim);
             if let Some(attempt) = self.attempt {
                 table.held.remove(&attempt);
             }
@@ -134,13 +149,17 @@ mod tests {
     #[test]
     fn a_slot_is_taken_before_the_claim_and_freed_by_its_guard() {
         let slots = Slots::new(1);
-        let mut slot = slots.reserve().expect("free");
-        assert!(slots.reserve().is_none());
+        let claim = new_id();
+        let mut slot = slots.reserve(claim).expect("free");
+        assert!(slots.reserve(new_id()).is_none());
         assert_eq!((slots.free(), slots.held().len()), (0, 0), "a reserved slot holds nothing yet");
+        assert_eq!(slots.held_and_claiming(), (vec![], vec![claim]));
         let attempt = attempt();
         slot.hold(attempt, Reins::default());
-        assert_eq!(slots.held(), [attempt]);
+        assert_eq!(slots.held_and_claiming(), (vec![attempt], vec![]));
         drop(slot);
+        drop(slots.reserve(claim));
+        assert_eq!(slots.held_and_claiming(), (vec![], vec![]));
         assert_eq!((slots.free(), slots.held().len()), (1, 0));
     }
 
@@ -149,8 +168,8 @@ mod tests {
         let slots = Slots::new(2);
         let (mine, other) = (attempt(), attempt());
         let (reins, others) = (Reins::default(), Reins::default());
-        let mut first = slots.reserve().expect("free");
-        let mut second = slots.reserve().expect("free");
+        let mut first = slots.reserve(new_id()).expect("free");
+        let mut second = slots.reserve(new_id()).expect("free");
         first.hold(mine, reins.clone());
         second.hold(other, others.clone());
         slots.pull(mine, Halt::Cancelled);
@@ -161,7 +180,7 @@ mod tests {
     #[tokio::test]
     async fn empty_waits_for_the_last_guard() {
         let slots = Slots::new(1);
-        let slot = slots.reserve().expect("free");
+        let slot = slots.reserve(new_id()).expect("free");
         let waiting = slots.clone();
         let mut empty = std::pin::pin!(async move { waiting.empty().await });
         assert!(futures_util::poll!(&mut empty).is_pending());

@@ -37,6 +37,7 @@ impl App {
             release: "0.1.0".to_owned(),
             shared_engine: true,
             held: Vec::new(),
+            claiming: Vec::new(),
         };
         let new = NewSession {
             id: session,

@@ -43,6 +43,23 @@ async fn a_drain_from_the_dispatcher_ends_an_idle_builder() {
 }
 
 #[tokio::test]
+async fn a_new_session_presents_the_claims_that_wait_for_their_answer() {
+    let (life, dir) = (Life::new(), tempfile::tempdir().expect("a folder"));
+    let fake = Fake::start(&life).await;
+    let (socket, _engine) = engine::start(&life, dir.path());
+    let _builder = fake.builder(&life, dir.path(), &socket).await;
+    fake.with(|told| told.lose_claims = 1000);
+    fake.offer(spec("https://127.0.0.1:1/a.git"));
+    fake.until("a claim", |told| !told.claims.is_empty()).await;
+    fake.cut();
+    fake.until("another session", |told| told.sessions.len() > 1).await;
+    fake.with(|told| {
+        let claiming = told.sessions.last().map(|open| open.claiming.clone());
+        assert_eq!(claiming.as_deref(), told.claims.get(..1));
+    });
+}
+
+#[tokio::test]
 async fn a_wrong_join_token_is_said_at_the_start() {
     let (life, dir) = (Life::new(), tempfile::tempdir().expect("a folder"));
     let fake = Fake::start(&life).await;

@@ -35,6 +35,9 @@ pub struct OpenSession {
     pub shared_engine: bool,
     /// Attempts it still works on.
     pub held: Vec<AttemptRef>,
+    /// Claims that it still waits for; an attempt that one of them opened is its own, too.
+    #[serde(default)]
+    pub claiming: Vec<ClaimId>,
 }
 
 /// The answer to [`OpenSession`].

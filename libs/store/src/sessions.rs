@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use slipway_domain::agent::OpenSession;
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::builder::Load;
-use slipway_domain::ids::{BuilderId, JobId, JoinTokenId, SessionId};
+use slipway_domain::ids::{BuilderId, ClaimId, JobId, JoinTokenId, SessionId};
 use slipway_domain::placement::Pool;
 use sqlx::FromRow;
 use sqlx::types::Json;
@@ -115,8 +115,8 @@ impl From<SessionRow> for Session {
 }
 
 impl Db {
-    /// Opens a session for a builder and closes its older one at once. Presented attempts move to the new
-    /// session; what the older one held beside them is lost.
+    /// Opens a session for a builder and closes its older one at once. Presented attempts, and those of claims
+    /// whose answer is still awaited, move to the new session; what the older one held beside them is lost.
     pub async fn open_session(
         &self,
         new: &NewSession<'_>,
@@ -134,9 +134,10 @@ impl Db {
         insert_session(&mut tx, new, &pool, now).await?;
         let open = lock_open_attempts(&mut tx, builder).await?;
         let (kept, stop): (Vec<_>, Vec<_>) = new.open.held.iter().partition(|attempt| open.contains(attempt));
+        let claimed = attempts_of_claims(&mut tx, &new.open.claiming).await?;
         let mut lost = Vec::new();
         for attempt in open {
-            if kept.contains(&attempt) {
+            if kept.contains(&attempt) || claimed.contains(&attempt) {
                 move_attempt(&mut tx, attempt, new.id).await?;
             } else {
                 let why = "The builder started again without this build.";
@@ -361,6 +362,17 @@ async fn lock_open_attempts(tx: &mut Tx, builder: BuilderId) -> Result<Vec<Attem
     execute!(tx, JOBS, builder);
     let rows: Vec<(JobId, i64)> = on_tx!(tx, conn => sqlx::query_as(OPEN).bind(builder).fetch_all(conn).await?);
     Ok(rows.into_iter().map(|(job, epoch)| AttemptRef { job, epoch }).collect())
+}
+
+async fn attempts_of_claims(tx: &mut Tx, claims: &[ClaimId]) -> Result<Vec<AttemptRef>> {
+    const OF_CLAIM: &str = "select job_id, epoch from attempts where claim_id = $1";
+    let mut attempts = Vec::new();
+    for claim in claims {
+        let found: Option<(JobId, i64)> =
+            on_tx!(tx, conn => sqlx::query_as(OF_CLAIM).bind(*claim).fetch_optional(conn).await?);
+        attempts.extend(found.map(|(job, epoch)| AttemptRef { job, epoch }));
+    }
+    Ok(attempts)
 }
 
 async fn move_attempt(tx: &mut Tx, attempt: AttemptRef, session: SessionId) -> Result<()> {

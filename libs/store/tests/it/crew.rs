@@ -47,6 +47,16 @@ impl Env {
         held: &[AttemptRef],
         now: DateTime<Utc>,
     ) -> (SessionId, Result<Opened, SessionRefusal>) {
+        self.open_claiming(builder, key, (held, &[]), now).await
+    }
+
+    pub async fn open_claiming(
+        &self,
+        builder: BuilderId,
+        key: &str,
+        (held, claiming): (&[AttemptRef], &[ClaimId]),
+        now: DateTime<Utc>,
+    ) -> (SessionId, Result<Opened, SessionRefusal>) {
         let session = new_id();
         let open = OpenSession {
             version: 1,
@@ -58,6 +68,7 @@ impl Env {
             release: "0.1.0".to_owned(),
             shared_engine: true,
             held: held.to_vec(),
+            claiming: claiming.to_vec(),
         };
         let new = NewSession {
             id: session,

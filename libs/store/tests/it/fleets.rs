@@ -45,6 +45,21 @@ both! {
 }
 
 both! {
+    async fn a_claim_whose_answer_is_awaited_outlives_its_session(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let job = env.job_of(env.build(&world, "1", commit('a')).await).await.id;
+        let (dispatch, claim) = (env.dispatched(&lead, job, start()).await, new_id());
+        let won = env.claim(crew.session, job, dispatch, claim, start()).await.unwrap();
+        let claiming = [new_id(), claim];
+        let (session, opened) = env.open_claiming(crew.builder, "key", (&[], &claiming), later(3)).await;
+        assert!(opened.unwrap().lost.is_empty());
+        assert_eq!(env.db.session_attempts(session).await.unwrap(), [(won.attempt, start(), false)]);
+        assert_eq!(env.claim(crew.session, job, dispatch, claim, later(4)).await, Ok(won), "by the old session's word");
+    }
+}
+
+both! {
     async fn silence_and_a_closed_channel_make_a_session_overdue_and_a_heartbeat_saves_it(env) {
         let crew = env.crew(start()).await;
         let overdue = async |silent, closed| env.db.overdue_sessions(later(silent), later(closed)).await.unwrap();
