@@ -273,6 +273,8 @@ create table tag_leases (
     holder_job blob,
     holder_epoch integer,
     holder_until text,
+    -- What the holder is putting there.
+    holder_digest text,
     shown_job blob,
     shown_project blob,
     shown_ref text,
@@ -280,6 +282,7 @@ create table tag_leases (
     shown_digest text,
     primary key (registry, repository, tag)
 ) strict;
+create index tag_leases_held on tag_leases (holder_until) where holder_until is not null;
 
 create table leaders (
     name text primary key,

@@ -24,6 +24,7 @@ pub mod statuses;
 pub mod tags;
 pub mod tenants;
 pub mod tokens;
+pub mod unreturned_leaves;
 pub mod web_sessions;
 
 pub use db::Db;

@@ -3,7 +3,7 @@
 //!
 //! Row: `tag_leases (registry, repository, tag)`, compare-and-set on `version`. The loser waits. A holder
 //! that dies keeps the lease until `holder_until`, which lies behind the longest PUT, so no PUT of a dead
-//! holder lands after the next holder's.
+//! holder lands after the next holder's; what it did is found out in [`crate::unreturned_leaves`].
 
 use chrono::{DateTime, Utc};
 use slipway_domain::agent::{Leave, LeaveRequest, LeaveReturn, PushedImage};
@@ -27,6 +27,13 @@ struct TagRow {
     holder_job: Option<JobId>,
     holder_epoch: Option<i64>,
     holder_until: Option<DateTime<Utc>>,
+    #[sqlx(flatten)]
+    shown: Shown,
+}
+
+/// Which build a tag shows, as far as we know.
+#[derive(FromRow)]
+pub(crate) struct Shown {
     shown_project: Option<ProjectId>,
     shown_ref: Option<String>,
     shown_order: Option<i64>,
@@ -34,11 +41,11 @@ struct TagRow {
 
 /// Where a job stands within its ref.
 #[derive(FromRow)]
-struct Place {
-    project_id: ProjectId,
+pub(crate) struct Place {
+    pub(crate) project_id: ProjectId,
     #[sqlx(rename = "ref")]
-    git_ref: Option<String>,
-    ref_order: Option<i64>,
+    pub(crate) git_ref: Option<String>,
+    pub(crate) ref_order: Option<i64>,
 }
 
 impl Db {
@@ -58,7 +65,7 @@ impl Db {
         }
         let place = place(&mut tx, &job).await?;
         let tag = tag_row(&mut tx, request).await?;
-        if tag.shows_newer(&place) {
+        if tag.shown.is_newer_than(&place) {
             let reason = "the tag already shows a newer build of the same ref".to_owned();
             return Ok(Leave::NotMoved { reason });
         }
@@ -82,8 +89,8 @@ impl Db {
     /// Ends a leave; with `moved` the tag shows this build from now on. Repeating it changes nothing.
     pub async fn return_leave(&self, attempt: AttemptRef, leave: &LeaveReturn) -> Result<()> {
         const NOT_MOVED: &str = "update tag_leases set version = version + 1, holder_job = null, \
-            holder_epoch = null, holder_until = null where registry = $1 and repository = $2 and tag = $3 \
-            and holder_job = $4 and holder_epoch = $5";
+            holder_epoch = null, holder_until = null, holder_digest = null \
+            where registry = $1 and repository = $2 and tag = $3 and holder_job = $4 and holder_epoch = $5";
         let request = &leave.leave;
         let mut tx = self.begin_write().await?;
         if leave.moved {
@@ -103,14 +110,16 @@ impl Db {
     }
 }
 
-impl TagRow {
+impl Shown {
     /// Order counts only within one ref of one project; between them the later leave wins.
-    fn shows_newer(&self, place: &Place) -> bool {
+    pub(crate) fn is_newer_than(&self, place: &Place) -> bool {
         self.shown_project == Some(place.project_id)
             && self.shown_ref == place.git_ref
             && matches!((self.shown_order, place.ref_order), (Some(shown), Some(mine)) if shown > mine)
     }
+}
 
+impl TagRow {
     fn held_by_other(&self, attempt: AttemptRef, now: DateTime<Utc>) -> bool {
         let mine = self.holder_job == Some(attempt.job) && self.holder_epoch == Some(attempt.epoch);
         self.holder_job.is_some() && !mine && self.holder_until.is_some_and(|until| until > now)
@@ -140,7 +149,7 @@ fn leave_of(image: &PushedImage) -> Option<LeaveRequest> {
 /// The tag shows this attempt's build from now on, if the attempt holds it.
 async fn show(tx: &mut Tx, attempt: AttemptRef, request: &LeaveRequest) -> Result<()> {
     const SHOW: &str = "update tag_leases set version = version + 1, holder_job = null, holder_epoch = null, \
-        holder_until = null, shown_job = $4, shown_project = $6, shown_ref = $7, shown_order = $8, \
+        holder_until = null, holder_digest = null, shown_job = $4, shown_project = $6, shown_ref = $7, shown_order = $8, \
         shown_digest = $9 where registry = $1 and repository = $2 and tag = $3 and holder_job = $4 \
         and holder_epoch = $5";
     let job = job_in(tx, attempt.job).await?;
@@ -188,7 +197,7 @@ async fn hold(
     now: DateTime<Utc>,
 ) -> Result<bool> {
     const HOLD: &str = "update tag_leases set version = version + 1, holder_job = $5, holder_epoch = $6, \
-        holder_until = $7 where registry = $1 and repository = $2 and tag = $3 and version = $4";
+        holder_until = $7, holder_digest = $8 where registry = $1 and repository = $2 and tag = $3 and version = $4";
     let written = execute!(
         tx,
         HOLD,
@@ -198,7 +207,8 @@ async fn hold(
         tag.version,
         attempt.job,
         attempt.epoch,
-        now + delta(timing::LEAVE_LEASE)
+        now + delta(timing::LEAVE_LEASE),
+        &request.digest
     );
     Ok(written == 1)
 }

@@ -8,6 +8,7 @@ use slipway_domain::ids::BuildId;
 use slipway_store::StoreError;
 use slipway_store::builds::{NewBuild, RefOrder};
 use slipway_store::jobs::CancelOutcome;
+use slipway_store::unreturned_leaves::{Found, UnreturnedLeave};
 
 use crate::crew::Crew;
 use crate::env::{Env, World, both, commit, later, new_build, start};
@@ -125,5 +126,77 @@ both! {
         let (_, attempt) = pushed(&env, &world, &crew, None, 'a').await;
         env.db.lose_attempt(attempt, "on purpose", start()).await.unwrap();
         assert!(matches!(env.db.request_leave(attempt, &tag("sha256:a"), start()).await, Err(StoreError::Stale("attempt"))));
+    }
+}
+
+/// What a sweeper takes over so many seconds after the start.
+async fn due(env: &Env, secs: i64) -> Vec<UnreturnedLeave> {
+    env.db.take_unreturned_leaves(later(secs), 10).await.unwrap()
+}
+
+both! {
+    async fn an_unreturned_leave_is_taken_by_one_once_no_put_can_be_on_its_way(env) {
+        let world = env.world("own").await;
+        let crew = env.crew(start()).await;
+        let (_, dead) = pushed(&env, &world, &crew, None, 'a').await;
+        let (_, next) = pushed(&env, &world, &crew, Some('a'), 'b').await;
+        assert!(granted(&env.db.request_leave(dead, &tag("sha256:a"), start()).await.unwrap()));
+        assert!(due(&env, 59).await.is_empty(), "its lease ended 29 s ago");
+        let (one, other) = tokio::join!(due(&env, 60), due(&env, 60));
+        let taken: Vec<_> = one.into_iter().chain(other).collect();
+        assert_eq!(taken.len(), 1, "of two processes one gets it");
+        let leave = &taken[0];
+        assert_eq!((leave.registry.as_str(), leave.repository.as_str(), leave.tag.as_str()), ("registry.example", "acme/app", "main"));
+        assert_eq!((leave.job, leave.tenant, leave.holder_digest.as_str()), (dead.job, world.tenant, "sha256:a"));
+        assert_eq!((leave.shown_digest.as_deref(), leave.shown_is_newer), (None, false));
+
+        // While it is looked into, nobody moves the tag, not even the old holder.
+        for (attempt, digest) in [(dead, "sha256:a"), (next, "sha256:b")] {
+            let asked = env.db.request_leave(attempt, &tag(digest), later(61)).await.unwrap();
+            assert!(matches!(asked, Leave::Wait { .. }), "{asked:?}");
+        }
+        assert!(due(&env, 61).await.is_empty());
+        assert!(env.db.settle_unreturned_leave(leave, Found::NotMoved).await.unwrap());
+        assert!(!env.db.settle_unreturned_leave(leave, Found::NotMoved).await.unwrap(), "only once");
+        assert!(due(&env, 1000).await.is_empty());
+        assert!(granted(&env.db.request_leave(next, &tag("sha256:b"), later(62)).await.unwrap()));
+    }
+}
+
+both! {
+    async fn a_tag_that_moved_without_a_word_is_booked_as_if_it_had_been_returned(env) {
+        let world = env.world("own").await;
+        let crew = env.crew(start()).await;
+        let (_, older) = pushed(&env, &world, &crew, None, 'a').await;
+        let (_, dead) = pushed(&env, &world, &crew, Some('a'), 'b').await;
+        assert!(granted(&env.db.request_leave(dead, &tag("sha256:b"), start()).await.unwrap()));
+        let leave = due(&env, 60).await.remove(0);
+        assert!(env.db.settle_unreturned_leave(&leave, Found::Moved).await.unwrap());
+        let asked = env.db.request_leave(older, &tag("sha256:a"), later(61)).await.unwrap();
+        assert!(matches!(asked, Leave::NotMoved { .. }), "{asked:?}");
+        // The next one that vanishes is looked into with what the row knows by now.
+        assert!(granted(&env.db.request_leave(dead, &tag("sha256:b2"), later(61)).await.unwrap()));
+        let leave = due(&env, 121).await.remove(0);
+        assert_eq!((leave.shown_digest.as_deref(), leave.holder_digest.as_str()), (Some("sha256:b"), "sha256:b2"));
+    }
+}
+
+both! {
+    async fn a_returned_leave_is_never_looked_into_and_a_dead_looker_is_replaced(env) {
+        let world = env.world("own").await;
+        let crew = env.crew(start()).await;
+        let (_, attempt) = pushed(&env, &world, &crew, None, 'a').await;
+        for moved in [true, false] {
+            assert!(granted(&env.db.request_leave(attempt, &tag("sha256:a"), start()).await.unwrap()));
+            env.db.return_leave(attempt, &LeaveReturn { leave: tag("sha256:a"), moved }).await.unwrap();
+            assert!(due(&env, 1000).await.is_empty());
+        }
+        assert!(granted(&env.db.request_leave(attempt, &tag("sha256:a2"), start()).await.unwrap()));
+        let dead = due(&env, 60).await.remove(0);
+        assert!(due(&env, 119).await.is_empty());
+        let again = due(&env, 120).await.remove(0);
+        assert!(!env.db.settle_unreturned_leave(&dead, Found::Moved).await.unwrap(), "the row is another's by now");
+        assert_eq!((again.holder_digest.as_str(), again.shown_digest.as_deref()), ("sha256:a2", Some("sha256:a")));
+        assert!(env.db.settle_unreturned_leave(&again, Found::NotMoved).await.unwrap());
     }
 }

@@ -1,0 +1,149 @@
+//! Leaves that their holders never returned: whether the tag moved, only the registry knows. Whoever looks
+//! there takes the row over first, so that nobody moves the tag meanwhile.
+//!
+//! Row: `tag_leases`, compare-and-set on `version`. While it is looked into, `holder_job` stays and
+//! `holder_epoch` is null, so the row is held, but by no attempt: a return or another request of the old
+//! holder finds nothing of its own. A looker that dies, or that learnt nothing, leaves the row as it is; it
+//! is due again when its lease is over for as long as a lease.
+
+use chrono::{DateTime, Utc};
+use slipway_domain::ids::{JobId, TenantId};
+use slipway_domain::timing;
+use sqlx::FromRow;
+
+use crate::Db;
+use crate::db::{execute, on_db};
+use crate::error::Result;
+use crate::jobs::delta;
+use crate::tags::{Place, Shown};
+
+/// A leave that was given and never returned, held by the caller for [`timing::LEAVE_LEASE`].
+pub struct UnreturnedLeave {
+    /// Registry host with port.
+    pub registry: String,
+    /// Path of the repository there.
+    pub repository: String,
+    /// The tag.
+    pub tag: String,
+    /// The holder's tenant, whose credential opens the registry.
+    pub tenant: TenantId,
+    /// The holder.
+    pub job: JobId,
+    /// When the holder's job ended, if it did.
+    pub job_finished_at: Option<DateTime<Utc>>,
+    /// The digest that the holder was moving the tag to.
+    pub holder_digest: String,
+    /// The digest that the tag showed before, as far as we know.
+    pub shown_digest: Option<String>,
+    /// True if that is of a newer build of the holder's ref.
+    pub shown_is_newer: bool,
+    place: Place,
+    version: i64,
+}
+
+/// What a look at the registry taught about an unreturned leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// The tag shows the holder's build.
+    Moved,
+    /// It does not, and the row says what it shows.
+    NotMoved,
+}
+
+#[derive(FromRow)]
+struct DueRow {
+    registry: String,
+    repository: String,
+    tag: String,
+    version: i64,
+    holder_job: JobId,
+    holder_digest: String,
+    shown_digest: Option<String>,
+    tenant_id: TenantId,
+    finished_at: Option<DateTime<Utc>>,
+    #[sqlx(flatten)]
+    shown: Shown,
+    #[sqlx(flatten)]
+    place: Place,
+}
+
+impl Db {
+    /// Takes over the leaves that ended [`timing::LEAVE_LEASE`] ago without a return, oldest first, at most
+    /// `limit`. By then no PUT of a holder is on its way any more. Of two processes one gets a leave.
+    pub async fn take_unreturned_leaves(&self, now: DateTime<Utc>, limit: i64) -> Result<Vec<UnreturnedLeave>> {
+        const DUE: &str = "select t.registry, t.repository, t.tag, t.version, t.holder_job, t.holder_digest, \
+            t.shown_digest, t.shown_project, t.shown_ref, t.shown_order, j.tenant_id, j.finished_at, \
+            b.project_id, b.ref, b.ref_order from tag_leases t join jobs j on j.id = t.holder_job \
+            join builds b on b.id = j.build_id where t.holder_until <= $1 and t.holder_digest is not null \
+            order by t.holder_until limit $2";
+        const TAKE: &str = "update tag_leases set version = version + 1, holder_epoch = null, holder_until = $5 \
+            where registry = $1 and repository = $2 and tag = $3 and version = $4";
+        let overdue = now - delta(timing::LEAVE_LEASE);
+        let mut due: Vec<DueRow> =
+            on_db!(self, conn => sqlx::query_as(DUE).bind(overdue).bind(limit).fetch_all(conn).await?);
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Two processes take the rows in one order.
+        due.sort_by(|a, b| (&a.registry, &a.repository, &a.tag).cmp(&(&b.registry, &b.repository, &b.tag)));
+        let mut taken = Vec::new();
+        let mut tx = self.begin_write().await?;
+        for row in due {
+            let until = now + delta(timing::LEAVE_LEASE);
+            if execute!(&mut tx, TAKE, &row.registry, &row.repository, &row.tag, row.version, until) == 1 {
+                taken.push(row.into());
+            }
+        }
+        tx.commit().await?;
+        Ok(taken)
+    }
+
+    /// Ends an unreturned leave as the registry shows it. False if the row is not the caller's any more;
+    /// then nothing is written.
+    pub async fn settle_unreturned_leave(&self, leave: &UnreturnedLeave, found: Found) -> Result<bool> {
+        const MOVED: &str = "update tag_leases set version = version + 1, holder_job = null, holder_epoch = null, \
+            holder_until = null, holder_digest = null, shown_job = $5, shown_project = $6, shown_ref = $7, \
+            shown_order = $8, shown_digest = $9 where registry = $1 and repository = $2 and tag = $3 and version = $4";
+        const NOT_MOVED: &str = "update tag_leases set version = version + 1, holder_job = null, \
+            holder_epoch = null, holder_until = null, holder_digest = null \
+            where registry = $1 and repository = $2 and tag = $3 and version = $4";
+        let mut tx = self.begin_write().await?;
+        let (registry, repository, tag) = (&leave.registry, &leave.repository, &leave.tag);
+        let settled = match found {
+            Found::Moved => execute!(
+                &mut tx,
+                MOVED,
+                registry,
+                repository,
+                tag,
+                leave.version,
+                leave.job,
+                leave.place.project_id,
+                &leave.place.git_ref,
+                leave.place.ref_order,
+                &leave.holder_digest
+            ),
+            Found::NotMoved => execute!(&mut tx, NOT_MOVED, registry, repository, tag, leave.version),
+        };
+        tx.commit().await?;
+        Ok(settled == 1)
+    }
+}
+
+impl From<DueRow> for UnreturnedLeave {
+    fn from(row: DueRow) -> Self {
+        Self {
+            registry: row.registry,
+            repository: row.repository,
+            tag: row.tag,
+            tenant: row.tenant_id,
+            job: row.holder_job,
+            job_finished_at: row.finished_at,
+            holder_digest: row.holder_digest,
+            shown_digest: row.shown_digest,
+            shown_is_newer: row.shown.is_newer_than(&row.place),
+            place: row.place,
+            version: row.version + 1,
+        }
+    }
+}
