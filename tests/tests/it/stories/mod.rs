@@ -1,8 +1,11 @@
 //! Stories over the whole app in the user's words, against the real binary, a real engine and a real
 //! registry. Only the outside face is used.
 
+mod bad_input;
 mod builds;
 mod cancels;
+mod configuration;
+mod engine_down;
 mod failures;
 mod processes;
 mod push_becomes_image;
