@@ -46,6 +46,7 @@ pub async fn open(
         join_hash: &token_hash(join),
         key_hash: &token_hash(&open.builder_key),
         open: &open,
+        trust_tenants: dispatcher.deps.trust_tenants,
     };
     let deps = &dispatcher.deps;
     let now = deps.db.now(&deps.clock).await.map_err(ApiError::internal)?;

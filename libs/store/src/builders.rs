@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use slipway_domain::builder::{BuilderState, Load};
-use slipway_domain::ids::{BuilderId, JoinTokenId, SessionId};
+use slipway_domain::ids::{BuilderId, JoinTokenId, SessionId, TenantId};
 use slipway_domain::placement::Pool;
 use slipway_domain::timing;
 use sqlx::FromRow;
@@ -34,6 +34,8 @@ pub struct BuilderView {
     pub last_seen_at: Option<DateTime<Utc>>,
     /// Its release.
     pub release: String,
+    /// The tenant that its shared engine is bound to.
+    pub serves_tenant: Option<TenantId>,
 }
 
 #[derive(FromRow)]
@@ -45,6 +47,7 @@ struct BuilderRow {
     slots: i64,
     release: String,
     draining: bool,
+    serves_tenant: Option<TenantId>,
     busy: i64,
     session_state: Option<String>,
     load: Option<Json<Load>>,
@@ -65,7 +68,7 @@ impl Db {
 
     /// Every builder, by name.
     pub async fn list_builders(&self, now: DateTime<Utc>) -> Result<Vec<BuilderView>> {
-        const LIST: &str = "select b.id, b.name, b.pool, b.slots, b.release, b.draining, \
+        const LIST: &str = "select b.id, b.name, b.pool, b.slots, b.release, b.draining, b.serves_tenant, \
             (select count(*) from attempts a where a.builder_id = b.id and a.state = 'open') as busy, \
             s.state as session_state, s.load, s.renewed_at, s.channel_closed_at, s.close_reason from builders b \
             left join sessions s on s.id = (select id from sessions l where l.builder_id = b.id \
@@ -119,6 +122,7 @@ impl BuilderRow {
             load: self.load.map(|Json(load)| load).unwrap_or_default(),
             last_seen_at: self.renewed_at,
             release: self.release,
+            serves_tenant: self.serves_tenant,
         }
     }
 }

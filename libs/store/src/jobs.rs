@@ -134,7 +134,8 @@ const JOBS_OF_BUILD: &str = "select id, build_id, tenant_id, project_id, kind, s
 const QUEUED: &str = "select id, build_id, tenant_id, project_id, kind, state, pool, version, epoch, infra_retries, \
     dispatch_id, leave_epoch, avoid_builder, avoid_until, cancelled_by, timeout_secs, queued_at, not_before, \
     deadline_at, finished_at from jobs where state = 'queued' and not_before <= $1 \
-    and exists (select 1 from sessions s where s.pool = jobs.pool and s.state = 'open') \
+    and exists (select 1 from sessions s join builders b on b.id = s.builder_id where s.pool = jobs.pool \
+    and s.state = 'open' and (b.serves_tenant is null or b.serves_tenant = jobs.tenant_id)) \
     and exists (select 1 from tenant_running t where t.tenant_id = jobs.tenant_id and t.running < t.running_limit) \
     order by id limit $2";
 
@@ -165,7 +166,7 @@ impl Db {
     }
 
     /// The oldest jobs that the scheduler may admit, at most `limit`. Those that nobody could run now, because
-    /// their pool has no builder or their tenant is at its limit, take no place among them.
+    /// their pool has no builder for their tenant or that is at its limit, take no place among them.
     pub async fn queued_jobs(&self, now: DateTime<Utc>, limit: i64) -> Result<Vec<Job>> {
         Ok(on_db!(self, conn => sqlx::query_as::<_, Job>(QUEUED).bind(now).bind(limit).fetch_all(conn).await?))
     }
@@ -481,6 +482,12 @@ fn waiting_reason(job: &Job, builders: &[BuilderView], at_limit: bool, now: Date
         "The tenant runs as many jobs at once as its plan allows.".to_owned()
     } else if here.is_empty() {
         format!("No builder of pool {} is online.", job.pool)
+    } else if here.iter().all(|builder| builder.serves_tenant.is_some_and(|tenant| tenant != job.tenant_id)) {
+        format!(
+            "Every builder of pool {} serves another tenant, and one shared engine serves only one. Start another \
+             builder, or set SLIPWAY_TRUST_TENANTS=1 on the server if the tenants trust each other.",
+            job.pool
+        )
     } else if here.iter().all(|builder| builder.busy >= builder.slots) {
         format!("All slots of pool {} are busy.", job.pool)
     } else if let Some(builder) = here.iter().find(refusing)

@@ -42,6 +42,8 @@ pub struct NewSession<'a> {
     pub key_hash: &'a [u8],
     /// What the builder said.
     pub open: &'a OpenSession,
+    /// Tenants may share its engine, so that it serves all of them from now on.
+    pub trust_tenants: bool,
 }
 
 /// What a new session meets.
@@ -306,7 +308,8 @@ async fn upsert_builder(
         shared_engine, draining, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
         on conflict (id) do update set join_token_id = excluded.join_token_id, name = excluded.name, \
         pool = excluded.pool, slots = excluded.slots, release = excluded.release, \
-        shared_engine = excluded.shared_engine, draining = builders.draining and excluded.draining \
+        shared_engine = excluded.shared_engine, draining = builders.draining and excluded.draining, \
+        serves_tenant = case when $11 then null else builders.serves_tenant end \
         where builders.key_hash = excluded.key_hash";
     let open = new.open;
     let written = on_tx!(tx, conn => sqlx::query(UPSERT)
@@ -321,6 +324,7 @@ async fn upsert_builder(
         // A builder that comes back with nothing begins anew; one that still works goes on draining.
         .bind(!open.held.is_empty())
         .bind(now)
+        .bind(new.trust_tenants)
         .execute(conn)
         .await?
         .rows_affected());

@@ -57,25 +57,29 @@ impl Env {
         (held, claiming): (&[AttemptRef], &[ClaimId]),
         now: DateTime<Utc>,
     ) -> (SessionId, Result<Opened, SessionRefusal>) {
+        let (held, claiming) = (held.to_vec(), claiming.to_vec());
+        self.open_session(&OpenSession { held, claiming, ..greeting(builder, key) }, false, now).await
+    }
+
+    /// The builder's next session, held by nothing, on a server that trusts its tenants.
+    pub async fn open_trusting(&self, builder: BuilderId, key: &str, now: DateTime<Utc>) {
+        self.open_session(&greeting(builder, key), true, now).await.1.expect("may join");
+    }
+
+    async fn open_session(
+        &self,
+        open: &OpenSession,
+        trust_tenants: bool,
+        now: DateTime<Utc>,
+    ) -> (SessionId, Result<Opened, SessionRefusal>) {
         let session = new_id();
-        let open = OpenSession {
-            version: 1,
-            builder,
-            builder_key: key.to_owned(),
-            name: "crew".to_owned(),
-            platform: "linux-amd64".to_owned(),
-            slots: 2,
-            release: "0.1.0".to_owned(),
-            shared_engine: true,
-            held: held.to_vec(),
-            claiming: claiming.to_vec(),
-        };
         let new = NewSession {
             id: session,
             token_hash: &token_hash(&session.to_string()),
             join_hash: &token_hash("join"),
-            key_hash: &token_hash(key),
-            open: &open,
+            key_hash: &token_hash(&open.builder_key),
+            open,
+            trust_tenants,
         };
         (session, self.db.open_session(&new, now).await.expect("the store answers"))
     }
@@ -127,5 +131,20 @@ impl Env {
 
     pub async fn running_count(&self, tenant: slipway_domain::ids::TenantId) -> i64 {
         self.db.tenant_running(tenant).await.expect("the tenant's row").running
+    }
+}
+
+fn greeting(builder: BuilderId, key: &str) -> OpenSession {
+    OpenSession {
+        version: 1,
+        builder,
+        builder_key: key.to_owned(),
+        name: "crew".to_owned(),
+        platform: "linux-amd64".to_owned(),
+        slots: 2,
+        release: "0.1.0".to_owned(),
+        shared_engine: true,
+        held: Vec::new(),
+        claiming: Vec::new(),
     }
 }

@@ -124,3 +124,19 @@ both! {
         assert!(why().await.contains("takes nothing at the moment: the engine does not answer."), "{}", why().await);
     }
 }
+
+both! {
+    async fn a_bound_builder_is_no_builder_for_other_tenants_until_they_are_trusted(env) {
+        let (ours, theirs) = (env.world("own").await, env.tenant("other").await);
+        let theirs = env.world_of(theirs, "theirs").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let other = env.job_of(env.build(&theirs, "1", commit('a')).await).await;
+        env.running(&crew, &lead, env.job_of(env.build(&ours, "1", commit('a')).await).await.id, start()).await;
+        assert_eq!(env.db.queued_jobs(start(), 10).await.unwrap(), []);
+        let waiting = env.db.waiting(&other, start()).await.unwrap().unwrap();
+        assert!(waiting.reason.contains("another tenant"), "{}", waiting.reason);
+        env.open_trusting(crew.builder, "key", later(1)).await;
+        let queued: Vec<_> = env.db.queued_jobs(later(1), 10).await.unwrap().iter().map(|job| job.tenant_id).collect();
+        assert!(queued.contains(&other.tenant_id), "{queued:?}");
+    }
+}
