@@ -116,11 +116,13 @@ impl Serve {
     fn routers(&self, metrics: PrometheusHandle) -> anyhow::Result<(Router, Router)> {
         let Backends { db, bus, live, blobs } = self.backends.clone();
         let (clock, life) = (self.clock.clone(), self.control.clone());
+        let egress = Egress::new(self.config.fetch_allow.clone());
         let dispatcher = Dispatcher::new(slipway_dispatcher::Deps {
             db: db.clone(),
             bus,
             live: live.clone(),
             secret_key: self.secret_key.clone(),
+            egress: egress.clone(),
             clock: clock.clone(),
             life: life.clone(),
             trust_tenants: self.config.trust_tenants,
@@ -145,7 +147,7 @@ impl Serve {
             secret_key: self.secret_key.clone(),
             clock,
             life,
-            egress: Egress::new(self.config.fetch_allow.clone()),
+            egress,
             metrics,
             config: Arc::new(self.api_config()),
         };

@@ -11,12 +11,14 @@ mod lost;
 mod offers;
 mod renewals;
 mod sessions;
+mod sweep;
 
 use axum::Router;
 use axum::routing::{get, post};
 use slipway_bus::Bus;
 use slipway_live::{Live, Topic, WakeKind};
 use slipway_runtime::clock::Clock;
+use slipway_runtime::egress::Egress;
 use slipway_runtime::lifecycle::Life;
 use slipway_runtime::secret_key::SecretKey;
 use slipway_runtime::wake::Wake;
@@ -36,6 +38,8 @@ pub struct Deps {
     pub live: Live,
     /// Signs attempt tokens, opens credentials.
     pub secret_key: SecretKey,
+    /// Guards the way to registries.
+    pub egress: Egress,
     /// Time.
     pub clock: Clock,
     /// Tasks.
@@ -89,6 +93,7 @@ impl Dispatcher {
         life.spawn("renewals", renewals::run(self.clone()));
         life.spawn("lost builders", lost::run(self.clone()));
         life.spawn("cancels", cancels::run(self.clone()));
+        life.spawn("unreturned leaves", sweep::run(self.clone()));
         life.spawn("dispatcher wakes", forward_wakes(self.clone()));
     }
 
