@@ -4,6 +4,7 @@
 pub mod api;
 pub mod bench;
 pub mod env;
+pub mod fake_forge;
 pub mod hooks;
 pub mod wait;
 pub mod world;

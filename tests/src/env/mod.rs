@@ -9,6 +9,7 @@ pub mod host;
 pub mod postgres;
 pub mod process;
 pub mod registry;
+pub mod remote_builder;
 pub mod repo;
 pub mod room;
 pub mod services;

@@ -20,8 +20,10 @@ pub struct Move {
     pub git_ref: String,
     /// Where it was; `None` when it is new.
     pub before: Option<String>,
-    /// Where it is; `None` when it was deleted.
+    /// Where it is; `None` when it was deleted. Of an annotated tag the tag object.
     pub after: Option<String>,
+    /// The commit that it is at.
+    pub commit: Option<String>,
     /// Whether commits were left behind.
     pub forced: bool,
     /// The message of the commit it is at.
@@ -102,7 +104,14 @@ impl Repo {
     pub fn delete(&self, git_ref: &str) -> Result<Move> {
         let before = self.remote(git_ref);
         git(&self.work, &["push", "--quiet", "origin", &format!(":{git_ref}")])?;
-        Ok(Move { git_ref: git_ref.to_owned(), before, after: None, forced: false, message: String::new() })
+        Ok(Move {
+            git_ref: git_ref.to_owned(),
+            before,
+            after: None,
+            commit: None,
+            forced: false,
+            message: String::new(),
+        })
     }
 
     /// The commit that a name stands for in the working copy.
@@ -119,7 +128,8 @@ impl Repo {
             _ => false,
         };
         let message = git(&self.work, &["log", "-1", "--format=%B", source])?;
-        Ok(Move { git_ref: git_ref.to_owned(), before, after, forced, message })
+        let commit = Some(self.resolve(source)?);
+        Ok(Move { git_ref: git_ref.to_owned(), before, after, commit, forced, message })
     }
 
     /// The object that a ref of the server points to.

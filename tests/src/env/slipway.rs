@@ -27,7 +27,7 @@ const TRIES: u32 = 3;
 const SHOWN_LINES: usize = 150;
 
 /// Hosts of a test's forges and registries.
-const FETCH_ALLOW: &str = "127.0.0.0/8,localhost";
+pub(super) const FETCH_ALLOW: &str = "127.0.0.0/8,localhost";
 
 /// How a Slipway is started.
 #[derive(Debug, Clone, Default)]
@@ -89,6 +89,11 @@ impl Slipway {
     /// Its data folder.
     pub fn data_dir(&self) -> PathBuf {
         self.room.path().join("data")
+    }
+
+    /// Its database, unless that is a file in the data folder.
+    pub fn database_url(&self) -> Option<&str> {
+        self.settings.database_url.as_deref()
     }
 
     /// Where its output goes.

@@ -61,7 +61,7 @@ fn push_body(repo: &Repo, moved: &Move) -> Value {
     let before = moved.before.as_deref().unwrap_or(ZERO);
     let after = moved.after.as_deref().unwrap_or(ZERO);
     let html = format!("https://github.com/{}", repo.full_path());
-    let head_commit = moved.after.as_ref().map(|id| commit(&html, id, &moved.message));
+    let head_commit = moved.commit.as_ref().map(|id| commit(&html, id, &moved.message));
     json!({
         "ref": moved.git_ref,
         "before": before,

@@ -50,7 +50,7 @@ fn body(repo: &Repo, moved: &Move, kind: &str) -> Value {
     let (owner, name) = repo.full_path().rsplit_once('/').unwrap_or(("", repo.full_path()));
     let web = format!("https://gitlab.example.com/{}", repo.full_path());
     let ssh = format!("git@gitlab.example.com:{}.git", repo.full_path());
-    let commits: Vec<Value> = moved.after.iter().map(|id| commit(&web, id, &moved.message)).collect();
+    let commits: Vec<Value> = moved.commit.iter().map(|id| commit(&web, id, &moved.message)).collect();
     json!({
         "object_kind": kind,
         "event_name": kind,
@@ -58,7 +58,7 @@ fn body(repo: &Repo, moved: &Move, kind: &str) -> Value {
         "after": moved.after.as_deref().unwrap_or(ZERO),
         "ref": moved.git_ref,
         "ref_protected": true,
-        "checkout_sha": moved.after,
+        "checkout_sha": moved.commit,
         "message": null,
         "user_id": 51764,
         "user_name": "Ada",

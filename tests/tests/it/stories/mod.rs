@@ -2,12 +2,16 @@
 //! registry. Only the outside face is used.
 
 mod bad_input;
+mod builders;
 mod builds;
 mod cancels;
 mod configuration;
+mod crashes;
 mod engine_down;
 mod failures;
+mod gate;
 mod processes;
 mod push_becomes_image;
 mod stalling_registry;
 mod together;
+mod told;

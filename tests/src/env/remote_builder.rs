@@ -1,0 +1,79 @@
+//! `slipway builder`, the real binary, as a child process that can be killed.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::Result;
+use rustix::process::Signal;
+
+use super::process::{self, Process};
+use super::room::Room;
+use super::slipway::{FETCH_ALLOW, binary};
+
+/// How long it may take to leave.
+const LEAVES: Duration = Duration::from_secs(60);
+
+/// How much of its log is shown with a failed test.
+const SHOWN_LINES: usize = 80;
+
+/// How a builder joins.
+#[derive(Debug, Clone)]
+pub struct Joining {
+    /// The control plane's listener for builders.
+    pub server_url: String,
+    /// By which it joins.
+    pub token: String,
+    /// The Docker engine.
+    pub engine: String,
+    /// Its name for people.
+    pub name: String,
+}
+
+/// A running builder with a data folder of its own and one slot.
+#[derive(Debug)]
+pub struct RemoteBuilder {
+    process: Process,
+    room: Room,
+}
+
+impl RemoteBuilder {
+    /// Starts it; whether it has joined, the control plane says.
+    pub fn start(joining: &Joining) -> Result<Self> {
+        let room = Room::new()?;
+        let mut command = process::guarded(&binary()?);
+        command.arg("builder").arg("--data-dir").arg(room.path().join("data"));
+        command.env("HOME", room.path()).env("TMPDIR", room.path()).env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
+        command.env("DOCKER_HOST", &joining.engine).env("SLIPWAY_FETCH_ALLOW", FETCH_ALLOW);
+        command.env("SLIPWAY_SERVER_URL", &joining.server_url).env("SLIPWAY_JOIN_TOKEN", &joining.token);
+        command.env("SLIPWAY_BUILDER_NAME", &joining.name).env("SLIPWAY_SLOTS", "1");
+        let process = Process::start("slipway builder", command, &room.path().join("builder.log"))?;
+        Ok(Self { process, room })
+    }
+
+    /// Dies as by `kill -9`, with everything it started.
+    pub fn kill9(&mut self) {
+        self.process.kill();
+    }
+
+    /// Asks it to stop, without waiting.
+    pub fn sigterm(&self) -> Result<()> {
+        self.process.signal(Signal::TERM)
+    }
+
+    /// Waits until it has stopped by itself.
+    pub async fn stopped(&mut self) -> Result<ExitStatus> {
+        self.process.wait(LEAVES).await
+    }
+
+    /// The end of its output.
+    pub fn log_tail(&self) -> String {
+        process::tail(&self.room.path().join("builder.log"), SHOWN_LINES)
+    }
+}
+
+impl Drop for RemoteBuilder {
+    fn drop(&mut self) {
+        // The test harness shows this only when the test failed.
+        eprintln!("--- a builder ---\n{}\n---", self.log_tail());
+    }
+}
