@@ -90,6 +90,7 @@ create table deliveries (
     reason text,
     headers jsonb not null,
     body bytea not null,
+    body_deleted_at timestamptz,
     received_at timestamptz not null,
     finished_at timestamptz,
     attempts bigint not null,
@@ -100,6 +101,8 @@ create table deliveries (
 );
 create index deliveries_due on deliveries (next_at) where state = 'received';
 create index deliveries_by_tenant on deliveries (tenant_id, id);
+create index deliveries_finished on deliveries (finished_at) where finished_at is not null;
+create index deliveries_with_body on deliveries (finished_at) where body_deleted_at is null;
 
 -- The n-th time that a hook told of one and the same move. Two hooks count apart, so a second hook doubles
 -- nothing, while A->B, B->A, A->B are three moves.

@@ -82,7 +82,7 @@ async fn build(
         commit: push.commit,
         before: push.moved.before.clone(),
         order: RefOrder::Move { before: push.moved.before, after: push.after },
-        dedupe_key: format!("{}:{n}", push.told.key),
+        dedupe_key: push.told.dedupe_key(n),
         rerun_of: None,
         title: push.title,
         actor: push.actor,

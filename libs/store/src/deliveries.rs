@@ -184,15 +184,20 @@ impl Db {
 
     /// Opens a worked delivery of the scope again. What made builds joins them; it never makes them twice.
     pub async fn replay_delivery(&self, scope: &Scope, id: DeliveryId, now: DateTime<Utc>) -> Result<()> {
-        const STATE: &str = "select state from deliveries where id = $1 and ($2 or tenant_id = $3)";
+        const STATE: &str = "select state, body_deleted_at from deliveries where id = $1 and ($2 or tenant_id = $3)";
         let mut tx = self.begin_write().await?;
-        let state: Option<DeliveryState> = on_tx!(&mut tx, conn => sqlx::query_scalar(STATE)
+        let found: Option<(DeliveryState, Option<DateTime<Utc>>)> = on_tx!(&mut tx, conn => sqlx::query_as(STATE)
             .bind(id)
             .bind(scope.sight().all)
             .bind(scope.sight().tenant)
             .fetch_optional(conn)
             .await?);
-        let state = state.ok_or(StoreError::NotFound("delivery"))?;
+        let (state, body_deleted_at) = found.ok_or(StoreError::NotFound("delivery"))?;
+        if body_deleted_at.is_some() {
+            return Err(StoreError::Conflict(
+                "the delivery's body is not kept any more; let the forge deliver it again".to_owned(),
+            ));
+        }
         if state == DeliveryState::Received || !reopen(&mut tx, id, state, now).await? {
             return Err(StoreError::Conflict("the delivery is waiting to be worked already".to_owned()));
         }
@@ -299,6 +304,7 @@ async fn take_in(tx: &mut Tx, new: &NewDelivery) -> Result<Accepted> {
         .await?);
     let worth_it = existing.state != DeliveryState::Received && existing.builds == 0 && new.verdict == Verdict::Work;
     if worth_it && reopen(tx, existing.id, existing.state, new.now).await? {
+        refill(tx, existing.id, new).await?;
         return Ok(Accepted::Reopened(existing.id));
     }
     Ok(Accepted::Duplicate { id: existing.id, state: existing.state, reason: existing.reason })
@@ -328,6 +334,14 @@ async fn insert_delivery(tx: &mut Tx, new: &NewDelivery) -> Result<bool> {
         new.now,
         (state != DeliveryState::Received).then_some(new.now)
     ) == 1)
+}
+
+/// A redelivery brings everything along again: what was kept may be broken, or not be kept any more.
+async fn refill(tx: &mut Tx, id: DeliveryId, new: &NewDelivery) -> Result<()> {
+    const REFILL: &str = "update deliveries set event = $2, auth = $3, headers = $4, body = $5, body_deleted_at = null \
+        where id = $1";
+    execute!(tx, REFILL, id, &new.event, new.auth, Json(&new.headers), &new.body);
+    Ok(())
 }
 
 /// Opens a worked row again. False if somebody else did.

@@ -21,6 +21,13 @@ pub struct Move {
     pub key: String,
 }
 
+impl Move {
+    /// The dedupe key of what the move makes when it is told of for the n-th time.
+    pub fn dedupe_key(&self, n: i64) -> String {
+        format!("{}:{n}", self.key)
+    }
+}
+
 impl Db {
     /// How often the hook had told of each of these moves, this delivery included, in the order of
     /// `moves`. The first answer for a delivery is kept, so that trying again never counts twice.

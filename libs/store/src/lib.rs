@@ -8,6 +8,7 @@ pub mod connections;
 pub mod db;
 pub mod deliveries;
 pub mod delivery_moves;
+pub mod delivery_retention;
 pub mod delivery_work;
 pub mod error;
 pub mod hooks;

@@ -7,6 +7,7 @@ mod builds;
 mod connections;
 mod crew;
 mod deliveries;
+mod delivery_retention;
 mod env;
 mod fleets;
 mod hooks;

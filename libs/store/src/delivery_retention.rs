@@ -1,0 +1,59 @@
+//! What is not kept of deliveries: bodies after a while, and later the rows that made no build. Both count
+//! from the end of the work, so that what is opened again stays.
+
+use chrono::{DateTime, Utc};
+use slipway_domain::ids::{DeliveryId, HookId};
+
+use crate::Db;
+use crate::db::{execute, on_db};
+use crate::error::Result;
+
+impl Db {
+    /// Deletes the bodies of deliveries that ended before `before`, at most `limit`; gives their number.
+    pub async fn delete_delivery_bodies(&self, before: DateTime<Utc>, now: DateTime<Utc>, limit: i64) -> Result<u64> {
+        // The outer condition is checked again on the row itself: it may have been opened again.
+        const DELETE: &str = "update deliveries set body = $3, body_deleted_at = $2 where id in \
+            (select id from deliveries where finished_at < $1 and body_deleted_at is null \
+            order by finished_at limit $4) and finished_at < $1";
+        let mut tx = self.begin_write().await?;
+        let deleted = execute!(&mut tx, DELETE, before, now, Vec::<u8>::new(), limit);
+        tx.commit().await?;
+        Ok(deleted)
+    }
+
+    /// Deletes deliveries that ended before `before` and made no build, at most `limit`; gives how many were
+    /// found. A delivery whose number of a move is part of a build's dedupe key stays: were the number given
+    /// again, the same move told once more would join that old build.
+    pub async fn delete_deliveries_without_build(&self, before: DateTime<Utc>, limit: i64) -> Result<u64> {
+        // `move_key || ':' || n` is `Move::dedupe_key`.
+        const DUE: &str = "select d.id, d.hook_id, d.delivery_key from deliveries d where d.finished_at < $1 \
+            and not exists (select 1 from delivery_builds b where b.delivery_id = d.id) \
+            and not exists (select 1 from delivery_moves m join builds b \
+            on b.project_id = d.project_id and b.dedupe_key = m.move_key || ':' || m.n where m.delivery_id = d.id) \
+            order by d.finished_at limit $2";
+        // Takes the row unless it was opened again since.
+        const TAKE: &str = "update deliveries set next_at = next_at where id = $1 and finished_at < $2";
+        const MOVES: &str = "delete from delivery_moves where delivery_id = $1";
+        const DELETE: &str = "delete from deliveries where id = $1";
+        let mut due: Vec<(DeliveryId, HookId, String)> =
+            on_db!(self, conn => sqlx::query_as(DUE).bind(before).bind(limit).fetch_all(conn).await?);
+        if due.is_empty() {
+            return Ok(0);
+        }
+        // As the inbox takes them.
+        due.sort_by(|a, b| (a.1, &a.2).cmp(&(b.1, &b.2)));
+        let mut tx = self.begin_write().await?;
+        let mut taken = Vec::new();
+        for (id, _, _) in &due {
+            if execute!(&mut tx, TAKE, *id, before) == 1 {
+                taken.push(*id);
+            }
+        }
+        for id in &taken {
+            execute!(&mut tx, MOVES, *id);
+            execute!(&mut tx, DELETE, *id);
+        }
+        tx.commit().await?;
+        Ok(u64::try_from(due.len()).unwrap_or(u64::MAX))
+    }
+}
