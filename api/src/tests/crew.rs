@@ -45,6 +45,7 @@ impl App {
             join_hash: &token_hash("join"),
             key_hash: &token_hash("key"),
             open: &open,
+            trust_tenants: false,
         };
         db.open_session(&new, now).await.expect("the store answers").expect("a session");
         let lead = db.take_lead("scheduler", random_id(), Duration::from_secs(600), now).await;
