@@ -126,7 +126,7 @@ async fn get(
     responses(
     (status = 200, body = DeliveryJson),
     (status = 404, body = ProblemDoc),
-    (status = 409, description = "It is still being worked", body = ProblemDoc),
+    (status = 409, description = "It is still being worked, or its body is not kept any more", body = ProblemDoc),
 ))]
 async fn replay(
     State(state): State<ApiState>,

@@ -1,18 +1,24 @@
-//! Deletes what this service wrote and nobody needs any more: expired browser sessions and old
-//! idempotency keys.
+//! Deletes what this service wrote and nobody needs any more: expired browser sessions, old idempotency
+//! keys, bodies of deliveries and deliveries that made no build.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use slipway_store::Db;
+use slipway_store::{Db, StoreError};
 use tracing::warn;
 
 use crate::state::ApiState;
 
 /// How long a repeated request gets its first answer again.
 const KEEP_KEYS: TimeDelta = TimeDelta::hours(24);
+/// How long a delivery can be replayed after it was worked.
+const KEEP_BODIES: TimeDelta = TimeDelta::days(7);
+/// How long a delivery that made no build is shown.
+const KEEP_DELIVERIES: TimeDelta = TimeDelta::days(30);
+/// Deliveries of one transaction, so that the inbox never waits long.
+const BATCH: i64 = 500;
 /// Nobody waits for this.
-const PAUSE: Duration = Duration::from_secs(600);
+const PAUSE: Duration = Duration::from_secs(3600);
 
 /// Runs until the process stops.
 pub async fn run(state: ApiState) -> anyhow::Result<()> {
@@ -37,6 +43,27 @@ pub async fn sweep_once(db: &Db, now: DateTime<Utc>) {
     if let Err(error) = db.delete_old_idempotency_keys(now - KEEP_KEYS).await {
         warn!(error = %error, "old idempotency keys were not deleted");
     }
+    if let Err(error) = delete_bodies(db, now).await {
+        warn!(error = %error, "bodies of old deliveries were not deleted");
+    }
+    if let Err(error) = delete_deliveries(db, now).await {
+        warn!(error = %error, "old deliveries were not deleted");
+    }
+}
+
+async fn delete_bodies(db: &Db, now: DateTime<Utc>) -> Result<(), StoreError> {
+    while is_full(db.delete_delivery_bodies(now - KEEP_BODIES, now, BATCH).await?) {}
+    Ok(())
+}
+
+async fn delete_deliveries(db: &Db, now: DateTime<Utc>) -> Result<(), StoreError> {
+    while is_full(db.delete_deliveries_without_build(now - KEEP_DELIVERIES, BATCH).await?) {}
+    Ok(())
+}
+
+/// True when a batch may have left some.
+fn is_full(count: u64) -> bool {
+    i64::try_from(count).is_ok_and(|count| count >= BATCH)
 }
 
 #[cfg(test)]

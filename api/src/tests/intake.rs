@@ -16,6 +16,7 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use super::fake_forge::FakeForge;
 use super::{Answer, App, project_body};
 use crate::intake::work_deliveries_once;
+use crate::sweep::sweep_once;
 
 const ZERO: &str = "0000000000000000000000000000000000000000";
 
@@ -300,6 +301,30 @@ async fn a_hook_of_a_group_builds_only_the_projects_repository() {
     assert_eq!(hooked.app.send(other).await.status, StatusCode::ACCEPTED);
     hooked.work().await;
     assert_eq!(hooked.builds().await.len(), 1);
+}
+
+#[tokio::test]
+async fn bodies_are_kept_for_a_week_and_deliveries_without_a_build_for_a_month() {
+    let hooked = Hooked::new().await;
+    let built = hooked.pushed("1", &push("refs/heads/main", &id('a'), &id('b'))).await;
+    let ignored = hooked.pushed("2", &push("refs/heads/old", &id('a'), ZERO)).await;
+    let replayed = async |delivery: &Value| {
+        let path = format!("/api/v1/deliveries/{}/replay", delivery["id"].as_str().expect("an id"));
+        let answer = hooked.app.post(&path, json!({})).await;
+        hooked.work().await;
+        answer
+    };
+    let sweep = async |days: i64| sweep_once(&hooked.app.state.db, hooked.now() + TimeDelta::days(days)).await;
+    sweep(6).await;
+    assert_eq!(replayed(&built).await.status, StatusCode::OK);
+    sweep(8).await;
+    let detail = replayed(&built).await.problem(StatusCode::CONFLICT);
+    assert!(detail.contains("deliver it again"), "{detail}");
+    sweep(29).await;
+    assert_eq!(hooked.deliveries().await.len(), 2);
+    sweep(31).await;
+    let left = hooked.deliveries().await;
+    assert_eq!((left.len(), &left[0]["id"]), (1, &built["id"]), "{ignored} made no build");
 }
 
 #[tokio::test]
