@@ -274,6 +274,15 @@ impl Db {
 }
 
 impl Verdict {
+    /// The word for metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Ignored(_) => "ignored",
+            Self::Failed(_) => "failed",
+        }
+    }
+
     fn state(&self) -> DeliveryState {
         match self {
             Self::Work => DeliveryState::Received,

@@ -4,6 +4,7 @@
 pub mod attempts;
 pub mod builders;
 pub mod builds;
+pub mod census;
 pub mod connections;
 pub mod db;
 pub mod deliveries;
