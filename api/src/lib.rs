@@ -9,6 +9,7 @@ mod builds;
 mod caller;
 mod connections;
 mod deliveries;
+mod gauges;
 mod headers;
 mod idempotency;
 pub mod intake;
@@ -37,6 +38,7 @@ pub use state::{ApiConfig, ApiState};
 
 /// Starts the loops of this role; they end with the process.
 pub fn run(state: &ApiState) {
+    state.life.spawn("gauges", gauges::run(state.clone()));
     state.life.spawn("api-sweep", sweep::run(state.clone()));
     intake::start(state);
     reporter::start(state);

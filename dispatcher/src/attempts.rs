@@ -12,6 +12,7 @@ use tracing::info;
 
 use crate::Dispatcher;
 use crate::auth::{Caller, store_error};
+use crate::tally;
 
 /// `POST …/report`
 pub async fn report(
@@ -60,6 +61,7 @@ pub async fn finish(
     let now = deps.db.now(&deps.clock).await.map_err(store_error)?;
     match deps.db.finish_attempt(caller.attempt, &finish, now).await.map_err(store_error)? {
         Ended::Now(state) => {
+            tally::attempts_ended(finish.outcome, 1);
             info!(job.id = %caller.attempt.job, epoch = caller.attempt.epoch, outcome = %finish.outcome,
                 state = %state, "attempt finished");
             dispatcher.jobs_changed();

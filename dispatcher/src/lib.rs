@@ -12,6 +12,7 @@ mod offers;
 mod renewals;
 mod sessions;
 mod sweep;
+mod tally;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -88,6 +89,7 @@ impl Dispatcher {
 
     /// Starts the loops; they live as long as the process.
     pub fn start(&self) {
+        tally::begin();
         let life = &self.deps.life;
         life.spawn("offers", offers::run(self.clone()));
         life.spawn("renewals", renewals::run(self.clone()));

@@ -6,10 +6,11 @@
 
 use chrono::TimeDelta;
 use slipway_domain::agent::ToBuilder;
+use slipway_domain::attempt::AttemptOutcome;
 use slipway_domain::timing;
 use tracing::{error, warn};
 
-use crate::Dispatcher;
+use crate::{Dispatcher, tally};
 
 /// Below this many losses the breaker never trips.
 const BREAKER_MIN: usize = 10;
@@ -52,6 +53,8 @@ async fn lose_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
     for session in overdue.into_iter().take(allowed) {
         match deps.db.lose_session(session, now).await {
             Ok(Some(lost)) => {
+                tally::builder_lost();
+                tally::attempts_ended(AttemptOutcome::Lost, lost.attempts.len());
                 warn!(session.id = %session, builder.id = %lost.builder, jobs = lost.attempts.len(), "builder lost");
                 let reason = "this session was lost".to_owned();
                 dispatcher.fleet.tell(session, ToBuilder::Closed { reason });

@@ -9,8 +9,8 @@ use slipway_runtime::crash;
 use slipway_runtime::ids::random_id;
 use tracing::{debug, error, warn};
 
-use crate::Dispatcher;
 use crate::fleet::Taker;
+use crate::{Dispatcher, tally};
 
 /// Ready jobs looked at in one pass.
 const BATCH: i64 = 256;
@@ -41,6 +41,7 @@ async fn expire_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
     let now = deps.db.now(&deps.clock).await?;
     let changed = deps.db.expire_jobs(now, REPAIRS).await?;
     for job in &changed {
+        tally::job_expired(job);
         debug!(job.id = %job.id, state = %job.state, "deadline passed");
     }
     if changed.iter().any(|job| job.state.is_terminal()) {

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use slipway_domain::agent::ToBuilder;
-use slipway_domain::attempt::AttemptRef;
+use slipway_domain::attempt::{AttemptOutcome, AttemptRef};
 use slipway_domain::builder::Load;
 use slipway_domain::ids::SessionId;
 use slipway_domain::timing;
 use slipway_runtime::wake::Wake;
+use slipway_store::attempts::Ended;
 use slipway_store::sessions::Renewal;
 use tracing::{error, warn};
 
-use crate::Dispatcher;
+use crate::{Dispatcher, tally};
 
 /// Heartbeats wait this long for others, so that one commit serves many.
 const LINGER: Duration = Duration::from_millis(50);
@@ -164,7 +165,9 @@ async fn answer(dispatcher: &Dispatcher, beat: &Beat, now: DateTime<Utc>) -> any
     let ago = TimeDelta::from_std(deps.clock.monotonic().duration_since(beat.arrived)).unwrap_or_default();
     for attempt in dispatcher.renewals.missed(beat.session, &missing(&open, &beat.held, now - ago)) {
         let why = "The builder no longer knows of this build.";
-        deps.db.lose_attempt(attempt, why, now).await?;
+        if let Ended::Now(_) = deps.db.lose_attempt(attempt, why, now).await? {
+            tally::attempts_ended(AttemptOutcome::Lost, 1);
+        }
         warn!(job.id = %attempt.job, epoch = attempt.epoch, "attempt missing from heartbeats: lost");
         dispatcher.jobs_changed();
     }

@@ -10,6 +10,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::HeaderMap;
 use slipway_domain::agent::{OpenSession, PROTOCOL_VERSION, SessionOpened, ToBuilder, ToDispatcher};
+use slipway_domain::attempt::AttemptOutcome;
 use slipway_domain::ids::SessionId;
 use slipway_live::Topic;
 use slipway_runtime::ids::{new_id, new_token, token_hash};
@@ -22,6 +23,7 @@ use crate::Dispatcher;
 use crate::auth::{refused, store_error};
 use crate::fleet::CHANNEL_BUFFER;
 use crate::renewals::Beat;
+use crate::tally;
 
 /// Largest message of a builder.
 const MESSAGE_MAX_BYTES: usize = 1 << 20;
@@ -66,6 +68,7 @@ pub async fn open(
     if let Some(older) = opened.closed {
         dispatcher.fleet.tell(older, ToBuilder::Closed { reason: "a newer session was opened".to_owned() });
     }
+    tally::attempts_ended(AttemptOutcome::Lost, opened.lost.len());
     if !opened.lost.is_empty() {
         dispatcher.jobs_changed();
     }
@@ -122,6 +125,7 @@ async fn closed(dispatcher: &Dispatcher, session: &Session, goodbye: bool, own: 
     if goodbye {
         let lost = deps.db.end_session(session.id, now).await?;
         info!(session.id = %session.id, lost = lost.len(), "builder left");
+        tally::attempts_ended(AttemptOutcome::Lost, lost.len());
         if !lost.is_empty() {
             dispatcher.jobs_changed();
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt as _;
+use metrics::counter;
 use slipway_domain::delivery::DeliveryState;
 use slipway_domain::ids::{DeliveryId, ProcessId};
 use slipway_domain::timing;
@@ -54,18 +55,27 @@ async fn finish(state: &ApiState, owner: ProcessId, ends: Vec<(DeliveryId, Deliv
         return;
     }
     match state.db.finish_deliveries(owner, &ends, now).await {
-        // Whoever has the lease now goes on.
-        Ok(stale) if !stale.is_empty() => info!(deliveries = stale.len(), "leases of deliveries went elsewhere"),
-        Ok(_) => {}
+        Ok(stale) => {
+            ends.iter().filter(|(id, _)| !stale.contains(id)).for_each(|(_, end)| count(end));
+            if !stale.is_empty() {
+                // Whoever has the lease now goes on.
+                info!(deliveries = stale.len(), "leases of deliveries went elsewhere");
+            }
+        }
         Err(_) => {
             for (id, end) in &ends {
-                // The lease ends by itself, and the row is found again.
-                if let Err(error) = state.db.finish_delivery(owner, *id, end, now).await {
-                    error!(delivery.id = %id, %error, "a delivery's end could not be stored");
+                match state.db.finish_delivery(owner, *id, end, now).await {
+                    Ok(()) => count(end),
+                    // The lease ends by itself, and the row is found again.
+                    Err(error) => error!(delivery.id = %id, %error, "a delivery's end could not be stored"),
                 }
             }
         }
     }
+}
+
+fn count(end: &DeliveryEnd) {
+    counter!("slipway_deliveries_ended_total", "state" => end.state.as_str()).increment(1);
 }
 
 /// Works one row; `None` when it was put off.

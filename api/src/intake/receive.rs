@@ -150,7 +150,8 @@ fn tell(state: &ApiState, hook: &Hook, verdict: &Verdict, accepted: &Accepted) {
         Accepted::Reopened(id) => (id, "reopened"),
         Accepted::Duplicate { id, .. } => (id, "duplicate"),
     };
-    counter!("slipway_deliveries_total", "forge" => hook.forge.as_str(), "outcome" => outcome).increment(1);
+    counter!("slipway_deliveries_total", "forge" => hook.forge.as_str(), "outcome" => outcome, "verdict" => verdict.as_str())
+        .increment(1);
     info!(delivery.id = %id, hook.id = %hook.id, outcome, "delivery stored");
     let to_be_worked = *verdict == Verdict::Work && !matches!(accepted, Accepted::Duplicate { .. });
     if to_be_worked {

@@ -171,3 +171,36 @@ fn one_tls_in_the_whole_graph() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn every_metric_stands_in_the_list_and_the_list_names_no_other() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = std::fs::read_to_string(root.join("ARCHITECTURE.md"))?;
+    let section = text.split("\n## ").find(|section| section.starts_with("Metrics\n")).context("section Metrics")?;
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let listed: BTreeSet<String> = rows.map(str::to_owned).collect();
+    let mut used = BTreeSet::new();
+    for room in ["api", "app", "builder", "dispatcher", "libs", "logsvc", "scheduler"] {
+        metrics_under(&root.join(room), &mut used)?;
+    }
+    assert!(used.len() > 3, "the walk over the sources found too little: {used:?}");
+    assert_eq!(used, listed, "left: in the sources, right: in ARCHITECTURE.md");
+    Ok(())
+}
+
+/// The names given to the macros that make metrics.
+fn metrics_under(folder: &Path, names: &mut BTreeSet<String>) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            metrics_under(&path, names)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path)?;
+            for kind in ["counter!(", "gauge!(", "histogram!("] {
+                let after = text.split(kind).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
+                names.extend(after.filter_map(|rest| rest.split('"').next()).map(str::to_owned));
+            }
+        }
+    }
+    Ok(())
+}
