@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use slipway_runtime::problem::ApiError;
-use slipway_store::jobs::PoolStatus;
+use slipway_store::queues::PoolStatus;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use slipway_domain::placement::Pool;
-use slipway_store::jobs::{Job, PoolStatus};
+use slipway_store::jobs::Job;
+use slipway_store::queues::PoolStatus;
 
 /// Jobs admitted per pool beyond its free slots, so that a builder that becomes free finds one at once.
 const LEAD: i64 = 1;

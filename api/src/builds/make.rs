@@ -13,7 +13,7 @@ use slipway_live::{Topic, WakeKind};
 use slipway_runtime::ids::random_id;
 use slipway_runtime::problem::ApiError;
 use slipway_store::builds::RefOrder;
-use slipway_store::jobs::CancelOutcome;
+use slipway_store::job_cancels::CancelOutcome;
 use slipway_store::projects::Project;
 use slipway_store::scope::Scope;
 use tracing::debug;

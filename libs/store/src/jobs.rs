@@ -5,9 +5,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use slipway_domain::attempt::AttemptRef;
 use slipway_domain::build::{BuildState, CancelledBy, build_state};
-use slipway_domain::builder::BuilderState;
 use slipway_domain::ids::{BuildId, BuilderId, DispatchId, JobId, ProjectId, TenantId};
 use slipway_domain::job::{IllegalTransition, JobEvent, JobKind, JobState};
 use slipway_domain::placement::Pool;
@@ -17,14 +15,9 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use crate::Db;
-use crate::attempts::{AttemptEnd, end_attempt};
-use crate::builders::BuilderView;
 use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::leaders::{Lead, check_lead};
-
-/// How often a change that lost its compare-and-set is decided anew before the caller is told.
-const CAS_TRIES: usize = 8;
 
 /// The hot row of a job.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -72,19 +65,6 @@ pub struct Job {
     pub finished_at: Option<DateTime<Utc>>,
 }
 
-/// What became of a wish to cancel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CancelOutcome {
-    /// Every job is terminal now.
-    Cancelled,
-    /// These attempts must be told to stop.
-    Stopping(Vec<AttemptRef>),
-    /// An attempt was given leave: its tags may be moving.
-    AlreadyPublishing,
-    /// The build was over before.
-    AlreadyFinished,
-}
-
 /// What became of a wish to admit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
@@ -94,33 +74,6 @@ pub enum Admission {
     LimitReached,
     /// It was cancelled or admitted by somebody else.
     Gone,
-}
-
-/// How full a pool is.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct PoolStatus {
-    /// `region/class/platform`.
-    #[sqlx(try_from = "String")]
-    pub pool: Pool,
-    /// Jobs that wait for the scheduler.
-    pub queued: i64,
-    /// Jobs that are admitted and wait for a builder.
-    pub ready: i64,
-    /// Jobs on a builder.
-    pub running: i64,
-    /// Builders with an open session.
-    pub builders: i64,
-    /// Jobs that these would take now.
-    pub free: i64,
-}
-
-/// Why a job waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
-    /// In words.
-    pub reason: String,
-    /// Jobs of its pool that are before it, plus one.
-    pub position: Option<i64>,
 }
 
 const JOB: &str = "select id, build_id, tenant_id, project_id, kind, state, pool, version, epoch, infra_retries, \
@@ -142,8 +95,6 @@ const QUEUED: &str = "select id, build_id, tenant_id, project_id, kind, state, p
 const READY: &str = "select id, build_id, tenant_id, project_id, kind, state, pool, version, epoch, infra_retries, \
     dispatch_id, leave_epoch, avoid_builder, avoid_until, cancelled_by, timeout_secs, queued_at, not_before, \
     deadline_at, finished_at from jobs where state = 'ready' order by id limit $1";
-
-const OVERDUE: &str = "select id from jobs where deadline_at < $1 order by deadline_at limit $2";
 
 impl Db {
     /// One job, whoever owns it: for services, not for users.
@@ -210,134 +161,6 @@ impl Db {
         }
         Ok(saved)
     }
-
-    /// Cancels every job of a build that can still be cancelled. The caller has authorised it.
-    pub async fn cancel_build(&self, build: BuildId, by: CancelledBy, now: DateTime<Utc>) -> Result<CancelOutcome> {
-        let jobs = self.jobs_of_build(build).await?;
-        if jobs.iter().all(|job| job.state.is_terminal()) {
-            return Ok(CancelOutcome::AlreadyFinished);
-        }
-        let mut stopping = Vec::new();
-        let mut publishing = false;
-        for job in jobs {
-            match self.cancel_job(job.id, by, now).await? {
-                JobCancel::Stopping(attempt) => stopping.push(attempt),
-                JobCancel::AlreadyPublishing => publishing = true,
-                JobCancel::Terminal => {}
-            }
-        }
-        Ok(match (stopping.is_empty(), publishing) {
-            (false, _) => CancelOutcome::Stopping(stopping),
-            (true, true) => CancelOutcome::AlreadyPublishing,
-            (true, false) => CancelOutcome::Cancelled,
-        })
-    }
-
-    /// Repairs jobs whose deadline passed: void dispatches go back to `ready`, silent cancels end, what
-    /// waited or ran too long ends with its class. Returns the jobs that changed.
-    pub async fn expire_jobs(&self, now: DateTime<Utc>, limit: i64) -> Result<Vec<Job>> {
-        let ids: Vec<JobId> =
-            on_db!(self, conn => sqlx::query_scalar(OVERDUE).bind(now).bind(limit).fetch_all(conn).await?);
-        let mut changed = Vec::new();
-        for id in ids {
-            match self.expire_job(id, now).await {
-                Ok(Some(job)) => changed.push(job),
-                Ok(None) => {}
-                // One bad row never stops the pass; it is found again by the next one.
-                Err(error) => tracing::error!(job.id = %id, %error, "a job's deadline could not be worked"),
-            }
-        }
-        Ok(changed)
-    }
-
-    /// Every pool that has jobs or builders.
-    pub async fn pools(&self) -> Result<Vec<PoolStatus>> {
-        // Sums are numeric on PostgreSQL, therefore the casts.
-        const POOLS: &str = "select pool, \
-            cast(sum(queued) as bigint) as queued, cast(sum(ready) as bigint) as ready, \
-            cast(sum(running) as bigint) as running, cast(sum(builders) as bigint) as builders, \
-            cast(sum(free) as bigint) as free from ( \
-            select pool, \
-                case when state = 'queued' then 1 else 0 end as queued, \
-                case when state in ('ready', 'dispatched') then 1 else 0 end as ready, \
-                case when state in ('running', 'cancelling') then 1 else 0 end as running, \
-                0 as builders, 0 as free from jobs where deadline_at is not null \
-            union all \
-            select pool, 0, 0, 0, 1, free from sessions where state = 'open' \
-            ) as counts group by pool order by pool";
-        Ok(on_db!(self, conn => sqlx::query_as::<_, PoolStatus>(POOLS).fetch_all(conn).await?))
-    }
-
-    /// Why a job waits, in words; `None` once it runs.
-    pub async fn waiting(&self, job: &Job, now: DateTime<Utc>) -> Result<Option<Waiting>> {
-        const AHEAD: &str = "select count(*) from jobs where state in ('queued', 'ready', 'dispatched') \
-            and pool = $1 and id < $2";
-        const AT_LIMIT: &str = "select count(*) from tenant_running where tenant_id = $1 and running >= running_limit";
-        if !matches!(job.state, JobState::Blocked | JobState::Queued | JobState::Ready | JobState::Dispatched) {
-            return Ok(None);
-        }
-        let pool_name = job.pool.to_string();
-        let ahead: i64 =
-            on_db!(self, conn => sqlx::query_scalar(AHEAD).bind(&pool_name).bind(job.id).fetch_one(conn).await?);
-        let at_limit: i64 =
-            on_db!(self, conn => sqlx::query_scalar(AT_LIMIT).bind(job.tenant_id).fetch_one(conn).await?);
-        let builders = self.list_builders(now).await?;
-        let reason = waiting_reason(job, &builders, at_limit > 0, now);
-        Ok(Some(Waiting { reason, position: Some(ahead + 1) }))
-    }
-
-    async fn cancel_job(&self, id: JobId, by: CancelledBy, now: DateTime<Utc>) -> Result<JobCancel> {
-        for _ in 0..CAS_TRIES {
-            let mut tx = self.begin_write().await?;
-            let job = job_in(&mut tx, id).await?;
-            if job.state.is_terminal() {
-                return Ok(JobCancel::Terminal);
-            }
-            if job.state == JobState::Running && job.leave_epoch == Some(job.epoch) {
-                return Ok(JobCancel::AlreadyPublishing);
-            }
-            let attempt = AttemptRef { job: id, epoch: job.epoch };
-            if job.state == JobState::Cancelling {
-                return Ok(JobCancel::Stopping(attempt));
-            }
-            let next = Job { cancelled_by: Some(by), ..job.after(JobEvent::CancelRequested, now)? };
-            if save(&mut tx, &job, &next, now).await? == Saved::Yes {
-                tx.commit().await?;
-                return Ok(if next.state.is_terminal() { JobCancel::Terminal } else { JobCancel::Stopping(attempt) });
-            }
-        }
-        Err(StoreError::Stale("job"))
-    }
-
-    async fn expire_job(&self, id: JobId, now: DateTime<Utc>) -> Result<Option<Job>> {
-        let mut tx = self.begin_write().await?;
-        let job = job_in(&mut tx, id).await?;
-        if job.deadline_at.is_none_or(|deadline| deadline >= now) {
-            return Ok(None);
-        }
-        if matches!(job.state, JobState::Running | JobState::Cancelling) {
-            let attempt = AttemptRef { job: id, epoch: job.epoch };
-            end_attempt(&mut tx, attempt, AttemptEnd::deadline(&job, now)).await?;
-        } else {
-            let mut next = job.after(JobEvent::DeadlinePassed, now)?;
-            if next.state == JobState::Cancelled {
-                next.cancelled_by = Some(CancelledBy::Deadline);
-            }
-            if save(&mut tx, &job, &next, now).await? != Saved::Yes {
-                return Ok(None);
-            }
-        }
-        let after = job_in(&mut tx, id).await?;
-        tx.commit().await?;
-        Ok(Some(after))
-    }
-}
-
-/// How one job took a cancel.
-enum JobCancel {
-    Terminal,
-    Stopping(AttemptRef),
-    AlreadyPublishing,
 }
 
 /// What became of a compare-and-set.
@@ -466,36 +289,4 @@ pub(crate) async fn settle_build(tx: &mut Tx, build: BuildId, now: DateTime<Utc>
     let finished = state.is_terminal().then_some(now);
     execute!(tx, SETTLE, build, state, started, finished);
     Ok(())
-}
-
-fn waiting_reason(job: &Job, builders: &[BuilderView], at_limit: bool, now: DateTime<Utc>) -> String {
-    let online = |builder: &&BuilderView| {
-        builder.pool == job.pool && matches!(builder.state, BuilderState::Online | BuilderState::Draining)
-    };
-    let here: Vec<&BuilderView> = builders.iter().filter(online).collect();
-    let refusing = |builder: &&&BuilderView| builder.busy < builder.slots && builder.load.not_taking.is_some();
-    if job.state == JobState::Blocked {
-        "It waits for other jobs of the build, or for an approval.".to_owned()
-    } else if job.not_before > now {
-        format!("The last try failed by our fault; the next one begins at {}.", job.not_before.format("%H:%M:%S UTC"))
-    } else if job.state == JobState::Queued && at_limit {
-        "The tenant runs as many jobs at once as its plan allows.".to_owned()
-    } else if here.is_empty() {
-        format!("No builder of pool {} is online.", job.pool)
-    } else if here.iter().all(|builder| builder.serves_tenant.is_some_and(|tenant| tenant != job.tenant_id)) {
-        format!(
-            "Every builder of pool {} serves another tenant, and one shared engine serves only one. Start another \
-             builder, or set SLIPWAY_TRUST_TENANTS=1 on the server if the tenants trust each other.",
-            job.pool
-        )
-    } else if here.iter().all(|builder| builder.busy >= builder.slots) {
-        format!("All slots of pool {} are busy.", job.pool)
-    } else if let Some(builder) = here.iter().find(refusing)
-        && here.iter().all(|builder| builder.busy >= builder.slots || builder.load.not_taking.is_some())
-    {
-        let why = builder.load.not_taking.as_deref().unwrap_or_default().trim_end_matches('.');
-        format!("Builder {} takes nothing at the moment: {why}.", builder.name)
-    } else {
-        "A builder takes it in a moment.".to_owned()
-    }
 }

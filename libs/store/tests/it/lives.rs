@@ -9,7 +9,8 @@ use slipway_domain::job::JobState;
 use slipway_runtime::ids::{new_id, random_id};
 use slipway_store::attempts::Ended;
 use slipway_store::builds::{NewBuild, NewJob};
-use slipway_store::jobs::{Admission, CancelOutcome};
+use slipway_store::job_cancels::CancelOutcome;
+use slipway_store::jobs::Admission;
 use slipway_store::{Scope, StoreError};
 
 use crate::env::{both, commit, later, new_build, start};

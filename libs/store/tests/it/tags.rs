@@ -7,7 +7,7 @@ use slipway_domain::build::CancelledBy;
 use slipway_domain::ids::BuildId;
 use slipway_store::StoreError;
 use slipway_store::builds::{NewBuild, RefOrder};
-use slipway_store::jobs::CancelOutcome;
+use slipway_store::job_cancels::CancelOutcome;
 use slipway_store::unreturned_leaves::{Found, UnreturnedLeave};
 
 use crate::crew::Crew;

@@ -1,0 +1,110 @@
+//! The pools' queues as people and the scheduler see them: how full each is, and why a job in it waits.
+
+use chrono::{DateTime, Utc};
+use slipway_domain::builder::BuilderState;
+use slipway_domain::job::JobState;
+use slipway_domain::placement::Pool;
+use sqlx::FromRow;
+
+use crate::Db;
+use crate::builders::BuilderView;
+use crate::db::on_db;
+use crate::error::Result;
+use crate::jobs::Job;
+
+/// How full a pool is.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct PoolStatus {
+    /// `region/class/platform`.
+    #[sqlx(try_from = "String")]
+    pub pool: Pool,
+    /// Jobs that wait for the scheduler.
+    pub queued: i64,
+    /// Jobs that are admitted and wait for a builder.
+    pub ready: i64,
+    /// Jobs on a builder.
+    pub running: i64,
+    /// Builders with an open session.
+    pub builders: i64,
+    /// Jobs that these would take now.
+    pub free: i64,
+}
+
+/// Why a job waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// In words.
+    pub reason: String,
+    /// Jobs of its pool that are before it, plus one.
+    pub position: Option<i64>,
+}
+
+impl Db {
+    /// Every pool that has jobs or builders.
+    pub async fn pools(&self) -> Result<Vec<PoolStatus>> {
+        // Sums are numeric on PostgreSQL, therefore the casts.
+        const POOLS: &str = "select pool, \
+            cast(sum(queued) as bigint) as queued, cast(sum(ready) as bigint) as ready, \
+            cast(sum(running) as bigint) as running, cast(sum(builders) as bigint) as builders, \
+            cast(sum(free) as bigint) as free from ( \
+            select pool, \
+                case when state = 'queued' then 1 else 0 end as queued, \
+                case when state in ('ready', 'dispatched') then 1 else 0 end as ready, \
+                case when state in ('running', 'cancelling') then 1 else 0 end as running, \
+                0 as builders, 0 as free from jobs where deadline_at is not null \
+            union all \
+            select pool, 0, 0, 0, 1, free from sessions where state = 'open' \
+            ) as counts group by pool order by pool";
+        Ok(on_db!(self, conn => sqlx::query_as::<_, PoolStatus>(POOLS).fetch_all(conn).await?))
+    }
+
+    /// Why a job waits, in words; `None` once it runs.
+    pub async fn waiting(&self, job: &Job, now: DateTime<Utc>) -> Result<Option<Waiting>> {
+        const AHEAD: &str = "select count(*) from jobs where state in ('queued', 'ready', 'dispatched') \
+            and pool = $1 and id < $2";
+        const AT_LIMIT: &str = "select count(*) from tenant_running where tenant_id = $1 and running >= running_limit";
+        if !matches!(job.state, JobState::Blocked | JobState::Queued | JobState::Ready | JobState::Dispatched) {
+            return Ok(None);
+        }
+        let pool_name = job.pool.to_string();
+        let ahead: i64 =
+            on_db!(self, conn => sqlx::query_scalar(AHEAD).bind(&pool_name).bind(job.id).fetch_one(conn).await?);
+        let at_limit: i64 =
+            on_db!(self, conn => sqlx::query_scalar(AT_LIMIT).bind(job.tenant_id).fetch_one(conn).await?);
+        let builders = self.list_builders(now).await?;
+        let reason = waiting_reason(job, &builders, at_limit > 0, now);
+        Ok(Some(Waiting { reason, position: Some(ahead + 1) }))
+    }
+}
+
+fn waiting_reason(job: &Job, builders: &[BuilderView], at_limit: bool, now: DateTime<Utc>) -> String {
+    let online = |builder: &&BuilderView| {
+        builder.pool == job.pool && matches!(builder.state, BuilderState::Online | BuilderState::Draining)
+    };
+    let here: Vec<&BuilderView> = builders.iter().filter(online).collect();
+    let refusing = |builder: &&&BuilderView| builder.busy < builder.slots && builder.load.not_taking.is_some();
+    if job.state == JobState::Blocked {
+        "It waits for other jobs of the build, or for an approval.".to_owned()
+    } else if job.not_before > now {
+        format!("The last try failed by our fault; the next one begins at {}.", job.not_before.format("%H:%M:%S UTC"))
+    } else if job.state == JobState::Queued && at_limit {
+        "The tenant runs as many jobs at once as its plan allows.".to_owned()
+    } else if here.is_empty() {
+        format!("No builder of pool {} is online.", job.pool)
+    } else if here.iter().all(|builder| builder.serves_tenant.is_some_and(|tenant| tenant != job.tenant_id)) {
+        format!(
+            "Every builder of pool {} serves another tenant, and one shared engine serves only one. Start another \
+             builder, or set SLIPWAY_TRUST_TENANTS=1 on the server if the tenants trust each other.",
+            job.pool
+        )
+    } else if here.iter().all(|builder| builder.busy >= builder.slots) {
+        format!("All slots of pool {} are busy.", job.pool)
+    } else if let Some(builder) = here.iter().find(refusing)
+        && here.iter().all(|builder| builder.busy >= builder.slots || builder.load.not_taking.is_some())
+    {
+        let why = builder.load.not_taking.as_deref().unwrap_or_default().trim_end_matches('.');
+        format!("Builder {} takes nothing at the moment: {why}.", builder.name)
+    } else {
+        "A builder takes it in a moment.".to_owned()
+    }
+}
