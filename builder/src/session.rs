@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use futures_util::stream::SplitSink;
 use futures_util::{SinkExt as _, StreamExt as _};
-use slipway_domain::agent::{OpenSession, PROTOCOL_VERSION, SessionOpened, ToBuilder, ToDispatcher};
+use slipway_domain::agent::{Decline, Offer, OpenSession, PROTOCOL_VERSION, SessionOpened, ToBuilder, ToDispatcher};
 use slipway_domain::timing::{HEARTBEAT, REATTACH_AFTER};
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -107,8 +107,12 @@ async fn converse(agent: &Arc<Agent>, opened: &SessionOpened, channel: Channel) 
         tokio::select! {
             message = stream.next() => match message.context("the channel was closed")?? {
                 Message::Text(text) => {
-                    if let Some(end) = heard(agent, opened, &mut pulse, text.as_str()) {
-                        return Ok(end);
+                    match heard(agent, opened, &mut pulse, text.as_str()) {
+                        Heard::Nothing => {}
+                        Heard::Unwanted(offer, reason) => {
+                            say(&mut sink, &ToDispatcher::Declined { offer, reason }).await?;
+                        }
+                        Heard::End(end) => return Ok(end),
                     }
                 }
                 Message::Close(_) => return Ok(ChannelEnd::Lost("the dispatcher closed the channel".to_owned())),
@@ -136,13 +140,21 @@ fn heartbeat(agent: &Agent, seq: u64) -> ToDispatcher {
     ToDispatcher::Heartbeat { seq, free, draining, load, held: agent.slots.held() }
 }
 
-fn heard(agent: &Arc<Agent>, opened: &SessionOpened, pulse: &mut Pulse, text: &str) -> Option<ChannelEnd> {
+/// What a message of the dispatcher asks of the channel.
+enum Heard {
+    Nothing,
+    /// An offer that is not claimed; somebody else shall get it at once.
+    Unwanted(Offer, Decline),
+    End(ChannelEnd),
+}
+
+fn heard(agent: &Arc<Agent>, opened: &SessionOpened, pulse: &mut Pulse, text: &str) -> Heard {
     let message = match serde_json::from_str::<ToBuilder>(text) {
         Ok(message) => message,
         Err(error) => {
             // A newer dispatcher may say more than we know.
             debug!(%error, "message of the dispatcher not understood");
-            return None;
+            return Heard::Nothing;
         }
     };
     match message {
@@ -155,7 +167,10 @@ fn heard(agent: &Arc<Agent>, opened: &SessionOpened, pulse: &mut Pulse, text: &s
                 agent.slots.pull(attempt, Halt::Cancelled);
             }
         }
-        ToBuilder::Offer(offer) => claim::consider(agent, opened, offer),
+        ToBuilder::Offer(offer) => match unwilling(agent) {
+            Some(reason) => return Heard::Unwanted(offer, reason),
+            None => claim::consider(agent, opened, offer),
+        },
         ToBuilder::Cancel { attempt } => agent.slots.pull(attempt, Halt::Cancelled),
         ToBuilder::Drain => {
             // Said again and again until we are gone.
@@ -166,10 +181,21 @@ fn heard(agent: &Arc<Agent>, opened: &SessionOpened, pulse: &mut Pulse, text: &s
         }
         ToBuilder::Closed { reason } => {
             warn!(reason, "the dispatcher closed the session");
-            return Some(ChannelEnd::Lost(reason));
+            return Heard::End(ChannelEnd::Lost(reason));
         }
     }
-    None
+    Heard::Nothing
+}
+
+/// Why no offer is claimed now.
+fn unwilling(agent: &Agent) -> Option<Decline> {
+    if *agent.draining.borrow() {
+        Some(Decline::Draining)
+    } else if agent.readiness.borrow().not_taking.is_some() {
+        Some(Decline::Gated)
+    } else {
+        (agent.slots.free() == 0).then_some(Decline::Full)
+    }
 }
 
 async fn say(sink: &mut SplitSink<Channel, Message>, message: &ToDispatcher) -> anyhow::Result<()> {

@@ -122,6 +122,14 @@ impl Fleet {
         }
     }
 
+    /// An offer was declined: until its next heartbeat says otherwise, the session has no room at all.
+    pub fn declined(&self, session: SessionId, dispatch: DispatchId) {
+        if let Some(connected) = self.lock().get_mut(&session) {
+            connected.offered.remove(&dispatch);
+            connected.free = 0;
+        }
+    }
+
     /// Sends a message. False when the session is not connected here, or its channel is full.
     pub fn tell(&self, session: SessionId, message: ToBuilder) -> bool {
         self.lock().get(&session).is_some_and(|connected| connected.channel.try_send(message).is_ok())
@@ -179,6 +187,22 @@ mod tests {
         assert!(fleet.takers(now + SILENT).is_empty());
         fleet.heard(session, 4, now + SILENT);
         assert_eq!(fleet.takers(now + SILENT).len(), 1, "it is back");
+    }
+
+    #[test]
+    fn who_declines_gets_no_offers_until_its_next_heartbeat() {
+        let fleet = Fleet::default();
+        let (channel, _inbox) = mpsc::channel(1);
+        let (session, now) = (new_id::<SessionId>(), Clock::system().monotonic());
+        fleet.connect(session, new_id(), "a/b/c".parse().expect("valid"), channel);
+        fleet.heard(session, 2, now);
+        let offer = Offer { job: new_id(), dispatch: random_id() };
+        assert!(fleet.offer(session, offer, now));
+        assert_eq!(fleet.takers(now)[0].free, 1);
+        fleet.declined(session, offer.dispatch);
+        assert!(fleet.takers(now).is_empty());
+        fleet.heard(session, 1, now);
+        assert_eq!(fleet.takers(now)[0].free, 1, "the declined offer holds no slot");
     }
 
     #[test]

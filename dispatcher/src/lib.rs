@@ -6,6 +6,7 @@ mod auth;
 mod cancels;
 mod claims;
 mod credentials;
+mod declines;
 mod fleet;
 mod lost;
 mod offers;

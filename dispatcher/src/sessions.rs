@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 
 use crate::Dispatcher;
 use crate::auth::{refused, store_error};
+use crate::declines::declined;
 use crate::fleet::CHANNEL_BUFFER;
 use crate::renewals::Beat;
 use crate::tally;
@@ -146,6 +147,7 @@ async fn listen(dispatcher: &Dispatcher, session: &Session, mut stream: SplitStr
         };
         match serde_json::from_str::<ToDispatcher>(text.as_str()) {
             Ok(ToDispatcher::Goodbye) => return true,
+            Ok(ToDispatcher::Declined { offer, reason }) => declined(dispatcher, session, offer, reason).await,
             Ok(ToDispatcher::Heartbeat { seq, free, draining, load, held }) => {
                 let arrived = dispatcher.deps.clock.monotonic();
                 dispatcher.fleet.heard(session.id, if draining { 0 } else { free }, arrived);

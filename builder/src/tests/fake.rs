@@ -15,8 +15,8 @@ use axum::{Json, Router};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use slipway_domain::agent::{
-    ClaimRequest, Claimed, Credentials, Finish, Leave, LeaveRequest, LeaveReturn, LogAck, LogEnd, Login, Offer,
-    OpenSession, Report, ReportAck, SessionOpened, ToBuilder, ToDispatcher,
+    ClaimRequest, Claimed, Credentials, Decline, Finish, Leave, LeaveRequest, LeaveReturn, LogAck, LogEnd, Login,
+    Offer, OpenSession, Report, ReportAck, SessionOpened, ToBuilder, ToDispatcher,
 };
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::build::Trigger;
@@ -44,6 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Told {
     pub sessions: Vec<OpenSession>,
     pub beats: Vec<Beat>,
+    pub declined: Vec<(Offer, Decline)>,
     pub goodbye: bool,
     pub claims: Vec<ClaimId>,
     pub reports: Vec<Report>,
@@ -246,6 +247,10 @@ fn heard(fake: &Fake, text: &str) -> Option<ToBuilder> {
         ToDispatcher::Heartbeat { seq, free, draining, load, held } => {
             fake.with(|told| told.beats.push(Beat { free, draining, load, held }));
             Some(ToBuilder::HeartbeatAck { seq, stop: Vec::new(), cancel: Vec::new() })
+        }
+        ToDispatcher::Declined { offer, reason } => {
+            fake.with(|told| told.declined.push((offer, reason)));
+            None
         }
         ToDispatcher::Goodbye => {
             fake.with(|told| told.goodbye = true);

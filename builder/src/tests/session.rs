@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use slipway_domain::agent::ToBuilder;
+use slipway_domain::agent::{Decline, ToBuilder};
 use slipway_runtime::clock::Clock;
 use slipway_runtime::lifecycle::Life;
 
@@ -23,6 +23,8 @@ async fn without_its_engine_a_builder_takes_nothing_and_says_so() {
         assert!(beat.load.not_taking.as_deref().is_some_and(|reason| reason.contains("engine")), "{:?}", beat.load);
     });
     fake.offer(spec("https://127.0.0.1:1/a.git"));
+    fake.until("a word of the offer", |told| !told.declined.is_empty()).await;
+    fake.with(|told| assert_eq!(told.declined[0].1, Decline::Gated));
     let (_, _engine) = engine::start(&life, dir.path());
     fake.until("a free slot", |told| told.beats.last().is_some_and(|beat| beat.free == 1)).await;
     fake.with(|told| {

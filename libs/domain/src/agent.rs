@@ -70,8 +70,31 @@ pub enum ToDispatcher {
         /// Attempts it works on.
         held: Vec<AttemptRef>,
     },
+    /// It does not claim this offer, which may go to somebody else at once. Until its next heartbeat it has no
+    /// room. Said twice, or of a void dispatch, it changes nothing.
+    Declined {
+        /// The offer.
+        offer: Offer,
+        /// Why, for the log.
+        reason: Decline,
+    },
     /// It holds nothing and leaves; its session may be closed without waiting.
     Goodbye,
+}
+
+/// Why a builder does not claim an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decline {
+    /// All its slots are taken.
+    Full,
+    /// It has a free slot and takes nothing at the moment; its heartbeats say why.
+    Gated,
+    /// It drains.
+    Draining,
+    /// A word of a newer release.
+    #[serde(other)]
+    Other,
 }
 
 /// Dispatcher to builder over the channel.
@@ -307,4 +330,16 @@ pub struct LogEnd {
     pub end: i64,
     /// SHA-256 of it, lower-case hexadecimal.
     pub sha256: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_builder_may_decline_for_reasons_of_its_own() {
+        for (word, wanted) in [("gated", Decline::Gated), ("tired", Decline::Other)] {
+            assert_eq!(serde_json::from_str::<Decline>(&format!("\"{word}\"")).ok(), Some(wanted));
+        }
+    }
 }

@@ -57,8 +57,8 @@ pub enum JobEvent {
     Admitted,
     /// The dispatcher chose a dispatch id and offers it.
     Dispatched,
-    /// No builder claimed the offer in time.
-    OfferExpired,
+    /// The builder that got the offer does not want it.
+    OfferDeclined,
     /// A builder claimed it.
     Claimed,
     /// The open attempt ended. `retry_left` counts only for infra faults and losses.
@@ -90,7 +90,7 @@ impl JobState {
             (S::Blocked, E::NeedNotMet) => Ok(S::Skipped),
             (S::Queued, E::Admitted) => Ok(S::Ready),
             (S::Ready, E::Dispatched) => Ok(S::Dispatched),
-            (S::Dispatched, E::OfferExpired | E::DeadlinePassed) => Ok(S::Ready),
+            (S::Dispatched, E::OfferDeclined | E::DeadlinePassed) => Ok(S::Ready),
             (S::Dispatched, E::Claimed) => Ok(S::Running),
             (S::Running, E::AttemptEnded { outcome, retry_left }) => match outcome {
                 AttemptOutcome::Succeeded => Ok(S::Succeeded),
@@ -126,7 +126,7 @@ impl JobState {
                 | E::NeedNotMet
                 | E::Admitted
                 | E::Dispatched
-                | E::OfferExpired
+                | E::OfferDeclined
                 | E::Claimed
                 | E::AttemptEnded { .. }
                 | E::CancelRequested

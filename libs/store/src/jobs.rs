@@ -147,6 +147,25 @@ impl Db {
         }
     }
 
+    /// `dispatched -> ready` where the dispatch still is `declined`: the builder that got it does not want it.
+    /// False for a repeated or late word, which changes nothing.
+    pub async fn decline_job(&self, id: JobId, declined: DispatchId, now: DateTime<Utc>) -> Result<bool> {
+        let mut tx = self.begin_write().await?;
+        let job = match job_in(&mut tx, id).await {
+            Err(StoreError::NotFound(_)) => return Ok(false),
+            other => other?,
+        };
+        if job.state != JobState::Dispatched || job.dispatch_id != Some(declined) {
+            return Ok(false);
+        }
+        let next = job.after(JobEvent::OfferDeclined, now)?;
+        let saved = save(&mut tx, &job, &next, now).await? == Saved::Yes;
+        if saved {
+            tx.commit().await?;
+        }
+        Ok(saved)
+    }
+
     /// `ready -> dispatched` under a new dispatch id. False when somebody was faster.
     pub async fn dispatch_job(&self, id: JobId, dispatch: DispatchId, now: DateTime<Utc>) -> Result<bool> {
         let mut tx = self.begin_write().await?;

@@ -9,7 +9,7 @@ fn every_event() -> Vec<JobEvent> {
         JobEvent::NeedNotMet,
         JobEvent::Admitted,
         JobEvent::Dispatched,
-        JobEvent::OfferExpired,
+        JobEvent::OfferDeclined,
         JobEvent::Claimed,
         JobEvent::CancelRequested,
         JobEvent::DeadlinePassed,
@@ -35,7 +35,7 @@ ready      Dispatched -> dispatched
 ready      CancelRequested -> cancelled
 ready      DeadlinePassed -> errored
 dispatched Claimed -> running
-dispatched OfferExpired -> ready
+dispatched OfferDeclined -> ready
 dispatched DeadlinePassed -> ready
 dispatched CancelRequested -> cancelled
 running    CancelRequested -> cancelling

@@ -123,6 +123,29 @@ both! {
 }
 
 both! {
+    async fn a_declined_offer_goes_back_at_once_and_only_once(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let job = env.job_of(env.build(&world, "1", commit('a')).await).await.id;
+        let old = env.dispatched(&lead, job, start()).await;
+        let decline = async |dispatch| env.db.decline_job(job, dispatch, later(1)).await.unwrap();
+        assert!(!decline(random_id()).await, "nobody was offered that");
+        assert!(decline(old).await);
+        let row = env.db.job(job).await.unwrap();
+        assert_eq!((row.state, row.dispatch_id, row.infra_retries), (JobState::Ready, None, 0));
+        assert_eq!(env.running_count(world.tenant).await, 1, "it stays admitted");
+        assert!(!decline(old).await, "repeated");
+        let new = random_id();
+        assert!(env.db.dispatch_job(job, new, later(1)).await.unwrap());
+        assert!(!decline(old).await, "late: the job is offered anew");
+        assert!(env.claim(crew.session, job, new, new_id(), later(2)).await.is_ok());
+        assert!(!decline(new).await, "late: it runs");
+        assert_eq!(env.db.job(job).await.unwrap().state, JobState::Running);
+        assert!(!env.db.decline_job(new_id(), new, later(2)).await.unwrap());
+    }
+}
+
+both! {
     async fn a_shared_engine_serves_one_tenant(env) {
         let (own, other) = (env.world("own").await, env.world("other").await);
         let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);

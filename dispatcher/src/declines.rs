@@ -1,0 +1,30 @@
+//! Offers that their builder does not want: the row goes back to `ready` at once, so that somebody else gets the
+//! job without waiting for the dispatch's deadline. Who dies before that loses those seconds only.
+
+use slipway_domain::agent::{Decline, Offer};
+use slipway_store::sessions::Session;
+use tracing::{debug, warn};
+
+use crate::Dispatcher;
+
+/// Takes an offer back from a session that does not want it.
+pub async fn declined(dispatcher: &Dispatcher, session: &Session, offer: Offer, reason: Decline) {
+    dispatcher.fleet.declined(session.id, offer.dispatch);
+    match take_back(dispatcher, offer).await {
+        Ok(true) => {
+            debug!(job.id = %offer.job, session.id = %session.id, ?reason, "offer declined");
+            dispatcher.offers.ring();
+        }
+        Ok(false) => {}
+        Err(error) => {
+            let error = format!("{error:#}");
+            warn!(job.id = %offer.job, error, "declined offer not taken back; its deadline brings it back");
+        }
+    }
+}
+
+async fn take_back(dispatcher: &Dispatcher, offer: Offer) -> anyhow::Result<bool> {
+    let deps = &dispatcher.deps;
+    let now = deps.db.now(&deps.clock).await?;
+    Ok(deps.db.decline_job(offer.job, offer.dispatch, now).await?)
+}
