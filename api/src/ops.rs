@@ -2,8 +2,7 @@
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -38,27 +37,13 @@ async fn livez() -> &'static str {
     params(("verbose" = Option<String>, Query, description = "List the checks")),
     responses((status = 200, body = String), (status = 503, body = String)))]
 async fn readyz(State(state): State<ApiState>, RawQuery(query): RawQuery) -> Response {
-    let database = state.db.ping().await;
-    if let Err(error) = &database {
-        tracing::warn!(error = %error, "not ready: the database does not answer");
-    }
-    let stopping = state.life.is_stopping();
-    let status = if database.is_ok() && !stopping { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let verdict = if status == StatusCode::OK { "ok\n" } else { "not ready\n" };
-    let verbose = query.is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some("verbose")));
-    if !verbose {
-        return (status, verdict).into_response();
-    }
-    let mark = |ok: bool| if ok { "ok" } else { "failed" };
-    let list = format!("database {}\nnot stopping {}\n{verdict}", mark(database.is_ok()), mark(!stopping));
-    (status, list).into_response()
+    state.ops().readiness(query.as_deref()).await
 }
 
 /// Metrics in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, body = String)))]
 async fn metrics(State(state): State<ApiState>) -> Response {
-    let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], state.metrics.render()).into_response()
+    state.ops().exposition()
 }
 
 /// The release.

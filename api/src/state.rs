@@ -6,7 +6,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use slipway_live::Live;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::egress::{Egress, FetchAllow};
+use slipway_runtime::health::Health;
 use slipway_runtime::lifecycle::Life;
+use slipway_runtime::ops::Ops;
 use slipway_runtime::secret_key::SecretKey;
 use slipway_store::Db;
 use url::Url;
@@ -26,10 +28,19 @@ pub struct ApiState {
     pub life: Life,
     /// The guard in front of every host that a tenant chose.
     pub egress: Egress,
+    /// What this process depends on.
+    pub health: Health,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// What the operator set.
     pub config: Arc<ApiConfig>,
+}
+
+impl ApiState {
+    /// What operators ask of this process.
+    pub fn ops(&self) -> Ops {
+        Ops { health: self.health.clone(), metrics: self.metrics.clone(), life: self.life.clone() }
+    }
 }
 
 /// What the operator set, as far as this service needs it.

@@ -26,6 +26,14 @@ pub struct Cli {
 pub enum Command {
     /// Run everything in one process: API, scheduler, dispatcher, logs and a local builder
     Serve,
+    /// Run only the API: hooks, REST, pages, commit statuses
+    Api,
+    /// Run only the scheduler; of several, one leads
+    Scheduler,
+    /// Run only the dispatcher, which builders connect to
+    Dispatcher,
+    /// Run only the log service
+    Logsvc,
     /// Run a builder that joins a control plane elsewhere
     Builder,
     /// Look at the configuration
@@ -46,7 +54,7 @@ pub enum ConfigCommand {
 }
 
 /// The commands that take settings as flags.
-const WITH_SETTINGS: &[&str] = &["serve", "builder"];
+const WITH_SETTINGS: &[&str] = &["serve", "api", "scheduler", "dispatcher", "logsvc", "builder"];
 
 /// Adds a flag per setting to the commands that run a role and to `config check`.
 pub fn with_setting_flags(command: clap::Command) -> clap::Command {

@@ -2,8 +2,12 @@
 
 mod args;
 mod client;
+mod control;
 mod files;
+mod gate;
+mod listen;
 mod remote_builder;
+mod roles;
 mod serve;
 mod wire;
 
@@ -11,7 +15,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
+use slipway_runtime::config::Config;
+
 use crate::args::{Cli, Command, ConfigCommand};
+use crate::roles::Role;
 
 /// Exit code of a wrong call or a wrong configuration.
 const USAGE: u8 = 2;
@@ -42,22 +49,31 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli, matches: &clap::ArgMatches) -> ExitCode {
     match cli.command {
-        Command::Serve => {
-            service(serve::run(match args::config(matches) {
-                Ok(config) => config,
-                Err(error) => return misconfigured(&error),
-            }))
-            .await
-        }
-        Command::Builder => {
-            service(remote_builder::run(match args::config(matches) {
-                Ok(config) => config,
-                Err(error) => return misconfigured(&error),
-            }))
-            .await
-        }
+        Command::Serve => with_config(matches, serve::run).await,
+        Command::Api => role(Role::Api, matches).await,
+        Command::Scheduler => role(Role::Scheduler, matches).await,
+        Command::Dispatcher => role(Role::Dispatcher, matches).await,
+        Command::Logsvc => role(Role::Logsvc, matches).await,
+        Command::Builder => with_config(matches, remote_builder::run).await,
         Command::Config { command: ConfigCommand::Check } => args::check(matches, cli.client.json),
         Command::Client(command) => client::run(command, &cli.client).await,
+    }
+}
+
+async fn role(role: Role, matches: &clap::ArgMatches) -> ExitCode {
+    match args::config(matches).and_then(|config| role.check(&config).map(|()| config)) {
+        Ok(config) => service(roles::run(role, config)).await,
+        Err(error) => misconfigured(&error),
+    }
+}
+
+async fn with_config<F>(matches: &clap::ArgMatches, run: impl FnOnce(Config) -> F) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    match args::config(matches) {
+        Ok(config) => service(run(config)).await,
+        Err(error) => misconfigured(&error),
     }
 }
 

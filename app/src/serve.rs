@@ -9,49 +9,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use axum::Router;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use slipway_api::state::{ApiConfig, ApiState};
-use slipway_dispatcher::Dispatcher;
 use slipway_domain::ids::JoinTokenId;
 use slipway_domain::placement::Pool;
 use slipway_runtime::clock::Clock;
-use slipway_runtime::config::{Config, EngineHost};
-use slipway_runtime::egress::Egress;
+use slipway_runtime::config::Config;
+use slipway_runtime::health::Health;
 use slipway_runtime::ids::{new_id, token_hash};
 use slipway_runtime::lifecycle::Life;
+use slipway_runtime::ops::Ops;
 use slipway_runtime::secret_key::SecretKey;
-use tokio::net::TcpListener;
 use tracing::info;
 
+use crate::control::{Control, DEFAULT_CLASS, install_metrics, own_platform};
 use crate::files::DataDir;
+use crate::listen::Listeners;
 use crate::remote_builder::{builder_config, loopback_url};
-use crate::wire::{self, Backends};
+use crate::wire::{Wire, tell_changes};
 
 /// After a second signal, the local builder hands its work back within this time.
 const HAND_BACK: Duration = Duration::from_secs(10);
 /// Open requests may end within this time when the control plane stops.
 const REQUESTS: Duration = Duration::from_secs(3);
-/// The class of builders and tenants that name none.
-const DEFAULT_CLASS: &str = "standard";
+/// Database connections, where the database is a server.
+const CONNECTIONS: u32 = 16;
 
 /// The process, once everything is open.
 struct Serve {
-    config: Config,
+    control: Control,
     data_dir: DataDir,
     secret_key: SecretKey,
-    backends: Backends,
-    clock: Clock,
     /// Of the local builder; signals go here.
     builders: Life,
-    /// Of everything else.
-    control: Life,
     pool: Pool,
 }
 
 /// Runs until signals or a failed loop end it.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let metrics = PrometheusBuilder::new().install_recorder().context("cannot install the metrics recorder")?;
     let data_dir = DataDir::open(&config.data_dir)?;
     let secret_key = match &config.secret_key {
         Some(key) => key.clone(),
@@ -59,149 +52,66 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     let pool: Pool =
         format!("{}/{DEFAULT_CLASS}/{}", config.region, own_platform()).parse().context("SLIPWAY_REGION")?;
-    let backends = wire::open(&config).await?;
-    let serve = Serve {
-        config,
-        data_dir,
-        secret_key,
-        backends,
-        clock: Clock::system(),
-        builders: Life::new(),
-        control: Life::new(),
-        pool,
+    let config = Arc::new(config);
+    let (builders, life, clock) = (Life::new(), Life::new(), Clock::system());
+    let health = Health::default();
+    let ops = Ops { health: health.clone(), metrics: install_metrics()?, life: life.clone() };
+    let wire = Wire { config: Arc::clone(&config), health, clock: clock.clone(), life: life.clone() };
+    let listeners = Listeners::open(&config, ops.clone(), &life).await?;
+    builders.listen_to_signals()?;
+    let connected = tokio::select! {
+        connected = wire.database(CONNECTIONS) => connected?,
+        () = builders.stopping() => None,
     };
-    serve.run(metrics).await
+    let Some(db) = connected else {
+        info!("stopped before the database was there");
+        return Ok(());
+    };
+    life.spawn("dependencies", tell_changes(wire.health.clone(), clock.clone(), life.clone()));
+    let control =
+        Control { config, db, live: wire.live()?, clock, life, health: wire.health.clone(), metrics: ops.metrics };
+    let serve = Serve { control, data_dir, secret_key, builders, pool };
+    serve.run(&wire, &listeners).await
 }
 
 impl Serve {
-    async fn run(self, metrics: PrometheusHandle) -> anyhow::Result<()> {
+    async fn run(self, wire: &Wire, listeners: &Listeners) -> anyhow::Result<()> {
         self.first_rows().await?;
-        let (public, agents) = self.routers(metrics)?;
-        let (listener, agent_listener) = self.bind().await?;
-        let agent_address = match &agent_listener {
-            Some(listener) => listener.local_addr()?,
-            None => listener.local_addr()?,
-        };
-        info!(listen = %listener.local_addr()?, agents = %agent_address, database = self.backends.db.kind(), "ready");
-        match agent_listener {
-            Some(agent_listener) => {
-                self.listen("API", listener, public);
-                self.listen("agent listener", agent_listener, agents);
-            }
-            None => self.listen("API", listener, public.merge(agents)),
-        }
-        self.builders.listen_to_signals()?;
-        if self.config.slots > 0 {
-            self.local_builder(agent_address).await?;
+        let agents = self.control.dispatcher(self.secret_key.clone(), wire.bus()?);
+        self.control.scheduler();
+        let logs = self.control.logsvc(wire.blobs()?);
+        let public = self.control.api(self.secret_key.clone())?.merge(slipway_logsvc::public_router(&logs));
+        listeners.let_in(public, agents.merge(slipway_logsvc::router(&logs)));
+        let database = self.control.db.kind();
+        info!(listen = %listeners.address, agents = %listeners.agent_address, database, "ready");
+        if self.control.config.slots > 0 {
+            self.local_builder(listeners.agent_address).await?;
         }
         self.wait().await
     }
 
-    /// The default tenant and the first operator exist from the start.
+    /// The first operator's token is made here where nobody set one.
     async fn first_rows(&self) -> anyhow::Result<()> {
-        let db = &self.backends.db;
-        let now = db.now(&self.clock).await?;
-        db.ensure_default_tenant(now).await?;
-        let (token, fresh) = match &self.config.bootstrap_token {
+        let (token, fresh) = match &self.control.config.bootstrap_token {
             Some(token) => (token.clone(), false),
             None => self.data_dir.bootstrap_token()?,
         };
-        db.ensure_bootstrap_token(&token_hash(&token), now).await?;
+        self.control.first_rows(Some(&token)).await?;
         if fresh {
             println!("The first operator's token, shown only now and kept in the data folder: {token}");
         }
         Ok(())
     }
 
-    fn routers(&self, metrics: PrometheusHandle) -> anyhow::Result<(Router, Router)> {
-        let Backends { db, bus, live, blobs } = self.backends.clone();
-        let (clock, life) = (self.clock.clone(), self.control.clone());
-        let egress = Egress::new(self.config.fetch_allow.clone());
-        let dispatcher = Dispatcher::new(slipway_dispatcher::Deps {
-            db: db.clone(),
-            bus,
-            live: live.clone(),
-            secret_key: self.secret_key.clone(),
-            egress: egress.clone(),
-            clock: clock.clone(),
-            life: life.clone(),
-            trust_tenants: self.config.trust_tenants,
-        });
-        dispatcher.start();
-        slipway_scheduler::start(slipway_scheduler::Deps {
-            db: db.clone(),
-            live: live.clone(),
-            clock: clock.clone(),
-            life: life.clone(),
-        });
-        let logs = slipway_logsvc::start(slipway_logsvc::Deps {
-            db: db.clone(),
-            blobs,
-            live: live.clone(),
-            clock: clock.clone(),
-            life: life.clone(),
-        });
-        let api = ApiState {
-            db,
-            live,
-            secret_key: self.secret_key.clone(),
-            clock,
-            life,
-            egress,
-            metrics,
-            config: Arc::new(self.api_config()),
-        };
-        slipway_api::run(&api);
-        let public = slipway_api::router(api)?.merge(slipway_logsvc::public_router(&logs));
-        Ok((public, dispatcher.router().merge(slipway_logsvc::router(&logs))))
-    }
-
-    fn api_config(&self) -> ApiConfig {
-        ApiConfig {
-            public_url: self.config.public_url.clone(),
-            trust_tenants: self.config.trust_tenants,
-            shared_engine: match self.config.engine_host {
-                EngineHost::Shared => true,
-            },
-            fetch_allow: self.config.fetch_allow.clone(),
-            region: self.config.region.clone(),
-            class: DEFAULT_CLASS.to_owned(),
-            platform: own_platform(),
-        }
-    }
-
-    async fn bind(&self) -> anyhow::Result<(TcpListener, Option<TcpListener>)> {
-        let bind = async |address: SocketAddr, setting: &'static str| {
-            TcpListener::bind(address).await.with_context(|| format!("{setting}: cannot listen on {address}"))
-        };
-        let listener = bind(self.config.listen, "SLIPWAY_LISTEN").await?;
-        let agents = match self.config.agent_listen {
-            Some(address) => Some(bind(address, "SLIPWAY_AGENT_LISTEN").await?),
-            None => None,
-        };
-        Ok((listener, agents))
-    }
-
-    fn listen(&self, name: &'static str, listener: TcpListener, router: Router) {
-        let life = self.control.clone();
-        self.control.spawn(name, async move {
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            axum::serve(listener, service)
-                .with_graceful_shutdown(async move { life.stopping().await })
-                .await
-                .context("cannot accept connections")
-        });
-    }
-
     /// The local builder joins by a token that only this process can make, the same after every start.
     async fn local_builder(&self, agents: SocketAddr) -> anyhow::Result<()> {
         let token = self.secret_key.derive_token("slj", "join:local builder");
-        let db = &self.backends.db;
-        let now = db.now(&self.clock).await?;
+        let Control { config, db, clock, .. } = &self.control;
+        let now = db.now(clock).await?;
         db.create_join_token(new_id::<JoinTokenId>(), &token_hash(&token), &self.pool, now).await?;
         let folder = self.data_dir.path().join("builder");
-        let config = builder_config(&self.config, loopback_url(agents)?, token, folder)?;
-        let (clock, life) = (self.clock.clone(), self.builders.clone());
+        let config = builder_config(config, loopback_url(agents)?, token, folder)?;
+        let (clock, life) = (clock.clone(), self.builders.clone());
         self.builders.spawn("local builder", async move {
             slipway_builder::agent::run(config, clock, life.clone()).await?;
             // An operator drained it: the rest of the process goes on without a local builder.
@@ -212,14 +122,15 @@ impl Serve {
     }
 
     async fn wait(self) -> anyhow::Result<()> {
-        builders_ended(&self.builders, &self.control).await;
-        self.control.stop();
-        if tokio::time::timeout(REQUESTS, self.control.wait(REQUESTS)).await.is_err() {
-            self.control.kill();
-            self.control.wait(REQUESTS).await;
+        let life = &self.control.life;
+        builders_ended(&self.builders, life).await;
+        life.stop();
+        if tokio::time::timeout(REQUESTS, life.wait(REQUESTS)).await.is_err() {
+            life.kill();
+            life.wait(REQUESTS).await;
         }
-        self.backends.db.close().await;
-        if self.builders.has_failed() || self.control.has_failed() {
+        self.control.db.close().await;
+        if self.builders.has_failed() || life.has_failed() {
             bail!("a part of the service failed; the log says which");
         }
         info!("stopped");
@@ -241,16 +152,6 @@ async fn builders_ended(builders: &Life, control: &Life) {
             builders.wait(HAND_BACK).await;
         }
     }
-}
-
-/// The platform of this machine as pools name it.
-fn own_platform() -> String {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    format!("{}-{architecture}", std::env::consts::OS)
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use slipway_domain::tenant::Role;
 use slipway_live::Live;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::egress::{Egress, FetchAllow};
+use slipway_runtime::health::Health;
 use slipway_runtime::ids::{new_id, new_token, token_hash};
 use slipway_runtime::lifecycle::Life;
 use slipway_runtime::secret_key::SecretKey;
@@ -93,6 +94,8 @@ impl App {
             platform: "linux-amd64".to_owned(),
         };
         change(&mut config);
+        let health = Health::default();
+        db.watch(&health);
         let state = ApiState {
             db,
             live: Live::memory(),
@@ -100,6 +103,7 @@ impl App {
             clock,
             life: Life::new(),
             egress: Egress::new(config.fetch_allow.clone()),
+            health,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             config: Arc::new(config),
         };

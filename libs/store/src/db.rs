@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use slipway_runtime::clock::Clock;
+use slipway_runtime::health::{Health, Need};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -84,8 +85,13 @@ pub(crate) use {execute, on_db, on_tx};
 impl Db {
     /// Connects by URL (`sqlite:///path/file.db`, `postgres://…`) and brings the schema up to date.
     pub async fn connect(url: &str) -> Result<Self> {
+        Self::connect_sized(url, POSTGRES_CONNECTIONS).await
+    }
+
+    /// As [`Db::connect`], with at most so many connections to a server.
+    pub async fn connect_sized(url: &str, connections: u32) -> Result<Self> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            Self::connect_postgres(url).await
+            Self::connect_postgres(url, connections).await
         } else if let Some(path) = url.strip_prefix("sqlite://") {
             Self::connect_sqlite(Path::new(path)).await
         } else {
@@ -121,6 +127,15 @@ impl Db {
         Ok(())
     }
 
+    /// Adds itself to what a process depends on.
+    pub fn watch(&self, health: &Health) {
+        let db = self.clone();
+        health.watch("database", Need::Required, move || {
+            let db = db.clone();
+            async move { db.ping().await.map_err(|error| error.to_string()) }
+        });
+    }
+
     /// Closes all connections, writing what SQLite still holds in its log.
     pub async fn close(&self) {
         match self {
@@ -142,13 +157,13 @@ impl Db {
         }
     }
 
-    async fn connect_postgres(url: &str) -> Result<Self> {
+    async fn connect_postgres(url: &str, connections: u32) -> Result<Self> {
         let options = PgConnectOptions::from_str(url)
             .map_err(|error| StoreError::BadUrl(error.to_string()))?
             .application_name("slipway")
             .options([("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "30s")]);
         let pool = PgPoolOptions::new()
-            .max_connections(POSTGRES_CONNECTIONS)
+            .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options)
             .await?;

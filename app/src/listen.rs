@@ -1,0 +1,67 @@
+//! Listeners of a process, behind gates that open once their service stands.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use axum::Router;
+use slipway_runtime::config::Config;
+use slipway_runtime::lifecycle::Life;
+use slipway_runtime::ops::Ops;
+use tokio::net::TcpListener;
+
+use crate::gate::Gate;
+
+/// One listener for everybody and builders alike, or one for each.
+pub struct Listeners {
+    public: Gate,
+    agents: Option<Gate>,
+    /// Where everybody connects.
+    pub address: SocketAddr,
+    /// Where builders connect.
+    pub agent_address: SocketAddr,
+}
+
+impl Listeners {
+    /// Listens and answers for the process's health at once.
+    pub async fn open(config: &Config, ops: Ops, life: &Life) -> anyhow::Result<Self> {
+        let listener = bind(config.listen, "SLIPWAY_LISTEN").await?;
+        let address = listener.local_addr()?;
+        let public = Gate::default();
+        let mut listeners = Self { public, agents: None, address, agent_address: address };
+        if let Some(wanted) = config.agent_listen {
+            let listener = bind(wanted, "SLIPWAY_AGENT_LISTEN").await?;
+            listeners.agent_address = listener.local_addr()?;
+            let gate = Gate::default();
+            serve(life, "agent listener", listener, gate.behind(Router::new()));
+            listeners.agents = Some(gate);
+        }
+        serve(life, "API", listener, listeners.public.behind(ops.router()));
+        Ok(listeners)
+    }
+
+    /// Lets requests in.
+    pub fn let_in(&self, public: Router, agents: Router) {
+        match &self.agents {
+            Some(gate) => {
+                self.public.open(public);
+                gate.open(agents);
+            }
+            None => self.public.open(public.merge(agents)),
+        }
+    }
+}
+
+async fn bind(address: SocketAddr, setting: &'static str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{setting}: cannot listen on {address}"))
+}
+
+fn serve(life: &Life, name: &'static str, listener: TcpListener, router: Router) {
+    let stop = life.clone();
+    life.spawn(name, async move {
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(listener, service)
+            .with_graceful_shutdown(async move { stop.stopping().await })
+            .await
+            .context("cannot accept connections")
+    });
+}
