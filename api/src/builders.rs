@@ -63,6 +63,8 @@ pub struct BuilderJson {
     load: Load,
     last_seen_at: Option<DateTime<Utc>>,
     release: String,
+    /// An operator drained it; it takes nothing until it is resumed, also after a restart.
+    drained: bool,
 }
 
 impl From<BuilderView> for BuilderJson {
@@ -79,13 +81,18 @@ impl From<BuilderView> for BuilderJson {
             load: view.load,
             last_seen_at: view.last_seen_at,
             release: view.release,
+            drained: view.drained,
         }
     }
 }
 
 /// The routes of this noun.
 pub fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(create_token)).routes(routes!(list)).routes(routes!(drain))
+    OpenApiRouter::new()
+        .routes(routes!(create_token))
+        .routes(routes!(list))
+        .routes(routes!(drain))
+        .routes(routes!(resume))
 }
 
 /// The pool of who asks for none.
@@ -122,7 +129,7 @@ async fn list(State(state): State<ApiState>, caller: Caller) -> Result<Json<Page
     Ok(Json(PageOf::whole(builders.into_iter().map(BuilderJson::from).collect())))
 }
 
-/// Lets a builder finish what it has and take nothing new.
+/// Lets a builder finish what it has and leave. It takes nothing new until it is resumed, also after a restart.
 #[utoipa::path(post, path = "/api/v1/builders/{id}/drain", tag = "builders", params(("id" = uuid::Uuid, Path)),
     responses((status = 202, description = "It was told"), (status = 404, body = ProblemDoc)))]
 async fn drain(
@@ -130,14 +137,26 @@ async fn drain(
     caller: Caller,
     PathOf(id): PathOf<BuilderId>,
 ) -> Result<StatusCode, ApiError> {
-    drain_builder(&state, caller, id).await?;
+    drain_builder(&state, caller, id, true).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Drains; shared with the pages.
-pub async fn drain_builder(state: &ApiState, caller: Caller, id: BuilderId) -> Result<(), ApiError> {
+/// Takes a drain back. A builder that has left already takes jobs again once it is started.
+#[utoipa::path(post, path = "/api/v1/builders/{id}/resume", tag = "builders", params(("id" = uuid::Uuid, Path)),
+    responses((status = 202, description = "It was told"), (status = 404, body = ProblemDoc)))]
+async fn resume(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<BuilderId>,
+) -> Result<StatusCode, ApiError> {
+    drain_builder(&state, caller, id, false).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Drains or takes that back; shared with the pages.
+pub async fn drain_builder(state: &ApiState, caller: Caller, id: BuilderId, drained: bool) -> Result<(), ApiError> {
     caller.operator()?;
-    if let Some(session) = state.db.drain_builder(id).await.or_problem()? {
+    if let Some(session) = state.db.drain_builder(id, drained).await.or_problem()? {
         state.live.publish(Topic::Session(session), Bytes::new());
     }
     Ok(())

@@ -179,6 +179,14 @@ fn heard(agent: &Arc<Agent>, opened: &SessionOpened, pulse: &mut Pulse, text: &s
                 info!("the dispatcher asks to drain");
             }
         }
+        ToBuilder::Resume => {
+            // Whoever was told to stop drains by its own wish. Looked at under the lock that sets the wish.
+            let resumed = |draining: &mut bool| !agent.life.is_stopping() && std::mem::take(draining);
+            let fresh = agent.draining.send_if_modified(resumed);
+            if fresh {
+                info!("the dispatcher no longer asks to drain");
+            }
+        }
         ToBuilder::Closed { reason } => {
             warn!(reason, "the dispatcher closed the session");
             return Heard::End(ChannelEnd::Lost(reason));

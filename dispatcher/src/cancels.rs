@@ -1,4 +1,4 @@
-//! Tells builders to stop what was cancelled, and to drain when an operator wants it. Repeated until the rows
+//! Tells builders to stop what was cancelled, and whether an operator wants them to drain. Repeated until the rows
 //! say that it happened, so a lost message costs a moment only.
 
 use std::time::Duration;
@@ -28,8 +28,8 @@ async fn tell_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
     for (session, attempt) in db.cancelling_attempts().await? {
         dispatcher.fleet.tell(session, ToBuilder::Cancel { attempt });
     }
-    for session in db.draining_sessions().await? {
-        dispatcher.fleet.tell(session, ToBuilder::Drain);
+    for (session, drained) in db.untold_drains().await? {
+        dispatcher.fleet.tell(session, if drained { ToBuilder::Drain } else { ToBuilder::Resume });
     }
     Ok(())
 }

@@ -210,7 +210,8 @@ create table builders (
     release text not null,
     shared_engine boolean not null,
     serves_tenant uuid,
-    draining boolean not null,
+    -- An operator wants it to take nothing, until one says otherwise.
+    drained boolean not null,
     created_at timestamptz not null
 );
 
@@ -222,6 +223,8 @@ create table sessions (
     pool text not null,
     state text not null,
     free bigint not null,
+    -- The builder says that it takes nothing new and leaves; this ends with its process.
+    draining boolean not null,
     load jsonb not null,
     opened_at timestamptz not null,
     renewed_at timestamptz not null,

@@ -210,7 +210,8 @@ create table builders (
     release text not null,
     shared_engine integer not null,
     serves_tenant blob,
-    draining integer not null,
+    -- An operator wants it to take nothing, until one says otherwise.
+    drained integer not null,
     created_at text not null
 ) strict;
 
@@ -222,6 +223,8 @@ create table sessions (
     pool text not null,
     state text not null,
     free integer not null,
+    -- The builder says that it takes nothing new and leaves; this ends with its process.
+    draining integer not null,
     load text not null,
     opened_at text not null,
     renewed_at text not null,

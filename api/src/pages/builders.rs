@@ -40,6 +40,7 @@ struct BuilderRow {
     not_taking: Option<String>,
     seen: Option<Moment>,
     can_drain: bool,
+    drained: bool,
 }
 
 /// `GET /builders`.
@@ -61,7 +62,17 @@ pub async fn drain(
     caller: Caller,
     PathOf(id): PathOf<BuilderId>,
 ) -> Result<Response, ApiError> {
-    drain_builder(&state, caller, id).await?;
+    drain_builder(&state, caller, id, true).await?;
+    Ok(Redirect::to("/builders").into_response())
+}
+
+/// `POST /builders/{id}/resume`.
+pub async fn resume(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<BuilderId>,
+) -> Result<Response, ApiError> {
+    drain_builder(&state, caller, id, false).await?;
     Ok(Redirect::to("/builders").into_response())
 }
 
@@ -86,6 +97,7 @@ impl BuilderRow {
             not_taking: view.load.not_taking.filter(|_| there),
             seen: moment(view.last_seen_at, now),
             can_drain: view.state == BuilderState::Online,
+            drained: view.drained,
         }
     }
 }

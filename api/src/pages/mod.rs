@@ -79,6 +79,7 @@ pub fn routes(state: &ApiState) -> Router<ApiState> {
         .route("/builds/{id}/retry", post(build::retry))
         .route("/builders", get(builders::page))
         .route("/builders/{id}/drain", post(builders::drain))
+        .route("/builders/{id}/resume", post(builders::resume))
         .route("/queues", get(queues::page))
         .route("/deliveries", get(deliveries::page))
         .route("/deliveries/{id}/replay", post(deliveries::replay))

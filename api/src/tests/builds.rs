@@ -205,6 +205,11 @@ async fn a_built_image_is_shown_with_its_digest() {
     assert_eq!(app.post(&drain, json!(null)).await.status, StatusCode::ACCEPTED);
     assert_eq!(app.get("/api/v1/builders").await.json()["items"][0]["state"], "draining");
     assert!(app.get("/builders").await.text.contains("Draining"));
+    let resume = format!("/api/v1/builders/{}/resume", id(builder));
+    assert!(app.get("/builders").await.text.contains(&format!("/builders/{}/resume\"", id(builder))));
+    assert_eq!(app.post(&resume, json!(null)).await.status, StatusCode::ACCEPTED);
+    let builder = &app.get("/api/v1/builders").await.json()["items"][0];
+    assert_eq!((&builder["state"], &builder["drained"]), (&json!("online"), &json!(false)));
 }
 
 #[tokio::test]

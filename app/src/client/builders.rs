@@ -1,4 +1,4 @@
-//! `slipway builders`: list, drain, and tokens by which they join.
+//! `slipway builders`: list, drain, resume, and tokens by which they join.
 
 use serde_json::json;
 
@@ -15,8 +15,13 @@ use crate::client::table::{Cell, table};
 pub enum BuildersCommand {
     /// List the builders of the installation
     List,
-    /// Let a builder finish what it has and take nothing new
+    /// Let a builder finish what it has and leave; it takes nothing new until it is resumed
     Drain {
+        /// Name or id of the builder
+        builder: String,
+    },
+    /// Let a drained builder take jobs again
+    Resume {
         /// Name or id of the builder
         builder: String,
     },
@@ -38,6 +43,7 @@ pub async fn run(
     match command {
         BuildersCommand::List => list(api, setting, screen).await,
         BuildersCommand::Drain { builder } => drain(&builder, api, screen).await,
+        BuildersCommand::Resume { builder } => resume(&builder, api, screen).await,
         BuildersCommand::Token { pool } => token(pool, api, screen).await,
     }
 }
@@ -78,6 +84,17 @@ async fn drain(named: &str, api: &Api, screen: &mut Screen) -> Result<Exit, Fail
         screen.object(&json!({ "id": id, "draining": true }))?;
     } else {
         screen.line(&format!("{named} finishes what it has and takes nothing new"))?;
+    }
+    Ok(Exit::Fine)
+}
+
+async fn resume(named: &str, api: &Api, screen: &mut Screen) -> Result<Exit, Failed> {
+    let id = builder_id(api, named).await?;
+    api.post(&["builders", &id, "resume"], None).await?;
+    if screen.wants_json() {
+        screen.object(&json!({ "id": id, "draining": false }))?;
+    } else {
+        screen.line(&format!("{named} takes jobs again; if it has left already, as soon as it is started"))?;
     }
     Ok(Exit::Fine)
 }

@@ -45,6 +45,33 @@ async fn a_drain_from_the_dispatcher_ends_an_idle_builder() {
 }
 
 #[tokio::test]
+async fn only_a_drain_of_the_dispatcher_is_taken_back() {
+    let (life, dir) = (Life::new(), tempfile::tempdir().expect("a folder"));
+    let fake = Fake::start(&life).await;
+    let (socket, _engine) = engine::start(&life, dir.path());
+    let builder = fake.builder(&life, dir.path(), &socket).await;
+    // A claim without an answer keeps it from leaving.
+    fake.with(|told| told.lose_claims = 1000);
+    fake.offer(spec("https://127.0.0.1:1/a.git"));
+    fake.until("a claim", |told| !told.claims.is_empty()).await;
+    let drains = async |what, wanted: bool| {
+        fake.until(what, |told| told.beats.last().is_some_and(|beat| beat.draining == wanted)).await;
+    };
+    fake.say(ToBuilder::Drain);
+    drains("a drain", true).await;
+    fake.say(ToBuilder::Resume);
+    drains("no drain", false).await;
+    life.stop();
+    drains("its own drain", true).await;
+    let beats = fake.with(|told| told.beats.len());
+    fake.say(ToBuilder::Resume);
+    fake.until("another heartbeat", |told| told.beats.len() > beats).await;
+    drains("still its own drain", true).await;
+    life.kill();
+    let _ = builder.join().await;
+}
+
+#[tokio::test]
 async fn a_new_session_presents_the_claims_that_wait_for_their_answer() {
     let (life, dir) = (Life::new(), tempfile::tempdir().expect("a folder"));
     let fake = Fake::start(&life).await;

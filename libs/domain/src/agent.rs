@@ -119,6 +119,8 @@ pub enum ToBuilder {
     },
     /// Take nothing new, finish what runs, then leave.
     Drain,
+    /// No operator wants it to drain (any more). One that drains by its own wish goes on with that.
+    Resume,
     /// A newer session of the same builder exists, or this one is lost: open a new one.
     Closed {
         /// Why, for the log.

@@ -36,6 +36,8 @@ pub struct BuilderView {
     pub release: String,
     /// The tenant that its shared engine is bound to.
     pub serves_tenant: Option<TenantId>,
+    /// An operator drained it; it takes nothing until one resumes it.
+    pub drained: bool,
 }
 
 #[derive(FromRow)]
@@ -46,10 +48,11 @@ struct BuilderRow {
     pool: Pool,
     slots: i64,
     release: String,
-    draining: bool,
+    drained: bool,
     serves_tenant: Option<TenantId>,
     busy: i64,
     session_state: Option<String>,
+    draining: Option<bool>,
     load: Option<Json<Load>>,
     renewed_at: Option<DateTime<Utc>>,
     channel_closed_at: Option<DateTime<Utc>>,
@@ -68,21 +71,22 @@ impl Db {
 
     /// Every builder, by name.
     pub async fn list_builders(&self, now: DateTime<Utc>) -> Result<Vec<BuilderView>> {
-        const LIST: &str = "select b.id, b.name, b.pool, b.slots, b.release, b.draining, b.serves_tenant, \
+        const LIST: &str = "select b.id, b.name, b.pool, b.slots, b.release, b.drained, b.serves_tenant, \
             (select count(*) from attempts a where a.builder_id = b.id and a.state = 'open') as busy, \
-            s.state as session_state, s.load, s.renewed_at, s.channel_closed_at, s.close_reason from builders b \
+            s.state as session_state, s.draining, s.load, s.renewed_at, s.channel_closed_at, s.close_reason from builders b \
             left join sessions s on s.id = (select id from sessions l where l.builder_id = b.id \
             order by l.opened_at desc, l.id desc limit 1) order by b.name, b.id";
         let rows: Vec<BuilderRow> = on_db!(self, conn => sqlx::query_as(LIST).fetch_all(conn).await?);
         Ok(rows.into_iter().map(|row| row.view(now)).collect())
     }
 
-    /// Asks a builder to take nothing new, finish and leave. Returns its open session, if it has one.
-    pub async fn drain_builder(&self, id: BuilderId) -> Result<Option<SessionId>> {
-        const DRAIN: &str = "update builders set draining = $2 where id = $1";
+    /// Asks a builder to take nothing new, finish and leave (`drained`), or takes that back. Holds over sessions
+    /// and restarts. Returns its open session, if it has one.
+    pub async fn drain_builder(&self, id: BuilderId, drained: bool) -> Result<Option<SessionId>> {
+        const DRAIN: &str = "update builders set drained = $2 where id = $1";
         const SESSION: &str = "select id from sessions where builder_id = $1 and state = 'open'";
         let mut tx = self.begin_write().await?;
-        let found = execute!(&mut tx, DRAIN, id, true);
+        let found = execute!(&mut tx, DRAIN, id, drained);
         if found == 0 {
             return Err(StoreError::NotFound("builder"));
         }
@@ -91,11 +95,12 @@ impl Db {
         Ok(session)
     }
 
-    /// The open sessions whose builders shall drain, for telling them again.
-    pub async fn draining_sessions(&self) -> Result<Vec<SessionId>> {
-        const DRAINING: &str = "select s.id from sessions s join builders b on b.id = s.builder_id \
-            where s.state = 'open' and b.draining = $1";
-        Ok(on_db!(self, conn => sqlx::query_scalar(DRAINING).bind(true).fetch_all(conn).await?))
+    /// The open sessions whose builders do not know yet what operators want, for telling them (again): with true
+    /// they shall drain, with false they drain and need not. One that drains by its own wish is among the latter.
+    pub async fn untold_drains(&self) -> Result<Vec<(SessionId, bool)>> {
+        const UNTOLD: &str = "select s.id, b.drained from sessions s join builders b on b.id = s.builder_id \
+            where s.state = 'open' and b.drained <> s.draining";
+        Ok(on_db!(self, conn => sqlx::query_as(UNTOLD).fetch_all(conn).await?))
     }
 }
 
@@ -107,7 +112,7 @@ impl BuilderRow {
             if self.close_reason.as_deref() == Some("lost") { BuilderState::Lost } else { BuilderState::Offline }
         } else if silent || self.channel_closed_at.is_some() {
             BuilderState::Suspect
-        } else if self.draining {
+        } else if self.drained || self.draining == Some(true) {
             BuilderState::Draining
         } else {
             BuilderState::Online
@@ -123,6 +128,7 @@ impl BuilderRow {
             last_seen_at: self.renewed_at,
             release: self.release,
             serves_tenant: self.serves_tenant,
+            drained: self.drained,
         }
     }
 }

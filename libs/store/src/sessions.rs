@@ -57,8 +57,6 @@ pub struct Opened {
     pub closed: Option<SessionId>,
     /// Attempts of the older session that were not presented: lost now.
     pub lost: Vec<AttemptRef>,
-    /// The builder shall drain.
-    pub draining: bool,
 }
 
 /// Why a session was refused.
@@ -79,7 +77,7 @@ pub struct Renewal {
     pub free: i64,
     /// How busy it is.
     pub load: Load,
-    /// It drains by its own wish.
+    /// It takes nothing new and leaves once it is empty.
     pub draining: bool,
 }
 
@@ -147,9 +145,8 @@ impl Db {
                 lost.push(attempt);
             }
         }
-        let draining = builder_drains(&mut tx, builder).await?;
         tx.commit().await?;
-        Ok(Ok(Opened { pool, stop, closed, lost, draining }))
+        Ok(Ok(Opened { pool, stop, closed, lost }))
     }
 
     /// The session of a token, open or closed.
@@ -165,19 +162,17 @@ impl Db {
     }
 
     /// Commits a batch of heartbeats. Returns the sessions that are still open; the others are told to
-    /// open a new one. Builders are locked before sessions and both in one order, as everywhere.
+    /// open a new one. Sessions are locked in one order, as everywhere.
     pub async fn renew_sessions(&self, renewals: &[Renewal], now: DateTime<Utc>) -> Result<Vec<SessionId>> {
-        const RENEW: &str = "update sessions set renewed_at = $2, channel_closed_at = null, free = $3, load = $4 \
-            where id = $1 and state = 'open'";
+        const RENEW: &str = "update sessions set renewed_at = $2, channel_closed_at = null, free = $3, load = $4, \
+            draining = $5 where id = $1 and state = 'open'";
         let mut renewals: Vec<&Renewal> = renewals.iter().collect();
         renewals.sort_by_key(|renewal| renewal.session);
         let mut tx = self.begin_write().await?;
-        for renewal in renewals.iter().filter(|renewal| renewal.draining) {
-            mark_draining(&mut tx, renewal.session).await?;
-        }
         let mut open = Vec::new();
         for renewal in renewals {
-            if execute!(&mut tx, RENEW, renewal.session, now, renewal.free, Json(&renewal.load)) == 1 {
+            let Renewal { session, free, load, draining } = renewal;
+            if execute!(&mut tx, RENEW, session, now, free, Json(load), draining) == 1 {
                 open.push(renewal.session);
             }
         }
@@ -305,10 +300,10 @@ async fn upsert_builder(
     now: DateTime<Utc>,
 ) -> Result<bool> {
     const UPSERT: &str = "insert into builders (id, join_token_id, key_hash, name, pool, slots, release, \
-        shared_engine, draining, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+        shared_engine, drained, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
         on conflict (id) do update set join_token_id = excluded.join_token_id, name = excluded.name, \
         pool = excluded.pool, slots = excluded.slots, release = excluded.release, \
-        shared_engine = excluded.shared_engine, draining = builders.draining and excluded.draining, \
+        shared_engine = excluded.shared_engine, \
         serves_tenant = case when $11 then null else builders.serves_tenant end \
         where builders.key_hash = excluded.key_hash";
     let open = new.open;
@@ -321,8 +316,7 @@ async fn upsert_builder(
         .bind(open.slots)
         .bind(&open.release)
         .bind(open.shared_engine)
-        // A builder that comes back with nothing begins anew; one that still works goes on draining.
-        .bind(!open.held.is_empty())
+        .bind(false)
         .bind(now)
         .bind(new.trust_tenants)
         .execute(conn)
@@ -348,9 +342,9 @@ async fn close_open_session(
 }
 
 async fn insert_session(tx: &mut Tx, new: &NewSession<'_>, pool: &Pool, now: DateTime<Utc>) -> Result<()> {
-    const INSERT: &str = "insert into sessions (id, builder_id, token_hash, pool, state, free, load, opened_at, \
-        renewed_at) values ($1, $2, $3, $4, 'open', 0, $5, $6, $6)";
-    execute!(tx, INSERT, new.id, new.open.builder, new.token_hash, pool.to_string(), Json(Load::default()), now);
+    const INSERT: &str = "insert into sessions (id, builder_id, token_hash, pool, state, free, draining, load, \
+        opened_at, renewed_at) values ($1, $2, $3, $4, 'open', 0, $5, $6, $7, $7)";
+    execute!(tx, INSERT, new.id, new.open.builder, new.token_hash, pool.to_string(), false, Json(Load::default()), now);
     Ok(())
 }
 
@@ -382,17 +376,5 @@ async fn attempts_of_claims(tx: &mut Tx, claims: &[ClaimId]) -> Result<Vec<Attem
 async fn move_attempt(tx: &mut Tx, attempt: AttemptRef, session: SessionId) -> Result<()> {
     const MOVE: &str = "update attempts set session_id = $3 where job_id = $1 and epoch = $2 and state = 'open'";
     execute!(tx, MOVE, attempt.job, attempt.epoch, session);
-    Ok(())
-}
-
-async fn builder_drains(tx: &mut Tx, builder: BuilderId) -> Result<bool> {
-    const DRAINS: &str = "select draining from builders where id = $1";
-    Ok(on_tx!(tx, conn => sqlx::query_scalar(DRAINS).bind(builder).fetch_one(conn).await?))
-}
-
-async fn mark_draining(tx: &mut Tx, session: SessionId) -> Result<()> {
-    const MARK: &str = "update builders set draining = $2 \
-        where id = (select builder_id from sessions where id = $1 and state = 'open')";
-    execute!(tx, MARK, session, true);
     Ok(())
 }

@@ -261,7 +261,7 @@ async fn builders_are_listed_and_drained_by_name() {
     });
     let fake = Fake::start(move |asked, _| match asked.what.as_str() {
         "GET /api/v1/builders" => answer(200, json!({ "items": [builder.clone()], "next_cursor": null })),
-        what if what == format!("POST /api/v1/builders/{JOB}/drain") => {
+        what if ["drain", "resume"].iter().any(|verb| what == format!("POST /api/v1/builders/{JOB}/{verb}")) => {
             axum::response::IntoResponse::into_response(http::StatusCode::ACCEPTED)
         }
         "POST /api/v1/builders/tokens" => answer(201, json!({ "id": JOB, "token": "slj_x", "pool": "a/b/c" })),
@@ -273,6 +273,8 @@ async fn builders_are_listed_and_drained_by_name() {
     let ran = fake.run(&["builders", "drain", "one"]).await;
     assert_eq!((ran.code, ran.out.as_str()), (0, "one finishes what it has and takes nothing new\n"), "{}", ran.err);
     assert_eq!(fake.run(&["builders", "drain", "two"]).await.code, 4);
+    let ran = fake.run(&["builders", "resume", "one"]).await;
+    assert!(ran.code == 0 && ran.out.starts_with("one takes jobs again"), "{} {}", ran.out, ran.err);
     let ran = fake.run(&["builders", "token", "--pool", "a/b/c"]).await;
     assert_eq!((ran.out.as_str(), ran.err.contains("SLIPWAY_JOIN_TOKEN")), ("slj_x\n", true));
     assert_eq!(fake.asked().last().expect("asked").body, json!({ "pool": "a/b/c" }));

@@ -101,12 +101,41 @@ both! {
         assert_eq!(env.db.list_builders(later(60)).await.unwrap()[0].state, BuilderState::Suspect);
         let status = env.db.pools().await.unwrap().remove(0);
         assert_eq!((status.queued, status.ready, status.running, status.builders, status.free), (1, 0, 1, 1, 1));
-        assert_eq!(env.db.drain_builder(crew.builder).await.unwrap(), Some(crew.session));
-        assert_eq!(env.db.draining_sessions().await.unwrap(), [crew.session]);
+        assert_eq!(env.db.drain_builder(crew.builder, true).await.unwrap(), Some(crew.session));
         assert_eq!(env.db.list_builders(later(1)).await.unwrap()[0].state, BuilderState::Draining);
         assert_eq!(env.db.end_session(crew.session, later(2)).await.unwrap().len(), 1, "its job is not forgotten");
         assert_eq!(env.db.list_builders(later(2)).await.unwrap()[0].state, BuilderState::Offline);
-        assert!(env.db.drain_builder(new_id()).await.is_err());
+        assert!(env.db.drain_builder(new_id(), true).await.is_err());
+    }
+}
+
+both! {
+    async fn an_operators_drain_outlives_sessions_until_it_is_taken_back(env) {
+        let crew = env.crew(start()).await;
+        let builder = async || env.db.list_builders(later(3)).await.unwrap().remove(0);
+        let untold = async || env.db.untold_drains().await.unwrap();
+        env.db.drain_builder(crew.builder, true).await.unwrap();
+        // It reconnects with nothing before it heard of the drain.
+        let (session, _) = env.open(crew.builder, "key", &[], later(1)).await;
+        assert_eq!((builder().await.state, builder().await.drained), (BuilderState::Draining, true));
+        assert_eq!(untold().await, [(session, true)]);
+        env.db.renew_sessions(&[Renewal { draining: true, ..renewal(session, 0) }], later(2)).await.unwrap();
+        assert_eq!(untold().await, [], "it heard");
+        env.db.drain_builder(crew.builder, false).await.unwrap();
+        assert_eq!((builder().await.state, untold().await), (BuilderState::Draining, vec![(session, false)]));
+        env.db.renew_sessions(&[renewal(session, 1)], later(3)).await.unwrap();
+        assert_eq!((builder().await.state, untold().await), (BuilderState::Online, vec![]));
+    }
+}
+
+both! {
+    async fn a_builders_own_drain_ends_with_its_session(env) {
+        let crew = env.crew(start()).await;
+        env.db.renew_sessions(&[Renewal { draining: true, ..renewal(crew.session, 0) }], later(1)).await.unwrap();
+        assert_eq!(env.db.list_builders(later(1)).await.unwrap()[0].state, BuilderState::Draining);
+        let (session, _) = env.open(crew.builder, "key", &[], later(2)).await;
+        assert_eq!(env.db.list_builders(later(2)).await.unwrap()[0].state, BuilderState::Online);
+        assert_eq!(env.db.renew_sessions(&[renewal(session, 1)], later(3)).await.unwrap(), [session]);
     }
 }
 

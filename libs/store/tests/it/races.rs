@@ -4,15 +4,12 @@
 use std::time::Duration;
 
 use slipway_domain::agent::ClaimRefusal;
-use slipway_domain::builder::Load;
 use slipway_runtime::ids::new_id;
 use slipway_store::Db;
-use slipway_store::sessions::Renewal;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres};
 use uuid::Uuid;
 
-use crate::crew::Crew;
 use crate::env::{Env, World, commit, later, on_postgres, start};
 
 /// The other process, in the middle of a transaction.
@@ -57,10 +54,6 @@ async fn job(env: &Env, world: &World, key: &str) -> slipway_domain::ids::JobId 
     env.job_of(env.build(world, key, commit('a')).await).await.id
 }
 
-fn draining(crew: &Crew) -> Renewal {
-    Renewal { session: crew.session, free: 0, load: Load::default(), draining: true }
-}
-
 #[tokio::test]
 async fn a_session_that_is_being_closed_wins_no_claim() {
     on_postgres(async |env: Env| {
@@ -96,23 +89,6 @@ async fn a_lost_session_and_a_finish_of_its_second_job_do_not_lock_each_other_ou
             other.commits().await;
         });
         assert_eq!(lost.expect("no deadlock").expect("it was open").attempts, attempts);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_draining_heartbeat_and_a_new_session_do_not_lock_each_other_out() {
-    on_postgres(async |env: Env| {
-        let crew = env.crew(start()).await;
-        let mut other = Other::begin(&env).await;
-        other.locks("update builders set name = name where id = $1", crew.builder).await;
-        let renewals = [draining(&crew)];
-        let (renewed, ()) = tokio::join!(env.db.renew_sessions(&renewals, later(5)), async {
-            other.until_waited_for().await;
-            other.locks("update sessions set free = free where id = $1", crew.session).await;
-            other.commits().await;
-        });
-        assert_eq!(renewed.expect("no deadlock"), [crew.session]);
     })
     .await;
 }
