@@ -2,13 +2,20 @@
 //! nobody is waited for, a slow listener loses the oldest messages and is told so, and every receiver
 //! re-reads the row (or the log by its offset). Wiping it loses time, never truth.
 
+mod channel;
+#[cfg(test)]
+mod contract;
 mod memory;
+mod redis;
 
 use bytes::Bytes;
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::ids::{BuildId, SessionId};
+use slipway_runtime::clock::Clock;
+use slipway_runtime::lifecycle::Life;
 
 use crate::memory::{Memory, MemorySubscription};
+use crate::redis::{Redis, RedisSubscription};
 
 /// What a message is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,9 +56,9 @@ pub enum Event {
     Lagged,
 }
 
-/// Why it cannot be opened.
+/// Why it cannot be opened. Never quotes the URL, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("live URL \"{0}\" is not known here; write memory:")]
+#[error("live URL: {0}; write memory: or redis://[[user]:password@]host[:port][?prefix=slipway:]")]
 pub struct BadUrl(String);
 
 /// The fan-out. Cheap to clone; clones share their topics.
@@ -59,6 +66,8 @@ pub struct BadUrl(String);
 pub enum Live {
     /// Inside one process.
     Memory(Memory),
+    /// Between processes.
+    Redis(Redis),
 }
 
 /// Listens to one topic from the moment it was made until it is dropped.
@@ -66,14 +75,33 @@ pub enum Live {
 pub enum Subscription {
     /// Inside one process.
     Memory(MemorySubscription),
+    /// Between processes.
+    Redis(RedisSubscription),
+}
+
+impl BadUrl {
+    fn new(reason: &str) -> Self {
+        Self(reason.to_owned())
+    }
 }
 
 impl Live {
-    /// Opens by URL: `memory:`.
+    /// Opens by URL: `memory:`, or `redis://` and `rediss://`, whose connections are made and kept in the
+    /// background, for ever: this does not wait for Redis, and [`Live::health`] tells how it is. Both end with
+    /// the last handle and subscription, or soon after `life` stops.
+    pub fn open(url: &str, life: &Life, clock: &Clock) -> Result<Self, BadUrl> {
+        match url.split_once(':') {
+            Some(("memory", _)) => Ok(Self::memory()),
+            Some(("redis" | "rediss", _)) => Redis::open(url, life, clock).map(Self::Redis),
+            Some(_) | None => Err(BadUrl::new("it is of no kind that is known here")),
+        }
+    }
+
+    /// Opens by URL where no process runs around it: `memory:` only.
     pub fn from_url(url: &str) -> Result<Self, BadUrl> {
         match url.split_once(':') {
             Some(("memory", _)) => Ok(Self::memory()),
-            _ => Err(BadUrl(url.to_owned())),
+            _ => Err(BadUrl::new("it is of no kind that is known here")),
         }
     }
 
@@ -86,13 +114,33 @@ impl Live {
     pub fn publish(&self, topic: Topic, message: Bytes) {
         match self {
             Self::Memory(memory) => memory.publish(topic, message),
+            Self::Redis(redis) => redis.publish(topic, message),
         }
     }
 
-    /// Listens from now on: what is published after this returned is heard, or counted as lost.
+    /// Listens from now on: what is published after this returned is heard, or counted as lost. Takes a
+    /// second at most, and no time when the other processes are out of reach.
     pub async fn subscribe(&self, topic: Topic) -> Subscription {
         match self {
             Self::Memory(memory) => Subscription::Memory(memory.subscribe(topic)),
+            Self::Redis(redis) => Subscription::Redis(redis.subscribe(topic).await),
+        }
+    }
+
+    /// Whether other processes hear us and we them; what is wrong, in words for operators. Without them
+    /// everything still works, later.
+    pub fn health(&self) -> Result<(), String> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Redis(redis) => redis.health(),
+        }
+    }
+
+    /// Messages that other processes were not told, since the start: Redis was away or too slow.
+    pub fn dropped(&self) -> u64 {
+        match self {
+            Self::Memory(_) => 0,
+            Self::Redis(redis) => redis.dropped(),
         }
     }
 }
@@ -102,69 +150,23 @@ impl Subscription {
     pub async fn next(&mut self) -> Event {
         match self {
             Self::Memory(subscription) => subscription.next().await,
+            Self::Redis(subscription) => subscription.next().await,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use slipway_runtime::ids::new_id;
-
     use super::*;
 
-    fn message(text: &'static str) -> Bytes {
-        Bytes::from_static(text.as_bytes())
-    }
-
     #[tokio::test]
-    async fn everybody_who_listens_hears_it_and_nobody_else() {
-        let live = Live::from_url("memory:").expect("known");
-        let topic = Topic::Build(new_id());
-        live.publish(topic, message("before"));
-        let mut first = live.subscribe(topic).await;
-        let mut second = live.clone().subscribe(topic).await;
-        let mut other = live.subscribe(Topic::Build(new_id())).await;
-        live.publish(topic, message("one"));
-        live.publish(topic, message("two"));
-        for subscription in [&mut first, &mut second] {
-            assert_eq!(subscription.next().await, Event::Message(message("one")));
-            assert_eq!(subscription.next().await, Event::Message(message("two")));
+    async fn unknown_urls_are_refused_without_being_quoted() {
+        let (life, clock) = (Life::new(), Clock::system());
+        for url in ["memory", "amqp://user:hunter2@host", "redis:", "redis:///0", "host:6379"] {
+            let error = Live::open(url, &life, &clock).expect_err(url).to_string();
+            assert!(error.starts_with("live URL: ") && !error.contains("hunter2"), "{error}");
         }
-        let silent = tokio::time::timeout(std::time::Duration::ZERO, other.next()).await;
-        assert!(silent.is_err());
-    }
-
-    #[tokio::test]
-    async fn a_slow_listener_is_told_and_never_waited_for() {
-        let live = Live::memory();
-        let topic = Topic::Wake(WakeKind::Jobs);
-        let mut slow = live.subscribe(topic).await;
-        for _ in 0..10_000 {
-            live.publish(topic, message("x"));
-        }
-        assert_eq!(slow.next().await, Event::Lagged);
-        assert_eq!(slow.next().await, Event::Message(message("x")));
-    }
-
-    #[tokio::test]
-    async fn topics_without_listeners_take_no_room() {
-        let live = Live::memory();
-        let Live::Memory(memory) = &live;
-        let topic = Topic::Session(new_id());
-        let first = live.subscribe(topic).await;
-        let mut second = live.subscribe(topic).await;
-        live.publish(Topic::Session(new_id()), message("nobody"));
-        assert_eq!(memory.topics(), 1);
-        drop(first);
-        live.publish(topic, message("still"));
-        assert_eq!(second.next().await, Event::Message(message("still")));
-        drop(second);
-        assert_eq!(memory.topics(), 0);
-    }
-
-    #[test]
-    fn unknown_urls_are_refused() {
         assert!(Live::from_url("redis://host").is_err());
-        assert!(Live::from_url("memory").is_err());
+        assert!(Live::from_url("memory:").is_ok());
     }
 }

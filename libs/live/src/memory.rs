@@ -12,7 +12,7 @@ use crate::{Event, Topic};
 /// Messages that wait for the slowest listener of a topic before it loses the oldest.
 const BACKLOG: usize = 64;
 
-type Topics = Mutex<HashMap<Topic, broadcast::Sender<Bytes>>>;
+type Topics = Mutex<HashMap<Topic, broadcast::Sender<Event>>>;
 
 /// Channels by topic; only those that somebody listens to.
 #[derive(Debug, Clone, Default)]
@@ -25,14 +25,24 @@ pub struct Memory {
 pub struct MemorySubscription {
     topic: Topic,
     topics: Arc<Topics>,
-    receiver: broadcast::Receiver<Bytes>,
+    receiver: broadcast::Receiver<Event>,
 }
 
 impl Memory {
     pub(crate) fn publish(&self, topic: Topic, message: Bytes) {
-        if let Some(sender) = lock(&self.topics).get(&topic) {
+        self.tell(topic, Event::Message(message));
+    }
+
+    /// Asks the listeners of a topic to read again.
+    pub(crate) fn lagged(&self, topic: Topic) {
+        self.tell(topic, Event::Lagged);
+    }
+
+    /// Asks everybody to read again.
+    pub(crate) fn lagged_all(&self) {
+        for sender in lock(&self.topics).values() {
             // Nobody listening is no error.
-            let _ = sender.send(message);
+            let _ = sender.send(Event::Lagged);
         }
     }
 
@@ -41,16 +51,28 @@ impl Memory {
         MemorySubscription { topic, topics: Arc::clone(&self.topics), receiver }
     }
 
-    #[cfg(test)]
-    pub(crate) fn topics(&self) -> usize {
-        lock(&self.topics).len()
+    /// Whether somebody listens to it.
+    pub(crate) fn has(&self, topic: Topic) -> bool {
+        lock(&self.topics).contains_key(&topic)
+    }
+
+    /// Everything that somebody listens to.
+    pub(crate) fn topics(&self) -> Vec<Topic> {
+        lock(&self.topics).keys().copied().collect()
+    }
+
+    fn tell(&self, topic: Topic, event: Event) {
+        if let Some(sender) = lock(&self.topics).get(&topic) {
+            // Nobody listening is no error.
+            let _ = sender.send(event);
+        }
     }
 }
 
 impl MemorySubscription {
     pub(crate) async fn next(&mut self) -> Event {
         match self.receiver.recv().await {
-            Ok(message) => Event::Message(message),
+            Ok(event) => event,
             Err(RecvError::Lagged(_)) => Event::Lagged,
             // The sender lives in the map as long as this subscription does.
             Err(RecvError::Closed) => std::future::pending().await,
@@ -69,6 +91,6 @@ impl Drop for MemorySubscription {
 }
 
 /// A panic elsewhere leaves the map whole: every change of it is one call.
-fn lock(topics: &Topics) -> MutexGuard<'_, HashMap<Topic, broadcast::Sender<Bytes>>> {
+fn lock(topics: &Topics) -> MutexGuard<'_, HashMap<Topic, broadcast::Sender<Event>>> {
     topics.lock().unwrap_or_else(PoisonError::into_inner)
 }
