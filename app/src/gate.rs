@@ -23,6 +23,11 @@ impl Gate {
         debug_assert!(self.0.set(router).is_ok());
     }
 
+    /// Whether requests pass.
+    pub fn is_open(&self) -> bool {
+        self.0.get().is_some()
+    }
+
     /// `first`, and behind it whatever the gate was opened for.
     pub fn behind(&self, first: Router) -> Router {
         let gate = self.clone();

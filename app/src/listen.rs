@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use axum::Router;
 use slipway_runtime::config::Config;
+use slipway_runtime::health::Need;
 use slipway_runtime::lifecycle::Life;
 use slipway_runtime::ops::Ops;
 use tokio::net::TcpListener;
@@ -35,6 +36,11 @@ impl Listeners {
             serve(life, "agent listener", listener, gate.behind(Router::new()));
             listeners.agents = Some(gate);
         }
+        let gate = listeners.public.clone();
+        ops.health.watch("start", Need::Required, move || {
+            let started = gate.is_open();
+            async move { if started { Ok(()) } else { Err("what it stands on is not there yet".to_owned()) } }
+        });
         serve(life, "API", listener, listeners.public.behind(ops.router()));
         Ok(listeners)
     }

@@ -19,6 +19,7 @@ needs_demo=(
 needs_test=(
     "/usr/bin/docker docker.io"
     "/usr/lib/postgresql/*/bin/postgres postgresql"
+    "/usr/sbin/nginx nginx-light"
 )
 
 is_there() {

@@ -1,0 +1,226 @@
+//! Slipway grown up: every role in processes of its own, several of each, behind nginx, on backends that they
+//! share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustix::process::Signal;
+use slipway_runtime::ids::{new_token, random_bytes};
+
+use super::host;
+use super::nginx::{Nginx, Upstreams};
+use super::process::{self, Process};
+use super::room::Room;
+use super::slipway::{FETCH_ALLOW, binary};
+use crate::api::Api;
+
+/// How long a role may take to be ready.
+const READY: Duration = Duration::from_secs(60);
+/// How long a role may take to end after SIGTERM.
+const ENDS: Duration = Duration::from_secs(30);
+/// How much of each role's log is shown with a failed test.
+const SHOWN_LINES: usize = 40;
+
+/// Where the roles meet.
+#[derive(Debug, Clone)]
+pub struct Backends {
+    /// PostgreSQL.
+    pub database_url: String,
+    /// RabbitMQ.
+    pub bus_url: String,
+    /// Redis.
+    pub live_url: String,
+    /// S3.
+    pub blob_url: String,
+    /// More variables, such as the credentials of the object store.
+    pub variables: Vec<(String, String)>,
+}
+
+/// A service that runs as a process of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Api,
+    Scheduler,
+    Dispatcher,
+    Logsvc,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Api, Self::Scheduler, Self::Dispatcher, Self::Logsvc];
+
+    /// As on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Scheduler => "scheduler",
+            Self::Dispatcher => "dispatcher",
+            Self::Logsvc => "logsvc",
+        }
+    }
+}
+
+/// One process of a role.
+#[derive(Debug)]
+pub struct Member {
+    /// What it does.
+    pub role: Role,
+    /// Where it listens.
+    pub port: u16,
+    process: Process,
+    log: PathBuf,
+}
+
+/// The whole control plane; builders join it by themselves.
+#[derive(Debug)]
+pub struct Cluster {
+    proxy: Nginx,
+    /// Every process, roles in order.
+    pub members: Vec<Member>,
+    common: Common,
+    room: Room,
+}
+
+#[derive(Debug)]
+struct Common {
+    backends: Backends,
+    secret_key: String,
+    token: String,
+    public_port: u16,
+}
+
+impl Cluster {
+    /// Starts `each` processes of every role and waits until all are ready.
+    pub async fn start(backends: Backends, each: usize) -> Result<Self> {
+        let room = Room::new()?;
+        let ports = |_| host::free_port();
+        let upstreams = Upstreams {
+            api: (0..each).map(ports).collect::<Result<_>>()?,
+            dispatcher: (0..each).map(ports).collect::<Result<_>>()?,
+            logsvc: (0..each).map(ports).collect::<Result<_>>()?,
+        };
+        let schedulers = (0..each).map(ports).collect::<Result<Vec<_>>>()?;
+        let proxy = Nginx::start(&upstreams).await?;
+        let public_port = proxy.url().rsplit(':').next().and_then(|port| port.parse().ok()).context("a port")?;
+        let secret_key = STANDARD.encode(random_bytes::<32>());
+        let common = Common { backends, secret_key, token: new_token("slw"), public_port };
+        let mut members = Vec::new();
+        for (role, ports) in
+            Role::ALL.into_iter().zip([&upstreams.api, &schedulers, &upstreams.dispatcher, &upstreams.logsvc])
+        {
+            for port in ports {
+                members.push(start_member(&room, &common, role, *port)?);
+            }
+        }
+        let mut cluster = Self { proxy, members, common, room };
+        for member in &mut cluster.members {
+            member.ready().await?;
+        }
+        Ok(cluster)
+    }
+
+    /// Where browsers, clients and forges connect.
+    pub fn base_url(&self) -> String {
+        self.proxy.url()
+    }
+
+    /// Where builders connect.
+    pub fn agent_url(&self) -> String {
+        self.proxy.agent_url()
+    }
+
+    /// A client with the bootstrap token.
+    pub fn api(&self) -> Api {
+        Api::new(&self.base_url(), Some(&self.common.token))
+    }
+
+    /// The bootstrap token.
+    pub fn token(&self) -> &str {
+        &self.common.token
+    }
+
+    /// Positions of a role's processes among the members.
+    pub fn of(&self, role: Role) -> Vec<usize> {
+        (0..self.members.len()).filter(|at| self.members[*at].role == role).collect()
+    }
+
+    /// Starts a member that has ended, on its old port; does not wait.
+    pub fn start_again(&mut self, at: usize) -> Result<()> {
+        let (role, port) = (self.members[at].role, self.members[at].port);
+        self.members[at].process.kill();
+        self.members[at] = start_member(&self.room, &self.common, role, port)?;
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // The test harness shows this only when the test failed.
+        for member in &self.members {
+            let tail = process::tail(&member.log, SHOWN_LINES);
+            eprintln!("--- {} on port {} ---\n{tail}\n---", member.role.name(), member.port);
+        }
+    }
+}
+
+impl Member {
+    /// Waits until it answers that it is ready.
+    pub async fn ready(&mut self) -> Result<()> {
+        let url = format!("http://127.0.0.1:{}/readyz", self.port);
+        let client = reqwest::Client::new();
+        let check = || async {
+            let answer = client.get(&url).send().await;
+            Ok(answer.is_ok_and(|answer| answer.status().is_success()).then_some(()))
+        };
+        self.process.ready(READY, check).await
+    }
+
+    /// What `/readyz?verbose` says, with its status.
+    pub async fn readiness(&self) -> Result<(u16, String)> {
+        let answer = reqwest::get(format!("http://127.0.0.1:{}/readyz?verbose", self.port)).await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    }
+
+    /// Dies as by `kill -9`.
+    pub fn kill9(&mut self) {
+        self.process.kill();
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Waits until it has ended by itself; an error when it says that it failed.
+    pub async fn ended(&mut self) -> Result<()> {
+        let status = self.process.wait(ENDS).await?;
+        anyhow::ensure!(status.success(), "{} ended with {status}", self.role.name());
+        Ok(())
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+fn start_member(room: &Room, common: &Common, role: Role, port: u16) -> Result<Member> {
+    let home = room.path().join(format!("{}-{port}", role.name()));
+    std::fs::create_dir_all(&home)?;
+    let mut command = process::guarded(&binary()?);
+    command.arg(role.name()).arg("--listen").arg(format!("127.0.0.1:{port}"));
+    command.env("HOME", &home).env("TMPDIR", &home).env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
+    command.env("SLIPWAY_FETCH_ALLOW", FETCH_ALLOW).env("SLIPWAY_SECRET_KEY", &common.secret_key);
+    command.env("SLIPWAY_PUBLIC_URL", format!("http://127.0.0.1:{}", common.public_port));
+    let backends = &common.backends;
+    command.env("SLIPWAY_DATABASE_URL", &backends.database_url).env("SLIPWAY_BUS_URL", &backends.bus_url);
+    command.env("SLIPWAY_LIVE_URL", &backends.live_url).env("SLIPWAY_BLOB_URL", &backends.blob_url);
+    command.env("SLIPWAY_BOOTSTRAP_TOKEN", &common.token);
+    command.envs(backends.variables.iter().map(|(name, value)| (name, value)));
+    let log = home.join("log");
+    let process = Process::start(&format!("slipway {}", role.name()), command, &log)?;
+    Ok(Member { role, port, process, log })
+}
