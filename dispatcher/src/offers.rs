@@ -60,7 +60,7 @@ async fn dispatch_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
     }
     let now = deps.db.now(&deps.clock).await?;
     for job in deps.db.ready_jobs(BATCH).await? {
-        let avoided = job.avoid_until.filter(|until| now < *until).and(job.avoid_builder);
+        let avoided = deps.db.avoided_builder(&job, now).await?;
         let wish = Wish { pool: &job.pool, tenant: job.tenant_id, avoided };
         // On the pool's queue somebody might take it who may not have it.
         let direct = takers.iter().any(|taker| taker.pool == job.pool && !wish.may_have(taker));

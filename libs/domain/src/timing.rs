@@ -16,7 +16,7 @@ pub const LOST_AFTER_SILENCE: Duration = Duration::from_secs(20);
 pub const LOSS_GRACE: Duration = Duration::from_secs(10);
 /// An offer nobody claimed is void after this long.
 pub const DISPATCH_DEADLINE: Duration = Duration::from_secs(10);
-/// A builder that lost a job is avoided for this long.
+/// A builder that lost a job is avoided for this long, while another could take it.
 pub const AVOID_BUILDER: Duration = Duration::from_secs(10);
 /// How often a job is tried again after a fault of ours.
 pub const INFRA_RETRIES: i64 = 3;

@@ -13,6 +13,7 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use crate::Db;
+use crate::avoidance::avoids;
 use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::jobs::{Job, Saved, delta, job_in, save};
@@ -174,8 +175,11 @@ impl Db {
             Err(StoreError::NotFound(_)) => return Ok(Err(ClaimRefusal::Gone)),
             other => other?,
         };
-        if let Some(refusal) = refusal(&job, &session, &request, now) {
+        if let Some(refusal) = refusal(&job, &session, &request) {
             return Ok(Err(refusal));
+        }
+        if avoids(&mut tx, &job, session.builder_id, now).await? {
+            return Ok(Err(ClaimRefusal::Avoided));
         }
         // Rows are locked in the order builder, session, attempt, job, tenant, build: everywhere the same.
         if claim.one_tenant_per_shared_engine
@@ -362,15 +366,12 @@ async fn repeated_claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Cl
     Ok(row.map(|(job, epoch, timeout_secs)| ClaimWon { attempt: AttemptRef { job, epoch }, timeout_secs }))
 }
 
-fn refusal(job: &Job, session: &Session, request: &ClaimRequest, now: DateTime<Utc>) -> Option<ClaimRefusal> {
+fn refusal(job: &Job, session: &Session, request: &ClaimRequest) -> Option<ClaimRefusal> {
     if !session.open || session.pool != job.pool {
         return Some(ClaimRefusal::Session);
     }
-    if job.state != JobState::Dispatched || job.dispatch_id != Some(request.dispatch) {
-        return Some(ClaimRefusal::Gone);
-    }
-    let avoided = job.avoid_builder == Some(session.builder_id) && job.avoid_until.is_some_and(|until| now < until);
-    avoided.then_some(ClaimRefusal::Avoided)
+    let offered = job.state == JobState::Dispatched && job.dispatch_id == Some(request.dispatch);
+    (!offered).then_some(ClaimRefusal::Gone)
 }
 
 /// The first claim binds a shared engine to its tenant, for good.

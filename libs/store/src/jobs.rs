@@ -47,7 +47,7 @@ pub struct Job {
     pub dispatch_id: Option<DispatchId>,
     /// The epoch that was given leave; from then on it cannot be cancelled.
     pub leave_epoch: Option<i64>,
-    /// A builder that shall not have it for a moment.
+    /// A builder that shall not have it for a moment, if another can take it.
     pub avoid_builder: Option<BuilderId>,
     /// Until when.
     pub avoid_until: Option<DateTime<Utc>>,

@@ -2,6 +2,7 @@
 //! table. A state change is decided by `domain` and committed here by compare-and-set.
 
 pub mod attempts;
+pub mod avoidance;
 pub mod builders;
 pub mod builds;
 pub mod census;

@@ -13,6 +13,7 @@ use slipway_store::job_cancels::CancelOutcome;
 use slipway_store::jobs::Admission;
 use slipway_store::{Scope, StoreError};
 
+use crate::crew::Crew;
 use crate::env::{both, commit, later, new_build, start};
 
 both! {
@@ -207,11 +208,43 @@ both! {
         let job = env.job_of(env.build(&world, "1", commit('a')).await).await.id;
         let attempt = env.running(&crew, &lead, job, start()).await;
         env.db.lose_attempt(attempt, "on purpose", start()).await.unwrap();
+        let (other, _) = env.open(new_id(), "other key", &[], start()).await;
         let dispatch = env.dispatched(&lead, job, start()).await;
+        assert_eq!(env.db.avoided_builder(&env.db.job(job).await.unwrap(), later(1)).await.unwrap(), Some(crew.builder));
         let claim = env.claim(crew.session, job, dispatch, new_id(), later(1)).await;
         assert_eq!(claim, Err(ClaimRefusal::Avoided));
-        let (other, _) = env.open(new_id(), "other key", &[], later(1)).await;
         assert!(env.claim(other, job, dispatch, new_id(), later(1)).await.is_ok());
+    }
+}
+
+both! {
+    async fn nobody_is_avoided_for_a_builder_that_cannot_take_the_job(env) {
+        let (world, stranger) = (env.world("own").await, env.world("other").await);
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let job = env.job_of(env.build(&world, "1", commit('a')).await).await.id;
+        let attempt = env.running(&crew, &lead, job, start()).await;
+        env.db.lose_attempt(attempt, "on purpose", start()).await.unwrap();
+        let dispatch = env.dispatched(&lead, job, start()).await;
+        let row = env.db.job(job).await.unwrap();
+        let avoided = async || env.db.avoided_builder(&row, later(9)).await.unwrap();
+        assert_eq!(avoided().await, None, "it is alone");
+        let open = async |key: &str, at| {
+            let builder = new_id();
+            (builder, env.open(builder, key, &[], later(at)).await.0)
+        };
+        open("silent", -5).await;
+        let (drained, _) = open("drained", 5).await;
+        env.db.drain_builder(drained, true).await.unwrap();
+        let (_, gone) = open("gone", 5).await;
+        env.db.channel_closed(gone, later(6)).await.unwrap();
+        let (builder, bound) = open("bound", 5).await;
+        let theirs = env.job_of(env.build(&stranger, "1", commit('a')).await).await.id;
+        env.running(&Crew { builder, session: bound }, &lead, theirs, later(5)).await;
+        assert_eq!(avoided().await, None);
+        open("good", 5).await;
+        assert_eq!(avoided().await, Some(crew.builder), "a better one appeared");
+        assert_eq!(env.db.avoided_builder(&row, later(10)).await.unwrap(), None, "its time is over");
+        assert!(env.claim(crew.session, job, dispatch, new_id(), later(10)).await.is_ok());
     }
 }
 
