@@ -69,9 +69,15 @@ impl Wire {
         Bus::from_url(&self.config.bus_url).context("SLIPWAY_BUS_URL")
     }
 
-    /// Opens the fan-out.
+    /// Opens the fan-out; its server may come and go.
     pub fn live(&self) -> anyhow::Result<Live> {
-        Live::from_url(&self.config.live_url).context("SLIPWAY_LIVE_URL")
+        let live = Live::open(&self.config.live_url, &self.life, &self.clock).context("SLIPWAY_LIVE_URL")?;
+        let watched = live.clone();
+        self.health.watch("live", Need::Helpful, move || {
+            let health = watched.health().map_err(|problem| format!("SLIPWAY_LIVE_URL: {problem}"));
+            async move { health }
+        });
+        Ok(live)
     }
 
     /// Opens the object storage.
