@@ -1,7 +1,9 @@
 //! The two databases behind one handle, and the only way to begin a write.
 
+use std::fs::File;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +15,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 use crate::error::{Result, StoreError};
+use crate::sole_owner;
 
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
@@ -36,6 +39,8 @@ pub enum Db {
 pub struct SqliteDb {
     pub(crate) read: SqlitePool,
     write: SqlitePool,
+    /// Keeps other processes out.
+    _lock: Arc<File>,
 }
 
 /// An open write transaction. Dropped without [`Tx::commit`], it is rolled back.
@@ -172,6 +177,7 @@ impl Db {
     }
 
     async fn connect_sqlite(path: &Path) -> Result<Self> {
+        let lock = Arc::new(sole_owner::lock(path)?);
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -191,7 +197,9 @@ impl Db {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options.read_only(true))
             .await?;
-        Ok(Self::Sqlite(SqliteDb { read, write }))
+        let db = Self::Sqlite(SqliteDb { read, write, _lock: lock });
+        sole_owner::end_leases(&db).await?;
+        Ok(db)
     }
 }
 

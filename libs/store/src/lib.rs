@@ -1,8 +1,9 @@
-//! All SQL of Slipway, for PostgreSQL and SQLite behind one [`Db`]: one text per statement, one file per
-//! table. A state change is decided by `domain` and committed here by compare-and-set.
+//! All SQL of Slipway, for PostgreSQL and SQLite behind one [`Db`]: one text per statement (but for `batches`),
+//! one file per table. A state change is decided by `domain` and committed here by compare-and-set.
 
 pub mod attempts;
 pub mod avoidance;
+mod batches;
 pub mod builders;
 pub mod builds;
 pub mod census;
@@ -26,6 +27,7 @@ pub mod ref_heads;
 pub mod registries;
 pub mod scope;
 pub mod sessions;
+mod sole_owner;
 pub mod statuses;
 pub mod tags;
 pub mod tenants;

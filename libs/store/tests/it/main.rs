@@ -19,6 +19,7 @@ mod projects;
 mod races;
 mod ref_heads;
 mod registries;
+mod restarts;
 mod schema;
 mod statuses;
 mod tags;
