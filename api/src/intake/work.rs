@@ -112,7 +112,7 @@ async fn note(state: &ApiState, project: &Project, moved: &RefMoved, now: DateTi
         after: moved.after.as_deref(),
         now,
     };
-    state.db.note_move(&moved).await.context("note the move")?;
+    state.db.note_moves(&[moved]).await.context("note the move")?;
     Ok(())
 }
 

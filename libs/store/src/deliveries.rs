@@ -11,8 +11,9 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use crate::Db;
+use crate::batches;
 use crate::db::{Tx, execute, on_db, on_tx};
-use crate::delivery_moves::{Move, number_move};
+use crate::delivery_moves::{Move, number_moves};
 use crate::error::{Result, StoreError};
 use crate::scope::Scope;
 
@@ -159,22 +160,23 @@ impl Db {
     pub async fn accept_deliveries(&self, new: &[NewDelivery]) -> Result<Vec<Accepted>> {
         // Rows are taken in one order everywhere, first all deliveries and then all moves, so that two
         // batches wait for each other but never in a circle.
-        let mut order: Vec<usize> = (0..new.len()).collect();
-        order.sort_by_key(|&index| new.get(index).map(|delivery| (delivery.hook, &delivery.delivery_key)));
+        let mut order: Vec<(usize, &NewDelivery)> = new.iter().enumerate().collect();
+        order.sort_by_key(|(_, delivery)| (delivery.hook, &delivery.delivery_key));
+        let sorted: Vec<&NewDelivery> = order.iter().map(|(_, delivery)| *delivery).collect();
         let mut accepted: Vec<(usize, Accepted)> = Vec::with_capacity(new.len());
         let mut moves: Vec<(HookId, DeliveryId, &Move)> = Vec::new();
         let mut tx = self.begin_write().await?;
-        for (index, delivery) in order.into_iter().filter_map(|index| Some((index, new.get(index)?))) {
-            let taken = take_in(&mut tx, delivery).await?;
+        let inserted = batches::insert_deliveries(&mut tx, &sorted).await?;
+        let all_are_new = usize::try_from(inserted).is_ok_and(|inserted| inserted == new.len());
+        for (index, delivery) in order {
+            let taken = if all_are_new { Accepted::New(delivery.id) } else { take_in(&mut tx, delivery).await? };
             if let Accepted::New(id) | Accepted::Reopened(id) = taken {
                 moves.extend(delivery.moves.iter().map(|told| (delivery.hook, id, told)));
             }
             accepted.push((index, taken));
         }
         moves.sort_by_key(|(hook, id, told)| (*hook, &told.key, *id));
-        for (hook, id, told) in moves {
-            number_move(&mut tx, hook, id, told).await?;
-        }
+        number_moves(&mut tx, &moves).await?;
         slipway_runtime::crash::point("delivery.before_commit");
         tx.commit().await?;
         slipway_runtime::crash::point("delivery.after_commit");
@@ -283,7 +285,7 @@ impl Verdict {
         }
     }
 
-    fn state(&self) -> DeliveryState {
+    pub(crate) fn state(&self) -> DeliveryState {
         match self {
             Self::Work => DeliveryState::Received,
             Self::Ignored(_) => DeliveryState::Ignored,
@@ -291,7 +293,7 @@ impl Verdict {
         }
     }
 
-    fn reason(&self) -> Option<&str> {
+    pub(crate) fn reason(&self) -> Option<&str> {
         match self {
             Self::Work => None,
             Self::Ignored(reason) | Self::Failed(reason) => Some(reason),
@@ -299,50 +301,25 @@ impl Verdict {
     }
 }
 
+/// What became of a delivery of a batch in which not all were new.
 async fn take_in(tx: &mut Tx, new: &NewDelivery) -> Result<Accepted> {
     const EXISTING: &str = "select d.id, d.state, d.reason, \
         (select count(*) from delivery_builds b where b.delivery_id = d.id) as builds \
         from deliveries d where d.hook_id = $1 and d.delivery_key = $2";
-    if insert_delivery(tx, new).await? {
-        return Ok(Accepted::New(new.id));
-    }
     let existing: Existing = on_tx!(tx, conn => sqlx::query_as(EXISTING)
         .bind(new.hook)
         .bind(&new.delivery_key)
         .fetch_one(conn)
         .await?);
+    if existing.id == new.id {
+        return Ok(Accepted::New(new.id));
+    }
     let worth_it = existing.state != DeliveryState::Received && existing.builds == 0 && new.verdict == Verdict::Work;
     if worth_it && reopen(tx, existing.id, existing.state, new.now).await? {
         refill(tx, existing.id, new).await?;
         return Ok(Accepted::Reopened(existing.id));
     }
     Ok(Accepted::Duplicate { id: existing.id, state: existing.state, reason: existing.reason })
-}
-
-/// False if a row with this hook and key exists.
-async fn insert_delivery(tx: &mut Tx, new: &NewDelivery) -> Result<bool> {
-    const INSERT: &str = "insert into deliveries (id, hook_id, project_id, tenant_id, delivery_key, event, auth, state, \
-        reason, headers, body, received_at, finished_at, attempts, next_at) \
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $12) \
-        on conflict (hook_id, delivery_key) do nothing";
-    let state = new.verdict.state();
-    Ok(execute!(
-        tx,
-        INSERT,
-        new.id,
-        new.hook,
-        new.project,
-        new.tenant,
-        &new.delivery_key,
-        &new.event,
-        new.auth,
-        state,
-        new.verdict.reason(),
-        Json(&new.headers),
-        &new.body,
-        new.now,
-        (state != DeliveryState::Received).then_some(new.now)
-    ) == 1)
 }
 
 /// A redelivery brings everything along again: what was kept may be broken, or not be kept any more.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use slipway_domain::ids::{DeliveryId, HookId};
 
 use crate::Db;
+use crate::batches;
 use crate::db::{Tx, on_tx};
 use crate::error::{Result, StoreError};
 
@@ -44,9 +45,24 @@ impl Db {
     }
 }
 
+/// Numbers the moves of a batch, which are sorted as everywhere: by hook, key and delivery.
+pub(crate) async fn number_moves(tx: &mut Tx, moves: &[(HookId, DeliveryId, &Move)]) -> Result<()> {
+    if moves.is_empty() {
+        return Ok(());
+    }
+    let numbered = batches::insert_moves(tx, moves).await?;
+    if usize::try_from(numbered).is_ok_and(|numbered| numbered == moves.len()) {
+        return Ok(());
+    }
+    for (hook, id, told) in moves {
+        number_move(tx, *hook, *id, told).await?;
+    }
+    Ok(())
+}
+
 /// The number of a move: the one that this delivery has, else the hook's next. Two deliveries at once both
 /// try the same next number; the unique key lets one have it, and the other one counts again.
-pub(crate) async fn number_move(tx: &mut Tx, hook: HookId, id: DeliveryId, told: &Move) -> Result<i64> {
+async fn number_move(tx: &mut Tx, hook: HookId, id: DeliveryId, told: &Move) -> Result<i64> {
     const KNOWN: &str = "select n from delivery_moves where delivery_id = $1 and event_index = $2";
     const NEXT: &str = "insert into delivery_moves (delivery_id, event_index, hook_id, move_key, n) \
         select $1, $2, $3, $4, coalesce(max(n), 0) + 1 from delivery_moves where hook_id = $3 and move_key = $4 \

@@ -11,6 +11,7 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use crate::Db;
+use crate::batches;
 use crate::db::{execute, on_tx};
 use crate::error::{Result, StoreError};
 use crate::jobs::delta;
@@ -89,7 +90,14 @@ impl Db {
     ) -> Result<Vec<DeliveryId>> {
         const FINISH: &str = "update deliveries set state = $3, reason = $4, finished_at = $5, lease_owner = null, \
             lease_until = null where id = $1 and lease_owner = $2 and state = 'received'";
-        // Rows are locked in one order everywhere.
+        let mut tx = self.begin_write().await?;
+        let finished = batches::finish_deliveries(&mut tx, owner, ends, now).await?;
+        if usize::try_from(finished).is_ok_and(|finished| finished == ends.len()) {
+            tx.commit().await?;
+            return Ok(Vec::new());
+        }
+        drop(tx);
+        // One by one, to see which. Rows are locked in one order everywhere.
         let mut ends: Vec<_> = ends.iter().collect();
         ends.sort_by_key(|(id, _)| *id);
         let mut stale = Vec::new();

@@ -1,5 +1,7 @@
 //! Hooks: opaque receiving URLs with their secrets, sealed here.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use slipway_domain::event::ForgeKind;
 use slipway_domain::ids::{HookId, ProjectId, TenantId};
@@ -8,6 +10,7 @@ use slipway_runtime::secret_key::SecretKey;
 use sqlx::FromRow;
 
 use crate::Db;
+use crate::batches;
 use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::scope::Scope;
@@ -42,8 +45,9 @@ pub struct Hook {
     pub secrets: Vec<String>,
 }
 
+/// A hook with its secrets still sealed.
 #[derive(FromRow)]
-struct HookRow {
+pub(crate) struct HookRow {
     id: HookId,
     project_id: ProjectId,
     tenant_id: TenantId,
@@ -55,28 +59,15 @@ struct HookRow {
 }
 
 impl Db {
-    /// One hook with its secrets, its forge and its project's state, in one read.
+    /// One hook with its secrets, its forge and its project's state; see [`Db::hooks`].
     pub async fn hook(&self, key: &SecretKey, id: HookId) -> Result<Hook> {
-        const HOOK: &str = "select h.id, h.project_id, p.tenant_id, c.kind as forge, p.state as project_state, \
-            p.repo_path, h.secret_sealed, h.previous_sealed from hooks h join projects p on p.id = h.project_id \
-            join connections c on c.id = p.connection_id where h.id = $1";
-        let row: HookRow = on_db!(self, conn => sqlx::query_as(HOOK).bind(id).fetch_optional(conn).await?)
-            .ok_or(StoreError::NotFound("hook"))?;
-        let open = |sealed: &Vec<u8>| {
-            key.open(&sealing_context(id), sealed)
-                .map_err(|error| StoreError::Damaged("secret of a hook", error.to_string()))
-        };
-        let secrets =
-            std::iter::once(&row.secret_sealed).chain(&row.previous_sealed).map(open).collect::<Result<_>>()?;
-        Ok(Hook {
-            id: row.id,
-            project_id: row.project_id,
-            tenant_id: row.tenant_id,
-            forge: row.forge,
-            project_state: row.project_state,
-            repo_path: row.repo_path,
-            secrets,
-        })
+        self.hooks(key, &[id]).await?.remove(&id).unwrap_or(Err(StoreError::NotFound("hook")))
+    }
+
+    /// Those of these hooks that exist, in one read. A secret that cannot be opened spoils only its own hook.
+    pub async fn hooks(&self, key: &SecretKey, ids: &[HookId]) -> Result<BTreeMap<HookId, Result<Hook>>> {
+        let rows = batches::hooks(self, ids).await?;
+        Ok(rows.into_iter().map(|row| (row.id, row.open(key))).collect())
     }
 
     /// The hooks of a project of the scope, oldest first.
@@ -125,6 +116,26 @@ impl Db {
             return Err(StoreError::NotFound("hook"));
         }
         tx.commit().await
+    }
+}
+
+impl HookRow {
+    fn open(self, key: &SecretKey) -> Result<Hook> {
+        let open = |sealed: &Vec<u8>| {
+            key.open(&sealing_context(self.id), sealed)
+                .map_err(|error| StoreError::Damaged("secret of a hook", error.to_string()))
+        };
+        let secrets =
+            std::iter::once(&self.secret_sealed).chain(&self.previous_sealed).map(open).collect::<Result<_>>()?;
+        Ok(Hook {
+            id: self.id,
+            project_id: self.project_id,
+            tenant_id: self.tenant_id,
+            forge: self.forge,
+            project_state: self.project_state,
+            repo_path: self.repo_path,
+            secrets,
+        })
     }
 }
 

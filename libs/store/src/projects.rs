@@ -1,5 +1,7 @@
 //! Projects: one repository of a connection, with its build rules.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use slipway_domain::event::ForgeKind;
 use slipway_domain::ids::{ConnectionId, ProjectId, TenantId};
@@ -10,6 +12,7 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use crate::Db;
+use crate::batches;
 use crate::connections::{NewConnection, insert_connection};
 use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
@@ -164,6 +167,12 @@ impl Db {
             .fetch_optional(conn)
             .await?)
         .ok_or(StoreError::NotFound("project"))
+    }
+
+    /// Those of these projects that the scope sees, in one read.
+    pub async fn projects(&self, scope: &Scope, ids: &[ProjectId]) -> Result<BTreeMap<ProjectId, Project>> {
+        let found = batches::projects(self, scope, ids).await?;
+        Ok(found.into_iter().map(|project| (project.id, project)).collect())
     }
 
     /// One project of a tenant by its name, if the scope sees it.

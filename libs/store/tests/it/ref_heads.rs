@@ -14,7 +14,7 @@ both! {
         let (a, b) = (commit('a'), commit('b'));
         let step = async |before: Option<&str>, after: Option<&str>| {
             let moved = RefMove { project: world.project.id, git_ref: &git_ref, before, after, now: later(1) };
-            env.db.note_move(&moved).await.unwrap()
+            env.db.note_moves(&[moved]).await.unwrap() == 1
         };
         let head = async || env.db.ref_head(world.project.id, &git_ref).await.unwrap();
         assert!(step(None, Some(&a)).await);
@@ -47,7 +47,7 @@ both! {
         let newest = push(&b, &e, "2").await;
         let skipped =
             RefMove { project: world.project.id, git_ref: &git_ref, before: Some(&e), after: Some(&c), now: later(1) };
-        assert!(env.db.note_move(&skipped).await.unwrap());
+        assert_eq!(env.db.note_moves(&[skipped]).await.unwrap(), 1);
         assert!(push(&c, &b, "3").await > newest, "back to b is the newest state of the branch");
     }
 }

@@ -1,0 +1,257 @@
+//! The statements that take many rows as one JSON parameter: one way to the database and back, however many
+//! rows there are. They are the only ones whose text differs between the two databases.
+//!
+//! Bodies do not travel in the JSON but one after the other in a parameter of their own, from which each row
+//! cuts its piece: any bytes pass through, and none is encoded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use slipway_domain::delivery::DeliveryState;
+use slipway_domain::event::HookAuth;
+use slipway_domain::ids::{DeliveryId, HookId, ProcessId, ProjectId, TenantId};
+use sqlx::types::Json;
+
+use crate::Db;
+use crate::db::{Tx, execute, on_db};
+use crate::deliveries::NewDelivery;
+use crate::delivery_moves::Move;
+use crate::delivery_work::DeliveryEnd;
+use crate::error::Result;
+use crate::hooks::HookRow;
+use crate::projects::Project;
+use crate::ref_heads::RefMove;
+use crate::scope::Scope;
+
+/// One statement in the words of each database.
+struct Dialects {
+    postgres: &'static str,
+    sqlite: &'static str,
+}
+
+impl Dialects {
+    fn in_db(&self, db: &Db) -> &'static str {
+        match db {
+            Db::Postgres(_) => self.postgres,
+            Db::Sqlite(_) => self.sqlite,
+        }
+    }
+
+    fn in_tx(&self, tx: &Tx) -> &'static str {
+        match tx {
+            Tx::Postgres(_) => self.postgres,
+            Tx::Sqlite(_) => self.sqlite,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct DeliveryRow<'a> {
+    place: usize,
+    id: DeliveryId,
+    hook_id: HookId,
+    project_id: ProjectId,
+    tenant_id: TenantId,
+    delivery_key: &'a str,
+    event: &'a str,
+    auth: HookAuth,
+    state: DeliveryState,
+    reason: Option<&'a str>,
+    headers: &'a BTreeMap<String, String>,
+    /// Where its body begins, from 1, and how long it is.
+    body_from: usize,
+    body_bytes: usize,
+    received_at: String,
+    finished_at: Option<String>,
+}
+
+/// Inserts deliveries in this order; of equal ones (same hook, same key) the first. Gives how many there were
+/// to insert.
+pub(crate) async fn insert_deliveries(tx: &mut Tx, new: &[&NewDelivery]) -> Result<u64> {
+    const INSERT: Dialects = Dialects {
+        postgres: "insert into deliveries (id, hook_id, project_id, tenant_id, delivery_key, event, auth, state, \
+            reason, headers, body, received_at, finished_at, attempts, next_at) \
+            select r.id, r.hook_id, r.project_id, r.tenant_id, r.delivery_key, r.event, r.auth, r.state, r.reason, \
+            r.headers, substring($2 from r.body_from for r.body_bytes), r.received_at, r.finished_at, 0, \
+            r.received_at from jsonb_to_recordset($1) as r(place bigint, id uuid, hook_id uuid, project_id uuid, \
+            tenant_id uuid, delivery_key text, event text, auth text, state text, reason text, headers jsonb, \
+            body_from integer, body_bytes integer, received_at timestamptz, finished_at timestamptz) \
+            order by r.place on conflict (hook_id, delivery_key) do nothing",
+        // A piece of no bytes is null to SQLite if there are none at all.
+        sqlite: "insert into deliveries (id, hook_id, project_id, tenant_id, delivery_key, event, auth, state, \
+            reason, headers, body, received_at, finished_at, attempts, next_at) \
+            select unhex(r ->> 'id', '-'), unhex(r ->> 'hook_id', '-'), unhex(r ->> 'project_id', '-'), \
+            unhex(r ->> 'tenant_id', '-'), r ->> 'delivery_key', r ->> 'event', r ->> 'auth', r ->> 'state', \
+            r ->> 'reason', r ->> 'headers', coalesce(substr($2, r ->> 'body_from', r ->> 'body_bytes'), x''), \
+            r ->> 'received_at', r ->> 'finished_at', 0, r ->> 'received_at' \
+            from (select key, value as r from json_each($1)) where true order by key \
+            on conflict (hook_id, delivery_key) do nothing",
+    };
+    let mut bodies = Vec::with_capacity(new.iter().map(|new| new.body.len()).sum());
+    let mut rows = Vec::with_capacity(new.len());
+    for (place, new) in new.iter().enumerate() {
+        rows.push(delivery_row(place, new, bodies.len() + 1));
+        bodies.extend_from_slice(&new.body);
+    }
+    let sql = INSERT.in_tx(tx);
+    Ok(execute!(tx, sql, Json(&rows), bodies))
+}
+
+fn delivery_row(place: usize, new: &NewDelivery, body_from: usize) -> DeliveryRow<'_> {
+    let state = new.verdict.state();
+    DeliveryRow {
+        place,
+        id: new.id,
+        hook_id: new.hook,
+        project_id: new.project,
+        tenant_id: new.tenant,
+        delivery_key: &new.delivery_key,
+        event: &new.event,
+        auth: new.auth,
+        state,
+        reason: new.verdict.reason(),
+        headers: &new.headers,
+        body_from,
+        body_bytes: new.body.len(),
+        received_at: bound(new.now),
+        finished_at: (state != DeliveryState::Received).then(|| bound(new.now)),
+    }
+}
+
+/// A time as it reads where it is bound alone, which is how SQLite compares it with others.
+fn bound(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::AutoSi, false)
+}
+
+#[derive(Serialize)]
+struct MoveRow<'a> {
+    place: usize,
+    delivery_id: DeliveryId,
+    event_index: i64,
+    hook_id: HookId,
+    move_key: &'a str,
+}
+
+/// Gives each of these moves the next number of its hook, in this order. Gives how many got one: a move does
+/// not when it has a number, or when another process took it at the same time.
+pub(crate) async fn insert_moves(tx: &mut Tx, told: &[(HookId, DeliveryId, &Move)]) -> Result<u64> {
+    const INSERT: Dialects = Dialects {
+        postgres: "insert into delivery_moves (delivery_id, event_index, hook_id, move_key, n) \
+            select r.delivery_id, r.event_index, r.hook_id, r.move_key, \
+            (select coalesce(max(m.n), 0) from delivery_moves m where m.hook_id = r.hook_id and m.move_key = r.move_key) \
+            + row_number() over (partition by r.hook_id, r.move_key order by r.place) \
+            from jsonb_to_recordset($1) as r(place bigint, delivery_id uuid, event_index bigint, hook_id uuid, \
+            move_key text) where not exists (select 1 from delivery_moves k \
+            where k.delivery_id = r.delivery_id and k.event_index = r.event_index) \
+            order by r.place on conflict do nothing",
+        sqlite: "with r as materialized (select key as place, unhex(value ->> 'delivery_id', '-') as delivery_id, \
+            value ->> 'event_index' as event_index, unhex(value ->> 'hook_id', '-') as hook_id, \
+            value ->> 'move_key' as move_key from json_each($1)) \
+            insert into delivery_moves (delivery_id, event_index, hook_id, move_key, n) \
+            select r.delivery_id, r.event_index, r.hook_id, r.move_key, \
+            (select coalesce(max(m.n), 0) from delivery_moves m where m.hook_id = r.hook_id and m.move_key = r.move_key) \
+            + row_number() over (partition by r.hook_id, r.move_key order by r.place) \
+            from r where not exists (select 1 from delivery_moves k \
+            where k.delivery_id = r.delivery_id and k.event_index = r.event_index) \
+            order by r.place on conflict do nothing",
+    };
+    let mut rows = Vec::with_capacity(told.len());
+    for (place, (hook_id, delivery_id, told)) in told.iter().enumerate() {
+        let (event_index, move_key) = (told.event_index, told.key.as_str());
+        rows.push(MoveRow { place, delivery_id: *delivery_id, event_index, hook_id: *hook_id, move_key });
+    }
+    let sql = INSERT.in_tx(tx);
+    Ok(execute!(tx, sql, Json(&rows)))
+}
+
+#[derive(Serialize)]
+struct EndRow<'a> {
+    id: DeliveryId,
+    state: DeliveryState,
+    reason: Option<&'a str>,
+}
+
+/// Ends the work on the deliveries that this process holds; gives how many those were.
+pub(crate) async fn finish_deliveries(
+    tx: &mut Tx,
+    owner: ProcessId,
+    ends: &[(DeliveryId, DeliveryEnd)],
+    now: DateTime<Utc>,
+) -> Result<u64> {
+    const FINISH: Dialects = Dialects {
+        // Rows are locked in the order of their ids.
+        postgres: "with held as (select d.id, r.state, r.reason from deliveries d \
+            join jsonb_to_recordset($1) as r(id uuid, state text, reason text) on r.id = d.id \
+            where d.lease_owner = $2 and d.state = 'received' order by d.id for update of d) \
+            update deliveries d set state = h.state, reason = h.reason, finished_at = $3, lease_owner = null, \
+            lease_until = null from held h where d.id = h.id",
+        sqlite: "update deliveries set state = r.state, reason = r.reason, finished_at = $3, lease_owner = null, \
+            lease_until = null from (select unhex(value ->> 'id', '-') as id, value ->> 'state' as state, \
+            value ->> 'reason' as reason from json_each($1)) as r \
+            where deliveries.id = r.id and deliveries.lease_owner = $2 and deliveries.state = 'received'",
+    };
+    let rows: Vec<EndRow<'_>> =
+        ends.iter().map(|(id, end)| EndRow { id: *id, state: end.state, reason: end.reason.as_deref() }).collect();
+    let sql = FINISH.in_tx(tx);
+    Ok(execute!(tx, sql, Json(&rows), owner, now))
+}
+
+/// The hooks among these ids, still sealed.
+pub(crate) async fn hooks(db: &Db, ids: &[HookId]) -> Result<Vec<HookRow>> {
+    const HOOKS: Dialects = Dialects {
+        postgres: "select h.id, h.project_id, p.tenant_id, c.kind as forge, p.state as project_state, p.repo_path, \
+            h.secret_sealed, h.previous_sealed from hooks h join projects p on p.id = h.project_id \
+            join connections c on c.id = p.connection_id \
+            where h.id in (select r::uuid from jsonb_array_elements_text($1) as r)",
+        sqlite: "select h.id, h.project_id, p.tenant_id, c.kind as forge, p.state as project_state, p.repo_path, \
+            h.secret_sealed, h.previous_sealed from hooks h join projects p on p.id = h.project_id \
+            join connections c on c.id = p.connection_id \
+            where h.id in (select unhex(value, '-') from json_each($1))",
+    };
+    let sql = HOOKS.in_db(db);
+    Ok(on_db!(db, conn => sqlx::query_as(sql).bind(Json(ids)).fetch_all(conn).await?))
+}
+
+/// The projects among these ids that the scope sees.
+pub(crate) async fn projects(db: &Db, scope: &Scope, ids: &[ProjectId]) -> Result<Vec<Project>> {
+    const PROJECTS: Dialects = Dialects {
+        postgres: "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, p.clone_url, \
+            p.image_repository, p.image_tags, p.visibility, p.options, p.region, p.state, p.created_at, p.updated_at \
+            from projects p join connections c on c.id = p.connection_id \
+            where p.id in (select r::uuid from jsonb_array_elements_text($1) as r) \
+            and ($2 or p.tenant_id = $3 or p.visibility = 'public')",
+        sqlite: "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, p.clone_url, \
+            p.image_repository, p.image_tags, p.visibility, p.options, p.region, p.state, p.created_at, p.updated_at \
+            from projects p join connections c on c.id = p.connection_id \
+            where p.id in (select unhex(value, '-') from json_each($1)) \
+            and ($2 or p.tenant_id = $3 or p.visibility = 'public')",
+    };
+    let sql = PROJECTS.in_db(db);
+    Ok(on_db!(db, conn => sqlx::query_as(sql)
+        .bind(Json(ids))
+        .bind(scope.sight().all)
+        .bind(scope.sight().tenant)
+        .fetch_all(conn)
+        .await?))
+}
+
+#[derive(Serialize)]
+struct RefRow<'a> {
+    project_id: ProjectId,
+    git_ref: &'a str,
+}
+
+/// The heads of those refs that were heard of before: project, ref and head.
+pub(crate) async fn heads(db: &Db, moves: &[RefMove<'_>]) -> Result<Vec<(ProjectId, String, Option<String>)>> {
+    const HEADS: Dialects = Dialects {
+        postgres: "select h.project_id, h.ref, h.head from ref_heads h where (h.project_id, h.ref) in \
+            (select r.project_id, r.git_ref from jsonb_to_recordset($1) as r(project_id uuid, git_ref text))",
+        sqlite: "select h.project_id, h.ref, h.head from ref_heads h where (h.project_id, h.ref) in \
+            (select unhex(value ->> 'project_id', '-'), value ->> 'git_ref' from json_each($1))",
+    };
+    let refs: BTreeSet<_> = moves.iter().map(|moved| (moved.project, moved.git_ref.as_str())).collect();
+    let rows: Vec<RefRow<'_>> = refs.into_iter().map(|(project_id, git_ref)| RefRow { project_id, git_ref }).collect();
+    let sql = HEADS.in_db(db);
+    Ok(on_db!(db, conn => sqlx::query_as(sql).bind(Json(&rows)).fetch_all(conn).await?))
+}
