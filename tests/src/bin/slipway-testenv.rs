@@ -1,13 +1,13 @@
-//! Runs a command with the tests' shared services around it: PostgreSQL, a Docker engine with a base image,
-//! two registries. Everything is stopped when the command ends, fails, or somebody interrupts.
+//! Runs a command with the tests' shared services around it: PostgreSQL, Redis, an S3 server, a Docker
+//! engine with a base image, two registries. Everything is stopped when the command ends, fails, or somebody interrupts.
 //!
 //! `slipway-testenv -- cargo test --workspace`
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use slipway_tests::env::process;
 use slipway_tests::env::services::{REQUIRED, Services, is_required};
+use slipway_tests::env::{net_host, process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,6 +27,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<u8> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, rest @ ..] = words.as_slice()
+        && word == net_host::FORWARD
+    {
+        net_host::forward_all(rest).await?;
+        return Ok(0);
+    }
     let mut arguments = std::env::args_os().skip(1);
     let (Some(separator), Some(program)) = (arguments.next(), arguments.next()) else {
         bail!("usage: slipway-testenv -- PROGRAM [ARGUMENT]...");

@@ -3,9 +3,12 @@
 //! is removed by the next run ([`room`]).
 
 pub mod base_image;
+pub mod cluster;
 pub mod engine;
 pub mod git_server;
 pub mod host;
+pub mod net_host;
+pub mod nginx;
 pub mod postgres;
 pub mod process;
 pub mod registry;

@@ -1,11 +1,12 @@
 //! `slipway builder`, the real binary, as a child process that can be killed.
 
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::Result;
 use rustix::process::Signal;
 
+use super::net_host::NetHost;
 use super::process::{self, Process};
 use super::room::Room;
 use super::slipway::{FETCH_ALLOW, binary};
@@ -27,6 +28,8 @@ pub struct Joining {
     pub engine: String,
     /// Its name for people.
     pub name: String,
+    /// More variables; a later one wins.
+    pub variables: Vec<(String, String)>,
 }
 
 /// A running builder with a data folder of its own and one slot.
@@ -39,13 +42,22 @@ pub struct RemoteBuilder {
 impl RemoteBuilder {
     /// Starts it; whether it has joined, the control plane says.
     pub fn start(joining: &Joining) -> Result<Self> {
+        Self::run(joining, process::guarded(&binary()?))
+    }
+
+    /// The same, on a host of its own.
+    pub fn start_on(host: &NetHost, joining: &Joining) -> Result<Self> {
+        Self::run(joining, host.command(&binary()?))
+    }
+
+    fn run(joining: &Joining, mut command: Command) -> Result<Self> {
         let room = Room::new()?;
-        let mut command = process::guarded(&binary()?);
         command.arg("builder").arg("--data-dir").arg(room.path().join("data"));
         command.env("HOME", room.path()).env("TMPDIR", room.path()).env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
         command.env("DOCKER_HOST", &joining.engine).env("SLIPWAY_FETCH_ALLOW", FETCH_ALLOW);
         command.env("SLIPWAY_SERVER_URL", &joining.server_url).env("SLIPWAY_JOIN_TOKEN", &joining.token);
         command.env("SLIPWAY_BUILDER_NAME", &joining.name).env("SLIPWAY_SLOTS", "1");
+        command.envs(joining.variables.iter().map(|(name, value)| (name, value)));
         let process = Process::start("slipway builder", command, &room.path().join("builder.log"))?;
         Ok(Self { process, room })
     }

@@ -109,6 +109,9 @@ fn clear(parent: &Path, id: &str) {
     if host::is_root() {
         kill_shims(&folder);
         eventually_blocking(PATIENCE, || unmount_below(&folder) == 0);
+        if Path::new("/run/netns").join(bridge_name(id)).exists() {
+            let _ = Command::new("ip").env("PATH", host::PATH).args(["netns", "delete", &bridge_name(id)]).status();
+        }
         let bridge = bridge_name(id);
         if Path::new("/sys/class/net").join(&bridge).exists() {
             let _ = Command::new("ip").env("PATH", host::PATH).args(["link", "delete", &bridge]).status();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use slipway_tests::env::base_image::{self, BASE_IMAGE};
 use slipway_tests::env::engine::{self, Engine};
+use slipway_tests::env::net_host::NetHost;
 use slipway_tests::env::postgres::{Postgres, fresh_database};
 use slipway_tests::env::registry::{Access, PASSWORD, Registry, RegistryClient, USER};
 use slipway_tests::env::services::is_required;
@@ -199,5 +200,41 @@ async fn a_killed_supervisor_takes_its_services_along() -> Result<()> {
         leftovers(&folder, &format!("slw{id}"), &format!("slipway-test.{id}")).is_empty()
     };
     assert!(eventually_blocking(Duration::from_secs(30), clean), "the dead supervisor's engine left things behind");
+    Ok(())
+}
+
+/// Says a line to a service of ours from within the host; what came back.
+async fn ask_from(host: &NetHost, port: u16) -> Result<String> {
+    let mut command = host.command(Path::new("/usr/bin/timeout"));
+    let script = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; echo hello >&3; head -n1 <&3");
+    command.args(["1", "/bin/bash", "-c", &script]);
+    let output = tokio::process::Command::from(command).output().await?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[tokio::test]
+async fn a_test_host_reaches_what_it_shall_and_can_be_cut_off() -> Result<()> {
+    if skip(NetHost::missing())? {
+        return Ok(());
+    }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let port = listener.local_addr()?.port();
+    let echo = tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut read, mut write) = socket.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+            });
+        }
+    });
+    let host = NetHost::start(250, &[port]).await?;
+    let answers = async || Ok((ask_from(&host, port).await? == "hello").then_some(()));
+    slipway_tests::wait::eventually("the forwarder", Duration::from_secs(10), answers).await?;
+    host.cut()?;
+    assert_eq!(ask_from(&host, port).await?, "", "nothing passes a cut cable");
+    host.heal()?;
+    slipway_tests::wait::eventually("the cable to be mended", Duration::from_secs(10), answers).await?;
+    drop(host);
+    echo.abort();
     Ok(())
 }

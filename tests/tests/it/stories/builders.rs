@@ -48,7 +48,7 @@ impl Site {
 
     fn joining(&self, name: &str, token: &str) -> Joining {
         let (server_url, engine) = (self.agents.clone(), self.world.engine.clone());
-        Joining { server_url, token: token.to_owned(), engine, name: name.to_owned() }
+        Joining { server_url, token: token.to_owned(), engine, name: name.to_owned(), variables: Vec::new() }
     }
 
     /// A builder that has joined.
