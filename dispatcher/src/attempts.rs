@@ -5,10 +5,12 @@ use axum::extract::State;
 use http::StatusCode;
 use slipway_domain::agent::{Finish, Leave, LeaveRequest, LeaveReturn, Report, ReportAck};
 use slipway_domain::attempt::AttemptOutcome;
+use slipway_domain::git_ref::is_image_tag;
+use slipway_domain::spec::JobSpec;
 use slipway_live::{Topic, WakeKind};
 use slipway_runtime::problem::{ApiError, JsonBody};
 use slipway_store::attempts::Ended;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::Dispatcher;
 use crate::auth::{Caller, store_error};
@@ -32,6 +34,13 @@ pub async fn leave(
     JsonBody(request): JsonBody<LeaveRequest>,
 ) -> Result<Json<Leave>, ApiError> {
     let deps = &dispatcher.deps;
+    let spec = deps.db.job_spec(caller.attempt.job).await.map_err(store_error)?;
+    if !may_move(&spec, &request) {
+        warn!(job.id = %caller.attempt.job, epoch = caller.attempt.epoch, registry = request.registry,
+            repository = request.repository, tag = request.tag, "leave asked for a tag that is not the job's");
+        let LeaveRequest { registry, repository, tag, .. } = request;
+        return Err(ApiError::Forbidden(format!("The tag {registry}/{repository}:{tag} is not one of this job's.")));
+    }
     let now = deps.db.now(&deps.clock).await.map_err(store_error)?;
     let leave = deps.db.request_leave(caller.attempt, &request, now).await.map_err(store_error)?;
     info!(job.id = %caller.attempt.job, epoch = caller.attempt.epoch, tag = request.tag, ?leave, "leave asked");
@@ -74,9 +83,78 @@ pub async fn finish(
     }
 }
 
+/// Whether a tag is the job's to move: of its own image, and one of the tags that the build was asked for. Where
+/// none were, `slipway.yml` may name any, which only the builder has read; but never what looks like the carrier
+/// of a build.
+fn may_move(spec: &JobSpec, request: &LeaveRequest) -> bool {
+    let own = spec.image.as_ref().is_some_and(|image| image.split() == (&request.registry, &request.repository));
+    let named = match &spec.asked.tags {
+        Some(tags) => tags.contains(&request.tag),
+        None => is_image_tag(&request.tag) && !is_carrier_tag(&request.tag),
+    };
+    own && named
+}
+
+/// `b<build>.<epoch>`
+fn is_carrier_tag(tag: &str) -> bool {
+    let parts = tag.strip_prefix('b').and_then(|rest| rest.split_once('.'));
+    parts.is_some_and(|(build, epoch)| {
+        build.len() == 32
+            && build.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && epoch.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
 /// Pages are only hinted at; what they show they read again.
 async fn tell_pages(dispatcher: &Dispatcher, caller: Caller) {
     if let Ok(job) = dispatcher.deps.db.job(caller.attempt.job).await {
         dispatcher.deps.live.publish(Topic::Build(job.build_id), Default::default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slipway_domain::build::Trigger;
+    use slipway_domain::spec::{BuildOptions, ImageTarget};
+    use slipway_runtime::clock::Clock;
+    use slipway_runtime::ids::new_id;
+
+    use super::*;
+
+    fn spec(image: Option<&str>, asked: Option<&[&str]>) -> JobSpec {
+        let tags = asked.map(|tags| tags.iter().map(|tag| (*tag).to_owned()).collect());
+        JobSpec {
+            build: new_id(),
+            project: new_id(),
+            project_name: "app".to_owned(),
+            tenant: new_id(),
+            trigger: Trigger::Manual,
+            forge: None,
+            clone_url: "https://github.com/team/app.git".to_owned(),
+            git_ref: None,
+            commit: "a".repeat(40),
+            asked: BuildOptions { tags, ..BuildOptions::default() },
+            project_options: BuildOptions::default(),
+            image: image.map(|repository| ImageTarget { repository: repository.to_owned(), tags: Vec::new() }),
+            created_at: Clock::system().now(),
+            context_max_bytes: 1,
+            context_max_entries: 1,
+        }
+    }
+
+    #[test]
+    fn leave_is_for_the_jobs_own_tags_only() {
+        let may = |spec: &JobSpec, registry: &str, repository: &str, tag: &str| {
+            let [registry, repository, tag] = [registry, repository, tag].map(str::to_owned);
+            may_move(spec, &LeaveRequest { registry, repository, tag, digest: "sha256:a".to_owned() })
+        };
+        let (open, asked) = (spec(Some("r:5000/team/app"), None), spec(Some("r:5000/team/app"), Some(&["v1"])));
+        assert!(may(&open, "r:5000", "team/app", "from-slipway-yml") && may(&asked, "r:5000", "team/app", "v1"));
+        assert!(!may(&asked, "r:5000", "team/app", "v2"), "it was asked for other tags");
+        assert!(!may(&open, "r", "team/app", "v1") && !may(&open, "r:5000", "team/other", "v1"));
+        assert!(!may(&open, "r:5000", "team/app", "no tag") && !may(&open, "r:5000", "team/app", "../x"));
+        assert!(!may(&spec(None, None), "r:5000", "team/app", "v1"), "it pushes nothing");
+        let (carrier, close) = (open.carrier_tag(7), format!("b{}.x", "0".repeat(32)));
+        assert!(!may(&open, "r:5000", "team/app", &carrier) && may(&open, "r:5000", "team/app", &close));
     }
 }
