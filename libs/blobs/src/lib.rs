@@ -1,20 +1,36 @@
 //! Object storage behind verbs of the domain: the segments of logs. Only names that are written once and
 //! never changed, so that a folder and every S3-like store behave alike. The layout of names lives here
-//! and nowhere else.
+//! and nowhere else. Objects are small (a segment is about 1 MiB), so nothing is sent in parts.
 
-use std::path::PathBuf;
+#[cfg(test)]
+mod contract;
+mod open;
+mod place;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use slipway_domain::attempt::AttemptRef;
 use tracing::debug;
-use url::Url;
 
-/// A call that did not do what was asked.
+use crate::place::Place;
+
+/// A verb ends within this time, tries and the wait for a free connection included.
+const DEADLINE: Duration = Duration::from_secs(25);
+/// Removing a log takes a call per thousand objects.
+const REMOVAL_DEADLINE: Duration = Duration::from_secs(60);
+/// A look at the store's health ends within this time.
+const CHECK_DEADLINE: Duration = Duration::from_millis(1500);
+/// Nobody writes it: reading it tells whether the store answers, and costs next to nothing.
+const ABSENT: &str = "slipway/absent";
+/// Written once per bucket, to see that the store refuses to write it twice.
+const PROOF: &str = "slipway/created-once";
+
+/// A call that did not do what was asked. Never quotes credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
     /// The URL is of no kind that we know, or its folder cannot be used.
@@ -23,9 +39,9 @@ pub enum BlobError {
     /// There is no such object.
     #[error("object {0} not found")]
     NotFound(String),
-    /// The store said no, or nothing.
+    /// The store said no, or nothing: which one, what it said, what to look at.
     #[error("object storage: {0}")]
-    Storage(#[from] object_store::Error),
+    Storage(String),
 }
 
 /// The result of this library.
@@ -36,7 +52,8 @@ pub type Result<T> = std::result::Result<T, BlobError>;
 pub enum Put {
     /// It was made and is durable.
     Created,
-    /// One of this name exists already and was left as it is.
+    /// One of this name exists already and was left as it is. It may be our own: a put whose answer was lost
+    /// is tried again.
     AlreadyExists,
 }
 
@@ -53,73 +70,106 @@ pub struct SegmentKey {
 #[derive(Debug, Clone)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
+    place: Arc<Place>,
 }
 
 impl Blobs {
-    /// Opens a store by URL: `file:///folder`, which is made if it is not there.
+    /// Opens a store by URL, without asking it anything:
+    ///
+    /// * `file:///folder`, which is made if it is not there;
+    /// * `s3://bucket/prefix?endpoint=…&region=…`, credentials from `AWS_ACCESS_KEY_ID` and
+    ///   `AWS_SECRET_ACCESS_KEY` or the host's role, further settings from `AWS_*`;
+    /// * `gs://bucket/prefix`, settings from `GOOGLE_*`;
+    /// * `az://container/prefix?account=…`, settings from `AZURE_*`.
     pub fn from_url(url: &str) -> Result<Self> {
-        let parsed = Url::parse(url).map_err(|error| BlobError::BadUrl(format!("\"{url}\": {error}")))?;
-        match parsed.scheme() {
-            "file" => {
-                let folder = parsed
-                    .to_file_path()
-                    .map_err(|()| BlobError::BadUrl(format!("\"{url}\" names no folder; write file:///path")))?;
-                Self::folder(folder)
-            }
-            other => Err(BlobError::BadUrl(format!("\"{other}\" is not known here; write file:///path"))),
+        open::by_url(url, &open::variables())
+    }
+
+    /// Whether objects can be read: the store answers, takes our credentials and has the bucket. What is wrong
+    /// is told in words for operators.
+    pub async fn check(&self) -> Result<()> {
+        match self.within(CHECK_DEADLINE, self.store.get(&Path::from(ABSENT))).await {
+            Ok(_) | Err(BlobError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
-    fn folder(folder: PathBuf) -> Result<Self> {
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| BlobError::BadUrl(format!("folder {} cannot be made: {error}", folder.display())))?;
-        // An acknowledged log byte must survive a power cut.
-        let store = LocalFileSystem::new_with_prefix(&folder)?.with_fsync(true).with_automatic_cleanup(true);
-        Ok(Self { store: Arc::new(store) })
+    /// Whether the store refuses to write an object twice, on which logs stand: some S3-like stores ignore the
+    /// condition and would let two writers overwrite each other. Writes one tiny object, once per bucket.
+    pub async fn prove_write_once(&self) -> Result<()> {
+        for _ in 0..2 {
+            if self.create(&Path::from(PROOF), Bytes::from_static(b"once")).await? == Put::AlreadyExists {
+                return Ok(());
+            }
+        }
+        let place = &self.place;
+        Err(BlobError::Storage(format!(
+            "{place} overwrites objects although it is asked not to (If-None-Match: *); use a store that knows \
+             conditional writes"
+        )))
     }
 
     /// Stores a segment, durably, unless one of this name exists.
     pub async fn put_segment(&self, key: SegmentKey, bytes: Bytes) -> Result<Put> {
-        let options = PutOptions::from(PutMode::Create);
-        match self.store.put_opts(&segment_path(key), PutPayload::from(bytes), options).await {
-            Ok(_) => Ok(Put::Created),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::AlreadyExists),
-            Err(error) => Err(error.into()),
-        }
+        self.create(&segment_path(key), bytes).await
     }
 
     /// Reads a segment.
     pub async fn get_segment(&self, key: SegmentKey) -> Result<Bytes> {
-        match self.store.get(&segment_path(key)).await {
-            Ok(found) => Ok(found.bytes().await?),
-            Err(object_store::Error::NotFound { path, .. }) => Err(BlobError::NotFound(path)),
-            Err(error) => Err(error.into()),
-        }
+        let path = segment_path(key);
+        self.within(DEADLINE, async { self.store.get(&path).await?.bytes().await }).await
     }
 
     /// Removes a segment that no row names; gone already is as good.
     pub async fn delete_segment(&self, key: SegmentKey) -> Result<()> {
-        match self.store.delete(&segment_path(key)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+        match self.within(DEADLINE, self.store.delete(&segment_path(key))).await {
+            Ok(()) | Err(BlobError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
     /// Removes all segments of an attempt's log and says how many there were.
     pub async fn delete_log(&self, attempt: AttemptRef) -> Result<u64> {
-        let prefix = log_path(attempt);
-        let paths: Vec<Path> = self.store.list(Some(&prefix)).map_ok(|object| object.location).try_collect().await?;
+        let removed = self.within(REMOVAL_DEADLINE, self.remove_all(&log_path(attempt))).await?;
+        debug!(%attempt, removed, "log removed from object storage");
+        Ok(removed)
+    }
+
+    async fn create(&self, path: &Path, bytes: Bytes) -> Result<Put> {
+        let options = PutOptions::from(PutMode::Create);
+        let put = async {
+            match self.store.put_opts(path, PutPayload::from(bytes), options).await {
+                Ok(_) => Ok(Put::Created),
+                // Of another writer that has not finished: whether it will is not known.
+                Err(error) if place::is_conflict(&error) => Err(error),
+                Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::AlreadyExists),
+                Err(error) => Err(error),
+            }
+        };
+        self.within(DEADLINE, put).await
+    }
+
+    async fn remove_all(&self, prefix: &Path) -> object_store::Result<u64> {
+        let paths: Vec<Path> = self.store.list(Some(prefix)).map_ok(|object| object.location).try_collect().await?;
         let mut removed = 0;
         let mut results = self.store.delete_stream(futures_util::stream::iter(paths).map(Ok).boxed());
         while let Some(result) = results.next().await {
             match result {
                 Ok(_) => removed += 1,
                 Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
-        debug!(%attempt, removed, "log removed from object storage");
         Ok(removed)
+    }
+
+    /// A call that ends, with its error in words.
+    async fn within<T>(&self, deadline: Duration, call: impl Future<Output = object_store::Result<T>>) -> Result<T> {
+        match tokio::time::timeout(deadline, call).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(self.place.explain(&error)),
+            Err(_) => Err(BlobError::Storage(format!("{} did not answer within {deadline:?}", self.place))),
+        }
     }
 }
 
@@ -138,69 +188,13 @@ fn segment_path(key: SegmentKey) -> Path {
 #[cfg(test)]
 mod tests {
     use slipway_domain::ids::JobId;
-    use slipway_runtime::ids::new_id;
 
     use super::*;
 
-    fn blobs() -> (Blobs, tempfile::TempDir) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let url = Url::from_file_path(folder.path().join("not/yet/there")).expect("a URL");
-        (Blobs::from_url(url.as_str()).expect("it opens"), folder)
-    }
-
-    fn key(epoch: i64, start: i64) -> SegmentKey {
-        SegmentKey { attempt: AttemptRef { job: JobId::from(uuid::Uuid::from_u128(0xab)), epoch }, start }
-    }
-
     #[test]
     fn the_layout_of_names_stays() {
-        let path = segment_path(key(2, 255)).to_string();
+        let attempt = AttemptRef { job: JobId::from(uuid::Uuid::from_u128(0xab)), epoch: 2 };
+        let path = segment_path(SegmentKey { attempt, start: 255 }).to_string();
         assert_eq!(path, "logs/ab/00000000-0000-0000-0000-0000000000ab/2/00000000000000ff.zst");
-    }
-
-    #[test]
-    fn unknown_urls_are_refused_with_what_to_write() {
-        for url in ["s3+x://bucket", "nonsense", "file://host/x"] {
-            let error = Blobs::from_url(url).expect_err("refused").to_string();
-            assert!(error.starts_with("blob URL"), "{error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_segment_is_written_once() {
-        let (blobs, _folder) = blobs();
-        let first = Bytes::from_static(b"first");
-        assert_eq!(blobs.put_segment(key(1, 0), first.clone()).await.expect("put"), Put::Created);
-        let second = blobs.put_segment(key(1, 0), Bytes::from_static(b"second")).await.expect("put");
-        assert_eq!(second, Put::AlreadyExists);
-        assert_eq!(blobs.get_segment(key(1, 0)).await.expect("get"), first);
-        assert!(matches!(blobs.get_segment(key(1, 5)).await, Err(BlobError::NotFound(_))));
-    }
-
-    #[tokio::test]
-    async fn of_many_writers_one_wins() {
-        let (blobs, _folder) = blobs();
-        let puts = (0..16u8).map(|writer| blobs.put_segment(key(1, 0), Bytes::from(vec![writer; 1000])));
-        let results = futures_util::future::try_join_all(puts).await.expect("put");
-        assert_eq!(results.iter().filter(|put| **put == Put::Created).count(), 1);
-        let winner = results.iter().position(|put| *put == Put::Created).expect("one");
-        assert_eq!(blobs.get_segment(key(1, 0)).await.expect("get"), vec![winner as u8; 1000]);
-    }
-
-    #[tokio::test]
-    async fn a_deleted_log_is_gone_and_its_neighbour_stays() {
-        let (blobs, folder) = blobs();
-        let other = SegmentKey { attempt: AttemptRef { job: new_id(), epoch: 1 }, start: 0 };
-        for key in [key(1, 0), key(1, 10), key(11, 0), other] {
-            blobs.put_segment(key, Bytes::from_static(b"x")).await.expect("put");
-        }
-        assert_eq!(blobs.delete_log(key(1, 0).attempt).await.expect("delete"), 2);
-        assert_eq!(blobs.delete_log(key(1, 0).attempt).await.expect("delete again"), 0);
-        assert!(matches!(blobs.get_segment(key(1, 10)).await, Err(BlobError::NotFound(_))));
-        assert!(blobs.get_segment(key(11, 0)).await.is_ok());
-        assert!(blobs.get_segment(other).await.is_ok());
-        blobs.delete_segment(other).await.expect("delete");
-        blobs.delete_segment(other).await.expect("delete again");
-        drop(folder);
     }
 }
