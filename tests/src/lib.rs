@@ -6,5 +6,6 @@ pub mod bench;
 pub mod env;
 pub mod fake_forge;
 pub mod hooks;
+pub mod s3_server;
 pub mod wait;
 pub mod world;

@@ -10,7 +10,9 @@ use futures_util::join;
 use super::base_image::{self, BASE_IMAGE};
 use super::engine::Engine;
 use super::postgres::Postgres;
+use super::redis::Redis;
 use super::registry::{Access, PASSWORD, Registry, USER};
+use super::s3::S3;
 
 /// Address of the PostgreSQL server's maintenance database.
 pub const POSTGRES: &str = "TEST_POSTGRES_URL";
@@ -24,6 +26,12 @@ pub const REGISTRY_AUTH: &str = "TEST_REGISTRY_AUTH";
 pub const REGISTRY_AUTH_USER: &str = "TEST_REGISTRY_AUTH_USER";
 /// Its password.
 pub const REGISTRY_AUTH_PASSWORD: &str = "TEST_REGISTRY_AUTH_PASSWORD";
+/// Address of the Redis server, without a prefix.
+pub const REDIS: &str = "TEST_REDIS_URL";
+/// URL of a bucket; its credentials are in the variables of AWS.
+pub const S3_URL: &str = "TEST_S3_URL";
+/// Where buckets are made and faults are switched ([`crate::s3_server`]).
+pub const S3_CONTROL: &str = "TEST_S3_CONTROL";
 /// Set to 1 where a missing component must fail the run.
 pub const REQUIRED: &str = "REQUIRE_BACKENDS";
 
@@ -34,6 +42,8 @@ pub struct Services {
     registry: Option<Registry>,
     registry_auth: Option<Registry>,
     postgres: Option<Postgres>,
+    redis: Option<Redis>,
+    s3: Option<(S3, String)>,
     /// What could not be started, and what to do about it.
     missing: Vec<String>,
 }
@@ -43,10 +53,10 @@ impl Services {
     /// installed and does not start is an error.
     pub async fn start() -> Result<Self> {
         let mut services = Self::default();
-        let missing = [Engine::missing(), Registry::missing(), Postgres::missing()];
-        let [has_engine, has_registry, has_postgres] = missing.each_ref().map(Option::is_none);
+        let missing = [Engine::missing(), Registry::missing(), Postgres::missing(), Redis::missing()];
+        let [has_engine, has_registry, has_postgres, has_redis] = missing.each_ref().map(Option::is_none);
         services.missing = missing.into_iter().flatten().collect();
-        let (engine, registry, registry_auth, postgres) = join!(
+        let (engine, registry, registry_auth, postgres, redis, s3) = join!(
             start_if(has_engine, async {
                 let engine = Engine::start().await?;
                 base_image::import(&engine.host(), BASE_IMAGE).await?;
@@ -55,11 +65,19 @@ impl Services {
             start_if(has_registry, Registry::start(Access::Open)),
             start_if(has_registry, Registry::start(Access::Password)),
             start_if(has_postgres, Postgres::start()),
+            start_if(has_redis, Redis::start()),
+            async {
+                let s3 = S3::start().await?;
+                let url = s3.bucket("slipway-test").await?;
+                anyhow::Ok((s3, url))
+            },
         );
         services.engine = engine?;
         services.registry = registry?;
         services.registry_auth = registry_auth?;
         services.postgres = postgres?;
+        services.redis = redis?;
+        services.s3 = Some(s3?);
         Ok(services)
     }
 
@@ -76,6 +94,13 @@ impl Services {
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let mut variables = Vec::new();
         variables.extend(self.postgres.as_ref().map(|postgres| (POSTGRES, postgres.url().to_owned())));
+        variables.extend(self.redis.as_ref().map(|redis| (REDIS, redis.url())));
+        if let Some((s3, url)) = &self.s3 {
+            variables.push((S3_URL, url.clone()));
+            variables.push((S3_CONTROL, s3.control_url()));
+            variables.push(("AWS_ACCESS_KEY_ID", s3.credentials().access_key.clone()));
+            variables.push(("AWS_SECRET_ACCESS_KEY", s3.credentials().secret_key.clone()));
+        }
         variables.extend(self.engine.as_ref().map(|engine| (ENGINE, engine.host())));
         variables.extend(self.registry.as_ref().map(|registry| (REGISTRY, registry.address())));
         if let Some(registry) = &self.registry_auth {
