@@ -19,6 +19,7 @@ needs_demo=(
 needs_test=(
     "/usr/bin/docker docker.io"
     "/usr/lib/postgresql/*/bin/postgres postgresql"
+    "/usr/lib/rabbitmq/bin/rabbitmq-server rabbitmq-server"
     "/usr/bin/redis-server redis-server"
     "/usr/sbin/nginx nginx-light"
 )

@@ -11,6 +11,7 @@ pub mod net_host;
 pub mod nginx;
 pub mod postgres;
 pub mod process;
+pub mod rabbitmq;
 pub mod redis;
 pub mod registry;
 pub mod remote_builder;

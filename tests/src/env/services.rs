@@ -10,6 +10,7 @@ use futures_util::join;
 use super::base_image::{self, BASE_IMAGE};
 use super::engine::Engine;
 use super::postgres::Postgres;
+use super::rabbitmq::RabbitMq;
 use super::redis::Redis;
 use super::registry::{Access, PASSWORD, Registry, USER};
 use super::s3::S3;
@@ -32,6 +33,14 @@ pub const REDIS: &str = "TEST_REDIS_URL";
 pub const S3_URL: &str = "TEST_S3_URL";
 /// Where buckets are made and faults are switched ([`crate::s3_server`]).
 pub const S3_CONTROL: &str = "TEST_S3_CONTROL";
+/// Address of the RabbitMQ broker's default vhost, with every right.
+pub const AMQP: &str = "TEST_AMQP_URL";
+/// The same for a user that may only read the queue of [`READABLE_POOL`](super::rabbitmq::READABLE_POOL).
+pub const AMQP_READER: &str = "TEST_AMQP_READER_URL";
+/// The same for a user that may nothing.
+pub const AMQP_STRANGER: &str = "TEST_AMQP_STRANGER_URL";
+/// How to command the broker ([`Control`](super::rabbitmq::Control)).
+pub const AMQP_CONTROL: &str = "TEST_AMQP_CONTROL";
 /// Set to 1 where a missing component must fail the run.
 pub const REQUIRED: &str = "REQUIRE_BACKENDS";
 
@@ -42,6 +51,7 @@ pub struct Services {
     registry: Option<Registry>,
     registry_auth: Option<Registry>,
     postgres: Option<Postgres>,
+    rabbitmq: Option<RabbitMq>,
     redis: Option<Redis>,
     s3: Option<(S3, String)>,
     /// What could not be started, and what to do about it.
@@ -53,10 +63,11 @@ impl Services {
     /// installed and does not start is an error.
     pub async fn start() -> Result<Self> {
         let mut services = Self::default();
-        let missing = [Engine::missing(), Registry::missing(), Postgres::missing(), Redis::missing()];
-        let [has_engine, has_registry, has_postgres, has_redis] = missing.each_ref().map(Option::is_none);
+        let missing =
+            [Engine::missing(), Registry::missing(), Postgres::missing(), Redis::missing(), RabbitMq::missing()];
+        let [has_engine, has_registry, has_postgres, has_redis, has_rabbitmq] = missing.each_ref().map(Option::is_none);
         services.missing = missing.into_iter().flatten().collect();
-        let (engine, registry, registry_auth, postgres, redis, s3) = join!(
+        let (engine, registry, registry_auth, postgres, rabbitmq, redis, s3) = join!(
             start_if(has_engine, async {
                 let engine = Engine::start().await?;
                 base_image::import(&engine.host(), BASE_IMAGE).await?;
@@ -65,6 +76,7 @@ impl Services {
             start_if(has_registry, Registry::start(Access::Open)),
             start_if(has_registry, Registry::start(Access::Password)),
             start_if(has_postgres, Postgres::start()),
+            start_if(has_rabbitmq, RabbitMq::start()),
             start_if(has_redis, Redis::start()),
             async {
                 let s3 = S3::start().await?;
@@ -76,6 +88,7 @@ impl Services {
         services.registry = registry?;
         services.registry_auth = registry_auth?;
         services.postgres = postgres?;
+        services.rabbitmq = rabbitmq?;
         services.redis = redis?;
         services.s3 = Some(s3?);
         Ok(services)
@@ -100,6 +113,12 @@ impl Services {
             variables.push((S3_CONTROL, s3.control_url()));
             variables.push(("AWS_ACCESS_KEY_ID", s3.credentials().access_key.clone()));
             variables.push(("AWS_SECRET_ACCESS_KEY", s3.credentials().secret_key.clone()));
+        }
+        if let Some(rabbitmq) = &self.rabbitmq {
+            variables.push((AMQP, rabbitmq.url()));
+            variables.push((AMQP_READER, rabbitmq.reader_url()));
+            variables.push((AMQP_STRANGER, rabbitmq.stranger_url()));
+            variables.push((AMQP_CONTROL, rabbitmq.control().to_text()));
         }
         variables.extend(self.engine.as_ref().map(|engine| (ENGINE, engine.host())));
         variables.extend(self.registry.as_ref().map(|registry| (REGISTRY, registry.address())));
