@@ -282,13 +282,21 @@ create table tag_leases (
     -- What the holder is putting there.
     holder_digest text,
     shown_job uuid,
-    shown_project uuid,
-    shown_ref text,
-    shown_order bigint,
     shown_digest text,
     primary key (registry, repository, tag)
 );
 create index tag_leases_held on tag_leases (holder_until) where holder_until is not null;
+
+-- The newest build of each ref that a tag ever showed; refs may share a tag, and each keeps its own order.
+create table tag_builds (
+    registry text not null,
+    repository text not null,
+    tag text not null,
+    project_id uuid not null references projects (id),
+    ref text not null,
+    build_id uuid not null references builds (id),
+    primary key (registry, repository, tag, project_id, ref)
+);
 
 create table leaders (
     name text primary key,

@@ -27,25 +27,15 @@ struct TagRow {
     holder_job: Option<JobId>,
     holder_epoch: Option<i64>,
     holder_until: Option<DateTime<Utc>>,
-    #[sqlx(flatten)]
-    shown: Shown,
-}
-
-/// Which build a tag shows, as far as we know.
-#[derive(FromRow)]
-pub(crate) struct Shown {
-    shown_project: Option<ProjectId>,
-    shown_ref: Option<String>,
-    shown_order: Option<i64>,
 }
 
 /// Where a job stands within its ref.
 #[derive(FromRow)]
-pub(crate) struct Place {
-    pub(crate) project_id: ProjectId,
+struct Place {
+    project_id: ProjectId,
     #[sqlx(rename = "ref")]
-    pub(crate) git_ref: Option<String>,
-    pub(crate) ref_order: Option<i64>,
+    git_ref: Option<String>,
+    ref_order: Option<i64>,
 }
 
 impl Db {
@@ -65,7 +55,7 @@ impl Db {
         }
         let place = place(&mut tx, &job).await?;
         let tag = tag_row(&mut tx, request).await?;
-        if tag.shown.is_newer_than(&place) {
+        if showed_newer(&mut tx, request, &place).await? {
             let reason = "the tag already shows a newer build of the same ref".to_owned();
             return Ok(Leave::NotMoved { reason });
         }
@@ -110,15 +100,6 @@ impl Db {
     }
 }
 
-impl Shown {
-    /// Order counts only within one ref of one project; between them the later leave wins.
-    pub(crate) fn is_newer_than(&self, place: &Place) -> bool {
-        self.shown_project == Some(place.project_id)
-            && self.shown_ref == place.git_ref
-            && matches!((self.shown_order, place.ref_order), (Some(shown), Some(mine)) if shown > mine)
-    }
-}
-
 impl TagRow {
     fn held_by_other(&self, attempt: AttemptRef, now: DateTime<Utc>) -> bool {
         let mine = self.holder_job == Some(attempt.job) && self.holder_epoch == Some(attempt.epoch);
@@ -149,25 +130,42 @@ fn leave_of(image: &PushedImage) -> Option<LeaveRequest> {
 /// The tag shows this attempt's build from now on, if the attempt holds it.
 async fn show(tx: &mut Tx, attempt: AttemptRef, request: &LeaveRequest) -> Result<()> {
     const SHOW: &str = "update tag_leases set version = version + 1, holder_job = null, holder_epoch = null, \
-        holder_until = null, holder_digest = null, shown_job = $4, shown_project = $6, shown_ref = $7, shown_order = $8, \
-        shown_digest = $9 where registry = $1 and repository = $2 and tag = $3 and holder_job = $4 \
-        and holder_epoch = $5";
-    let job = job_in(tx, attempt.job).await?;
-    let place = place(tx, &job).await?;
-    execute!(
-        tx,
-        SHOW,
-        &request.registry,
-        &request.repository,
-        &request.tag,
-        attempt.job,
-        attempt.epoch,
-        place.project_id,
-        &place.git_ref,
-        place.ref_order,
-        &request.digest
-    );
+        holder_until = null, holder_digest = null, shown_job = $4, shown_digest = $6 \
+        where registry = $1 and repository = $2 and tag = $3 and holder_job = $4 and holder_epoch = $5";
+    let LeaveRequest { registry, repository, tag, digest } = request;
+    let shown = execute!(tx, SHOW, registry, repository, tag, attempt.job, attempt.epoch, digest);
+    if shown == 1 {
+        note_shown(tx, (registry, repository, tag), attempt.job).await?;
+    }
     Ok(())
+}
+
+/// Keeps the job's build as the newest of its ref that the tag showed, unless a newer one was shown before.
+pub(crate) async fn note_shown(tx: &mut Tx, (registry, repository, tag): (&str, &str, &str), job: JobId) -> Result<()> {
+    const NOTE: &str = "insert into tag_builds (registry, repository, tag, project_id, ref, build_id) \
+        select $1, $2, $3, b.project_id, b.ref, b.id from jobs j join builds b on b.id = j.build_id \
+        where j.id = $4 and b.ref is not null and b.ref_order is not null \
+        on conflict (registry, repository, tag, project_id, ref) do update set build_id = excluded.build_id \
+        where (select ref_order from builds where id = tag_builds.build_id) \
+            < (select ref_order from builds where id = excluded.build_id)";
+    execute!(tx, NOTE, registry, repository, tag, job);
+    Ok(())
+}
+
+/// True if the tag ever showed a newer build of the same ref. Between refs and projects the later leave wins.
+async fn showed_newer(tx: &mut Tx, request: &LeaveRequest, place: &Place) -> Result<bool> {
+    const SHOWN: &str = "select b.ref_order from tag_builds t join builds b on b.id = t.build_id \
+        where t.registry = $1 and t.repository = $2 and t.tag = $3 and t.project_id = $4 and t.ref = $5";
+    let (Some(git_ref), Some(mine)) = (&place.git_ref, place.ref_order) else { return Ok(false) };
+    let shown: Option<i64> = on_tx!(tx, conn => sqlx::query_scalar(SHOWN)
+        .bind(&request.registry)
+        .bind(&request.repository)
+        .bind(&request.tag)
+        .bind(place.project_id)
+        .bind(git_ref)
+        .fetch_optional(conn)
+        .await?);
+    Ok(shown.is_some_and(|shown| shown > mine))
 }
 
 async fn place(tx: &mut Tx, job: &Job) -> Result<Place> {
@@ -178,7 +176,7 @@ async fn place(tx: &mut Tx, job: &Job) -> Result<Place> {
 async fn tag_row(tx: &mut Tx, request: &LeaveRequest) -> Result<TagRow> {
     const INSERT: &str = "insert into tag_leases (registry, repository, tag, version) values ($1, $2, $3, 0) \
         on conflict (registry, repository, tag) do nothing";
-    const READ: &str = "select version, holder_job, holder_epoch, holder_until, shown_project, shown_ref, shown_order \
+    const READ: &str = "select version, holder_job, holder_epoch, holder_until \
         from tag_leases where registry = $1 and repository = $2 and tag = $3";
     execute!(tx, INSERT, &request.registry, &request.repository, &request.tag);
     Ok(on_tx!(tx, conn => sqlx::query_as::<_, TagRow>(READ)

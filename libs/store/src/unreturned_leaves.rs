@@ -15,7 +15,7 @@ use crate::Db;
 use crate::db::{execute, on_db};
 use crate::error::Result;
 use crate::jobs::delta;
-use crate::tags::{Place, Shown};
+use crate::tags::note_shown;
 
 /// A leave that was given and never returned, held by the caller for [`timing::LEAVE_LEASE`].
 pub struct UnreturnedLeave {
@@ -37,7 +37,6 @@ pub struct UnreturnedLeave {
     pub shown_digest: Option<String>,
     /// True if that is of a newer build of the holder's ref.
     pub shown_is_newer: bool,
-    place: Place,
     version: i64,
 }
 
@@ -61,10 +60,7 @@ struct DueRow {
     shown_digest: Option<String>,
     tenant_id: TenantId,
     finished_at: Option<DateTime<Utc>>,
-    #[sqlx(flatten)]
-    shown: Shown,
-    #[sqlx(flatten)]
-    place: Place,
+    shown_is_newer: i32,
 }
 
 impl Db {
@@ -72,8 +68,10 @@ impl Db {
     /// `limit`. By then no PUT of a holder is on its way any more. Of two processes one gets a leave.
     pub async fn take_unreturned_leaves(&self, now: DateTime<Utc>, limit: i64) -> Result<Vec<UnreturnedLeave>> {
         const DUE: &str = "select t.registry, t.repository, t.tag, t.version, t.holder_job, t.holder_digest, \
-            t.shown_digest, t.shown_project, t.shown_ref, t.shown_order, j.tenant_id, j.finished_at, \
-            b.project_id, b.ref, b.ref_order from tag_leases t join jobs j on j.id = t.holder_job \
+            t.shown_digest, j.tenant_id, j.finished_at, case when exists (select 1 from jobs sj \
+            join builds s on s.id = sj.build_id where sj.id = t.shown_job and s.project_id = b.project_id \
+            and s.ref = b.ref and s.ref_order > b.ref_order) then 1 else 0 end as shown_is_newer \
+            from tag_leases t join jobs j on j.id = t.holder_job \
             join builds b on b.id = j.build_id where t.holder_until <= $1 and t.holder_digest is not null \
             order by t.holder_until limit $2";
         const TAKE: &str = "update tag_leases set version = version + 1, holder_epoch = null, holder_until = $5 \
@@ -102,29 +100,21 @@ impl Db {
     /// then nothing is written.
     pub async fn settle_unreturned_leave(&self, leave: &UnreturnedLeave, found: Found) -> Result<bool> {
         const MOVED: &str = "update tag_leases set version = version + 1, holder_job = null, holder_epoch = null, \
-            holder_until = null, holder_digest = null, shown_job = $5, shown_project = $6, shown_ref = $7, \
-            shown_order = $8, shown_digest = $9 where registry = $1 and repository = $2 and tag = $3 and version = $4";
+            holder_until = null, holder_digest = null, shown_job = $5, shown_digest = $6 where registry = $1 and repository = $2 and tag = $3 and version = $4";
         const NOT_MOVED: &str = "update tag_leases set version = version + 1, holder_job = null, \
             holder_epoch = null, holder_until = null, holder_digest = null \
             where registry = $1 and repository = $2 and tag = $3 and version = $4";
         let mut tx = self.begin_write().await?;
         let (registry, repository, tag) = (&leave.registry, &leave.repository, &leave.tag);
         let settled = match found {
-            Found::Moved => execute!(
-                &mut tx,
-                MOVED,
-                registry,
-                repository,
-                tag,
-                leave.version,
-                leave.job,
-                leave.place.project_id,
-                &leave.place.git_ref,
-                leave.place.ref_order,
-                &leave.holder_digest
-            ),
+            Found::Moved => {
+                execute!(&mut tx, MOVED, registry, repository, tag, leave.version, leave.job, &leave.holder_digest)
+            }
             Found::NotMoved => execute!(&mut tx, NOT_MOVED, registry, repository, tag, leave.version),
         };
+        if found == Found::Moved && settled == 1 {
+            note_shown(&mut tx, (registry, repository, tag), leave.job).await?;
+        }
         tx.commit().await?;
         Ok(settled == 1)
     }
@@ -141,8 +131,7 @@ impl From<DueRow> for UnreturnedLeave {
             job_finished_at: row.finished_at,
             holder_digest: row.holder_digest,
             shown_digest: row.shown_digest,
-            shown_is_newer: row.shown.is_newer_than(&row.place),
-            place: row.place,
+            shown_is_newer: row.shown_is_newer == 1,
             version: row.version + 1,
         }
     }

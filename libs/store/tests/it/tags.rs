@@ -64,6 +64,32 @@ both! {
 }
 
 both! {
+    async fn refs_that_share_a_tag_each_keep_their_order(env) {
+        let world = env.world("own").await;
+        let crew = env.crew(start()).await;
+        let (_, older) = pushed(&env, &world, &crew, None, 'a').await;
+        let (_, newer) = pushed(&env, &world, &crew, Some('a'), 'b').await;
+        let show = async |attempt, digest: &str| {
+            let asked = env.db.request_leave(attempt, &tag(digest), start()).await.unwrap();
+            if granted(&asked) {
+                env.db.return_leave(attempt, &LeaveReturn { leave: tag(digest), moved: true }).await.unwrap();
+            }
+            granted(&asked)
+        };
+        assert!(show(newer, "sha256:b").await);
+        env.finish(newer, AttemptOutcome::Succeeded, later(1)).await;
+        let order = RefOrder::Move { before: None, after: commit('c') };
+        let git_ref = Some(slipway_domain::git_ref::GitRef::parse("refs/heads/other").unwrap());
+        let other = NewBuild { order, git_ref, ..new_build(&world.project, "c", commit('c')) };
+        let other = env.db.create_build(&other).await.unwrap().build;
+        let lead = env.lead(later(1000)).await;
+        let other = env.running(&crew, &lead, env.job_of(other).await.id, later(1000)).await;
+        assert!(show(other, "sha256:c").await, "between refs the later leave wins");
+        assert!(!show(older, "sha256:a").await, "main showed a newer one before");
+    }
+}
+
+both! {
     async fn a_dead_holder_blocks_a_tag_only_until_its_lease_ends(env) {
         let world = env.world("own").await;
         let crew = env.crew(start()).await;
