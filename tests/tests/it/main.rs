@@ -2,5 +2,6 @@
 //! the stories over the whole app. One binary, so that it is linked once.
 
 mod architecture;
+mod bus;
 mod environment;
 mod stories;
