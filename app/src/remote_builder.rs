@@ -25,7 +25,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     let life = Life::new();
     life.listen_to_signals()?;
-    let builder = builder_config(&config, server_url, join_token, config.data_dir.clone())?;
+    let mut builder = builder_config(&config, server_url, join_token, config.data_dir.clone())?;
+    builder.bus_url = Some(config.bus_url.clone()).filter(|url| url != "memory:");
     slipway_builder::agent::run(builder, Clock::system(), life.clone()).await?;
     life.stop();
     life.wait(HAND_BACK).await;
@@ -50,6 +51,7 @@ pub fn builder_config(
             EngineHost::Shared => true,
         },
         fetch_allow: config.fetch_allow.clone(),
+        bus_url: None,
         limits: Limits::default(),
     })
 }

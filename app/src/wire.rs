@@ -1,5 +1,6 @@
 //! The one place that picks backends: by the URLs of the configuration.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,9 +65,15 @@ impl Wire {
         }
     }
 
-    /// Opens the bus.
+    /// Opens the bus; its broker may come and go.
     pub fn bus(&self) -> anyhow::Result<Bus> {
-        Bus::from_url(&self.config.bus_url).context("SLIPWAY_BUS_URL")
+        let bus = Bus::open(&self.config.bus_url, &self.life, &self.clock).context("SLIPWAY_BUS_URL")?;
+        let watched = bus.clone();
+        self.health.watch("bus", Need::Helpful, move || {
+            let health = watched.health().map_err(|problem| format!("SLIPWAY_BUS_URL: {problem}"));
+            async move { health }
+        });
+        Ok(bus)
     }
 
     /// Opens the fan-out; its server may come and go.
@@ -80,10 +87,26 @@ impl Wire {
         Ok(live)
     }
 
-    /// Opens the object storage.
+    /// Opens the object storage; it may come and go.
     pub fn blobs(&self) -> anyhow::Result<Blobs> {
-        Blobs::from_url(&self.config.blob_url).context("SLIPWAY_BLOB_URL")
+        let blobs = Blobs::from_url(&self.config.blob_url).context("SLIPWAY_BLOB_URL")?;
+        let (watched, proven) = (blobs.clone(), Arc::new(AtomicBool::new(false)));
+        self.health.watch("blobs", Need::Helpful, move || {
+            let (blobs, proven) = (watched.clone(), Arc::clone(&proven));
+            async move { usable(&blobs, &proven).await.map_err(|error| format!("SLIPWAY_BLOB_URL: {error}")) }
+        });
+        Ok(blobs)
     }
+}
+
+/// Looks whether the store answers, and once whether it keeps what is written once.
+async fn usable(blobs: &Blobs, proven: &AtomicBool) -> slipway_blobs::Result<()> {
+    blobs.check().await?;
+    if !proven.load(Ordering::Acquire) {
+        blobs.prove_write_once().await?;
+        proven.store(true, Ordering::Release);
+    }
+    Ok(())
 }
 
 /// Says in the log when a dependency goes and when it is back.

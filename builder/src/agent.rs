@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use slipway_bus::Bus;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::egress::Egress;
 use slipway_runtime::lifecycle::Life;
@@ -53,6 +54,8 @@ pub struct Agent {
     pub engine: Engine,
     /// Operating system and architecture of the engine.
     pub platform: String,
+    /// The pools' queues, if there is a path to them.
+    pub bus: Option<Bus>,
     /// The guard for hosts that tenants chose.
     pub egress: Egress,
     /// Who sits where.
@@ -126,7 +129,10 @@ pub(crate) async fn assemble(
     }
     let platform = probe.engine_info().await.map_or_else(|_| own_platform(), |info| info.platform);
     let (tell, readiness) = watch::channel(first);
+    let bus = config.bus_url.as_deref().map(|url| Bus::open(url, &life, &clock)).transpose();
+    let bus = bus.context("SLIPWAY_BUS_URL")?;
     let agent = Arc::new(Agent {
+        bus,
         client: AgentClient::new(&config.server_url)?,
         egress: Egress::new(config.fetch_allow.clone()),
         draining: watch::Sender::new(false),

@@ -28,6 +28,8 @@ pub struct BuilderConfig {
     pub shared_engine: bool,
     /// Hosts and networks beyond the public internet that may be contacted.
     pub fetch_allow: FetchAllow,
+    /// The broker with the pools' queues, if this builder has a path to it.
+    pub bus_url: Option<String>,
     /// When the builder takes nothing new although a slot is free.
     pub limits: Limits,
 }

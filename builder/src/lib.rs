@@ -7,6 +7,7 @@ mod backoff;
 mod claim;
 mod client;
 pub mod config;
+mod feed;
 pub mod gate;
 mod halt;
 mod home;

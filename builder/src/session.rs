@@ -9,9 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use futures_util::stream::SplitSink;
 use futures_util::{SinkExt as _, StreamExt as _};
-use slipway_domain::agent::{Decline, Offer, OpenSession, PROTOCOL_VERSION, SessionOpened, ToBuilder, ToDispatcher};
+use slipway_domain::agent::{
+    ClaimRefusal, Decline, Offer, OpenSession, PROTOCOL_VERSION, SessionOpened, ToBuilder, ToDispatcher,
+};
 use slipway_domain::timing::{HEARTBEAT, REATTACH_AFTER};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
@@ -19,8 +22,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tracing::{debug, info, warn};
 
 use crate::agent::Agent;
-use crate::claim;
+use crate::claim::{self, Claims};
 use crate::client::CallError;
+use crate::feed;
 use crate::halt::Halt;
 
 /// A channel that does not open or take a message within this time is as good as closed.
@@ -69,7 +73,16 @@ pub async fn attend(agent: &Arc<Agent>, opened: &SessionOpened) -> ChannelEnd {
         Ok(Err(error)) => return ChannelEnd::Lost(format!("{error:#}")),
         Err(_) => return ChannelEnd::Lost("the channel did not open in time".to_owned()),
     };
-    match converse(agent, opened, channel).await {
+    let (answers, decisions) = mpsc::unbounded_channel();
+    let claims = Claims { session: opened.session, token: opened.token.clone(), answers };
+    let ended = match &agent.bus {
+        Some(bus) => tokio::select! {
+            ended = converse(agent, &claims, channel, decisions) => ended,
+            never = feed::run(agent, bus, &opened.pool, &claims) => match never {},
+        },
+        None => converse(agent, &claims, channel, decisions).await,
+    };
+    match ended {
         Ok(end) => end,
         Err(error) => ChannelEnd::Lost(format!("{error:#}")),
     }
@@ -85,7 +98,12 @@ async fn connect(agent: &Agent, opened: &SessionOpened) -> anyhow::Result<Channe
     Ok(connected.context("cannot open the channel")?.0)
 }
 
-async fn converse(agent: &Arc<Agent>, opened: &SessionOpened, channel: Channel) -> anyhow::Result<ChannelEnd> {
+async fn converse(
+    agent: &Arc<Agent>,
+    claims: &Claims,
+    channel: Channel,
+    mut decisions: mpsc::UnboundedReceiver<(Offer, Option<ClaimRefusal>)>,
+) -> anyhow::Result<ChannelEnd> {
     let (mut sink, mut stream) = channel.split();
     let mut pulse = Pulse::new(agent.clock.monotonic());
     let mut beat = interval(HEARTBEAT);
@@ -107,7 +125,7 @@ async fn converse(agent: &Arc<Agent>, opened: &SessionOpened, channel: Channel) 
         tokio::select! {
             message = stream.next() => match message.context("the channel was closed")?? {
                 Message::Text(text) => {
-                    match heard(agent, opened, &mut pulse, text.as_str()) {
+                    match heard(agent, claims, &mut pulse, text.as_str()) {
                         Heard::Nothing => {}
                         Heard::Unwanted(offer, reason) => {
                             say(&mut sink, &ToDispatcher::Declined { offer, reason }).await?;
@@ -121,6 +139,9 @@ async fn converse(agent: &Arc<Agent>, opened: &SessionOpened, channel: Channel) 
             _ = beat.tick() => {
                 let seq = pulse.beat(agent.clock.monotonic());
                 say(&mut sink, &heartbeat(agent, seq)).await?;
+            }
+            Some((offer, refusal)) = decisions.recv() => {
+                say(&mut sink, &ToDispatcher::Answered { offer, refusal }).await?;
             }
             // A freed slot, a changed pressure and a drain are told at once.
             Ok(()) = slots.changed() => beat.reset_immediately(),
@@ -137,7 +158,8 @@ fn heartbeat(agent: &Agent, seq: u64) -> ToDispatcher {
     let draining = *agent.draining.borrow();
     let load = agent.readiness.borrow().load(agent.slots.taken(), draining);
     let free = if load.not_taking.is_none() { agent.slots.free() } else { 0 };
-    ToDispatcher::Heartbeat { seq, free, draining, load, held: agent.slots.held() }
+    let from_queue = agent.bus.as_ref().is_some_and(|bus| bus.health().is_ok());
+    ToDispatcher::Heartbeat { seq, free, draining, load, held: agent.slots.held(), from_queue }
 }
 
 /// What a message of the dispatcher asks of the channel.
@@ -148,7 +170,7 @@ enum Heard {
     End(ChannelEnd),
 }
 
-fn heard(agent: &Arc<Agent>, opened: &SessionOpened, pulse: &mut Pulse, text: &str) -> Heard {
+fn heard(agent: &Arc<Agent>, claims: &Claims, pulse: &mut Pulse, text: &str) -> Heard {
     let message = match serde_json::from_str::<ToBuilder>(text) {
         Ok(message) => message,
         Err(error) => {
@@ -169,7 +191,7 @@ fn heard(agent: &Arc<Agent>, opened: &SessionOpened, pulse: &mut Pulse, text: &s
         }
         ToBuilder::Offer(offer) => match unwilling(agent) {
             Some(reason) => return Heard::Unwanted(offer, reason),
-            None => claim::consider(agent, opened, offer),
+            None => claim::consider(agent, claims, offer, None),
         },
         ToBuilder::Cancel { attempt } => agent.slots.pull(attempt, Halt::Cancelled),
         ToBuilder::Drain => {
@@ -196,7 +218,7 @@ fn heard(agent: &Arc<Agent>, opened: &SessionOpened, pulse: &mut Pulse, text: &s
 }
 
 /// Why no offer is claimed now.
-fn unwilling(agent: &Agent) -> Option<Decline> {
+pub fn unwilling(agent: &Agent) -> Option<Decline> {
     if *agent.draining.borrow() {
         Some(Decline::Draining)
     } else if agent.readiness.borrow().not_taking.is_some() {

@@ -5,12 +5,13 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
-use slipway_domain::agent::{ClaimRefusal, ClaimRequest, Claimed};
+use slipway_domain::agent::{ClaimRefusal, ClaimRequest, Claimed, Offer};
 use slipway_domain::attempt::AttemptRef;
-use slipway_domain::ids::ClaimId;
+use slipway_domain::ids::{ClaimId, DispatchId, SessionId};
 use slipway_live::Topic;
 use slipway_runtime::ids::token_hash;
 use slipway_runtime::problem::{ApiError, JsonBody, bearer};
+use slipway_store::StoreError;
 use slipway_store::attempts::Claim;
 use tracing::{debug, info};
 
@@ -42,15 +43,12 @@ pub async fn claim(
         token_hash: &move |attempt, claim| token_hash(&attempt_token(&key, attempt, claim)),
     };
     let decided = deps.db.claim_job(&claim, now).await.map_err(store_error)?;
-    dispatcher.fleet.decided(request.session, request.dispatch, decided.is_ok());
+    settled(&dispatcher, request.session, request.dispatch, decided.is_ok()).await;
     let won = match decided {
         Ok(won) => won,
         Err(refusal) => {
             debug!(job.id = %request.job, ?refusal, "claim refused");
-            if refusal == ClaimRefusal::Tenant {
-                let job = deps.db.job(request.job).await.map_err(store_error)?;
-                dispatcher.fleet.refuses(request.session, job.tenant_id);
-            }
+            not_for(&dispatcher, request, refusal).await.map_err(store_error)?;
             // Its slot is free for the next offer.
             dispatcher.offers.ring();
             return Ok((StatusCode::CONFLICT, Json(Refusal { refusal })).into_response());
@@ -67,6 +65,41 @@ pub async fn claim(
         timeout_secs: u64::try_from(won.timeout_secs).unwrap_or(0),
     };
     Ok(Json(claimed).into_response())
+}
+
+/// A builder heard how its claim was decided, perhaps by another dispatcher.
+pub async fn answered(dispatcher: &Dispatcher, session: SessionId, offer: Offer, refusal: Option<ClaimRefusal>) {
+    settled(dispatcher, session, offer.dispatch, refusal.is_none()).await;
+    if refusal == Some(ClaimRefusal::Tenant)
+        && let Ok(job) = dispatcher.deps.db.job(offer.job).await
+    {
+        dispatcher.fleet.refuses(session, job.tenant_id);
+    }
+    if refusal.is_some() {
+        dispatcher.offers.ring();
+    }
+}
+
+/// Frees what the offer held here, if it was handed out here.
+async fn settled(dispatcher: &Dispatcher, session: SessionId, dispatch: DispatchId, won: bool) {
+    if let Some(delivery) = dispatcher.fleet.decided(session, dispatch, won) {
+        delivery.ack().await;
+    }
+}
+
+/// The offer went to a builder that may not have the job: somebody else gets it at once.
+async fn not_for(dispatcher: &Dispatcher, request: ClaimRequest, refusal: ClaimRefusal) -> Result<(), StoreError> {
+    let deps = &dispatcher.deps;
+    match refusal {
+        ClaimRefusal::Gone | ClaimRefusal::Session => return Ok(()),
+        ClaimRefusal::Avoided => {}
+        ClaimRefusal::Tenant => {
+            let job = deps.db.job(request.job).await?;
+            dispatcher.fleet.refuses(request.session, job.tenant_id);
+        }
+    }
+    let now = deps.db.now(&deps.clock).await?;
+    deps.db.decline_job(request.job, request.dispatch, now).await.map(|_| ())
 }
 
 /// Can be made again for a repeated claim, so it is never stored.

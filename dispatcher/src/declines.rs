@@ -9,7 +9,7 @@ use crate::Dispatcher;
 
 /// Takes an offer back from a session that does not want it.
 pub async fn declined(dispatcher: &Dispatcher, session: &Session, offer: Offer, reason: Decline) {
-    dispatcher.fleet.declined(session.id, offer.dispatch);
+    let delivery = dispatcher.fleet.declined(session.id, offer.dispatch);
     match take_back(dispatcher, offer).await {
         Ok(true) => {
             debug!(job.id = %offer.job, session.id = %session.id, ?reason, "offer declined");
@@ -20,6 +20,10 @@ pub async fn declined(dispatcher: &Dispatcher, session: &Session, offer: Offer, 
             let error = format!("{error:#}");
             warn!(job.id = %offer.job, error, "declined offer not taken back; its deadline brings it back");
         }
+    }
+    // The row is on its way again under another dispatch; this one is void.
+    if let Some(delivery) = delivery {
+        delivery.ack().await;
     }
 }
 

@@ -5,11 +5,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use slipway_bus::Delivery;
 use slipway_domain::agent::{Offer, ToBuilder};
 use slipway_domain::ids::{BuilderId, DispatchId, SessionId, TenantId};
 use slipway_domain::placement::Pool;
 use slipway_domain::timing;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Messages that a channel may lag behind before it is closed.
 pub const CHANNEL_BUFFER: usize = 64;
@@ -17,9 +18,27 @@ pub const CHANNEL_BUFFER: usize = 64;
 /// network notices that only after minutes.
 const SILENT: Duration = timing::HEARTBEAT.saturating_mul(2);
 
+/// An offer that was put on a queue holds a slot of its pool for this long at most; then some heartbeat has told
+/// who took it.
+const IN_QUEUE: Duration = Duration::from_secs(1);
+
 /// Connected sessions. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Fleet(Arc<Mutex<HashMap<SessionId, Connected>>>);
+pub struct Fleet(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    table: Mutex<Table>,
+    /// Rings when a session's room may have changed.
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    sessions: HashMap<SessionId, Connected>,
+    /// What this process put on the pools' queues and nobody was seen to take, with when.
+    in_queue: HashMap<Pool, HashMap<DispatchId, Instant>>,
+}
 
 #[derive(Debug)]
 struct Connected {
@@ -30,9 +49,19 @@ struct Connected {
     heard: Option<Instant>,
     /// Tenants that its shared engine does not serve.
     refuses: HashSet<TenantId>,
-    /// Offers on their way, with when they were sent; each holds one free slot until it is decided.
-    offered: HashMap<DispatchId, Instant>,
+    /// It takes offers from its pool's queue by itself.
+    from_queue: bool,
+    /// Offers on their way; each holds one free slot until it is decided.
+    offered: HashMap<DispatchId, Sent>,
     channel: mpsc::Sender<ToBuilder>,
+}
+
+/// An offer on its way to a builder.
+#[derive(Debug)]
+struct Sent {
+    at: Instant,
+    /// Where it came from the pool's queue; dropped, somebody else gets it.
+    delivery: Option<Delivery>,
 }
 
 /// A session that would take a job.
@@ -48,102 +77,179 @@ pub struct Taker {
     pub refuses: HashSet<TenantId>,
     /// Slots that no offer is on its way to.
     pub free: i64,
+    /// It takes offers from its pool's queue by itself.
+    pub from_queue: bool,
 }
 
 impl Fleet {
     /// A channel opened. It takes nothing until its first heartbeat.
     pub fn connect(&self, session: SessionId, builder: BuilderId, pool: Pool, channel: mpsc::Sender<ToBuilder>) {
         let (heard, refuses, offered) = (None, HashSet::new(), HashMap::new());
-        let connected = Connected { builder, pool, free: 0, heard, refuses, offered, channel };
-        self.lock().insert(session, connected);
+        let connected = Connected { builder, pool, free: 0, heard, refuses, from_queue: false, offered, channel };
+        self.change().sessions.insert(session, connected);
     }
 
     /// A channel closed. Only if it still is the session's channel.
     pub fn disconnect(&self, session: SessionId, channel: &mpsc::Sender<ToBuilder>) -> bool {
-        let mut sessions = self.lock();
-        let own = sessions.get(&session).is_some_and(|connected| connected.channel.same_channel(channel));
+        let mut table = self.change();
+        let own = table.sessions.get(&session).is_some_and(|connected| connected.channel.same_channel(channel));
         if own {
-            sessions.remove(&session);
+            table.sessions.remove(&session);
         }
         own
     }
 
-    /// A heartbeat said how many jobs it would take.
-    pub fn heard(&self, session: SessionId, free: i64, now: Instant) {
-        if let Some(connected) = self.lock().get_mut(&session) {
+    /// A heartbeat said how many jobs it would take, and whether it looks for them itself.
+    pub fn heard(&self, session: SessionId, free: i64, from_queue: bool, now: Instant) {
+        if let Some(connected) = self.change().sessions.get_mut(&session) {
             connected.free = free;
+            connected.from_queue = from_queue;
             connected.heard = Some(now);
         }
     }
 
     /// A claim was refused because the session's shared engine serves another tenant, for good.
     pub fn refuses(&self, session: SessionId, tenant: TenantId) {
-        if let Some(connected) = self.lock().get_mut(&session) {
+        if let Some(connected) = self.lock().sessions.get_mut(&session) {
             connected.refuses.insert(tenant);
         }
     }
 
     /// Sessions with room that were heard a moment ago, those with the most room first.
     pub fn takers(&self, now: Instant) -> Vec<Taker> {
-        let mut sessions = self.lock();
-        let mut takers: Vec<Taker> = sessions
-            .iter_mut()
-            .filter(|(_, connected)| connected.heard.is_some_and(|heard| now.duration_since(heard) < SILENT))
-            .filter_map(|(session, connected)| {
-                connected.offered.retain(|_, sent| now.duration_since(*sent) < timing::DISPATCH_DEADLINE);
-                let free = connected.free - i64::try_from(connected.offered.len()).unwrap_or(i64::MAX);
-                let (builder, pool) = (connected.builder, connected.pool.clone());
-                let refuses = connected.refuses.clone();
-                (free > 0).then_some(Taker { session: *session, builder, pool, refuses, free })
-            })
-            .collect();
+        let mut table = self.lock();
+        let mut takers: Vec<Taker> =
+            table.sessions.iter_mut().filter_map(|(session, connected)| connected.taker(*session, now)).collect();
         takers.sort_by_key(|taker| std::cmp::Reverse(taker.free));
         takers
     }
 
-    /// Sends an offer and books a slot for it. False when the channel is gone or full.
-    pub fn offer(&self, session: SessionId, offer: Offer, now: Instant) -> bool {
-        let mut sessions = self.lock();
-        let Some(connected) = sessions.get_mut(&session) else { return false };
-        let sent = connected.channel.try_send(ToBuilder::Offer(offer)).is_ok();
-        if sent {
-            connected.offered.insert(offer.dispatch, now);
-        }
-        sent
-    }
-
-    /// A claim was decided. When it won, the slot is taken until the next heartbeat says otherwise.
-    pub fn decided(&self, session: SessionId, dispatch: DispatchId, won: bool) {
-        if let Some(connected) = self.lock().get_mut(&session) {
-            connected.offered.remove(&dispatch);
-            if won {
-                connected.free -= 1;
+    /// The same, less a slot for each offer of ours that lies on a pool's queue.
+    pub fn unoffered(&self, now: Instant) -> Vec<Taker> {
+        let mut takers = self.takers(now);
+        for (pool, offers) in &mut self.lock().in_queue {
+            offers.retain(|_, put| now.duration_since(*put) < IN_QUEUE);
+            let mut waiting = count(offers.len());
+            for taker in takers.iter_mut().filter(|taker| taker.pool == *pool) {
+                let spoken_for = waiting.min(taker.free);
+                taker.free -= spoken_for;
+                waiting -= spoken_for;
             }
         }
+        takers.retain(|taker| taker.free > 0);
+        takers
     }
 
-    /// An offer was declined: until its next heartbeat says otherwise, the session has no room at all.
-    pub fn declined(&self, session: SessionId, dispatch: DispatchId) {
-        if let Some(connected) = self.lock().get_mut(&session) {
-            connected.offered.remove(&dispatch);
-            connected.free = 0;
+    /// An offer was put on its pool's queue.
+    pub fn queued(&self, pool: &Pool, dispatch: DispatchId, now: Instant) {
+        self.lock().in_queue.entry(pool.clone()).or_default().insert(dispatch, now);
+    }
+
+    /// Free slots of the sessions that get this pool's offers from us.
+    pub fn room(&self, pool: &Pool, now: Instant) -> u32 {
+        let fed = |taker: &Taker| taker.pool == *pool && !taker.from_queue;
+        let free: i64 = self.takers(now).iter().filter(|taker| fed(taker)).map(|taker| taker.free).sum();
+        u32::try_from(free).unwrap_or(0)
+    }
+
+    /// Hands an offer of a pool's queue to the session with the most room; gives it back when there is none.
+    pub fn feed(&self, pool: &Pool, delivery: Delivery, now: Instant) -> Result<(), Delivery> {
+        let mut delivery = delivery;
+        let dispatch = delivery.offer.dispatch;
+        if let Some(offers) = self.lock().in_queue.get_mut(pool) {
+            offers.remove(&dispatch);
         }
+        for taker in self.takers(now).iter().filter(|taker| taker.pool == *pool && !taker.from_queue) {
+            let mut table = self.lock();
+            let Some(connected) = table.sessions.get_mut(&taker.session) else { continue };
+            delivery = match connected.send(delivery.offer, Some(delivery), now) {
+                Ok(()) => return Ok(()),
+                Err(Some(back)) => back,
+                Err(None) => return Ok(()),
+            };
+        }
+        Err(delivery)
+    }
+
+    /// Sends an offer and books a slot for it. False when the channel is gone or full.
+    pub fn offer(&self, session: SessionId, offer: Offer, now: Instant) -> bool {
+        let mut table = self.lock();
+        table.sessions.get_mut(&session).is_some_and(|connected| connected.send(offer, None, now).is_ok())
+    }
+
+    /// A claim was decided; gives what is to be acked. When it won, the slot is taken until the next heartbeat says
+    /// otherwise. Told twice, it changes nothing.
+    pub fn decided(&self, session: SessionId, dispatch: DispatchId, won: bool) -> Option<Delivery> {
+        let mut table = self.change();
+        for offers in table.in_queue.values_mut() {
+            offers.remove(&dispatch);
+        }
+        let connected = table.sessions.get_mut(&session)?;
+        let sent = connected.offered.remove(&dispatch)?;
+        if won {
+            connected.free -= 1;
+        }
+        sent.delivery
+    }
+
+    /// An offer was declined: until its next heartbeat says otherwise, the session has no room at all. Gives what
+    /// is to be acked.
+    pub fn declined(&self, session: SessionId, dispatch: DispatchId) -> Option<Delivery> {
+        let mut table = self.change();
+        let connected = table.sessions.get_mut(&session)?;
+        connected.free = 0;
+        connected.offered.remove(&dispatch)?.delivery
     }
 
     /// Sends a message. False when the session is not connected here, or its channel is full.
     pub fn tell(&self, session: SessionId, message: ToBuilder) -> bool {
-        self.lock().get(&session).is_some_and(|connected| connected.channel.try_send(message).is_ok())
+        self.lock().sessions.get(&session).is_some_and(|connected| connected.channel.try_send(message).is_ok())
     }
 
     /// Every session that is connected here.
     pub fn sessions(&self) -> Vec<SessionId> {
-        self.lock().keys().copied().collect()
+        self.lock().sessions.keys().copied().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Connected>> {
-        // Every operation leaves the map whole, so a panic elsewhere does not spoil it.
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    /// Rings whenever a session's room may have changed.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
     }
+
+    fn change(&self) -> MutexGuard<'_, Table> {
+        self.0.changed.send_replace(());
+        self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Every operation leaves the table whole, so a panic elsewhere does not spoil it.
+        self.0.table.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Connected {
+    fn taker(&mut self, session: SessionId, now: Instant) -> Option<Taker> {
+        if self.heard.is_none_or(|heard| now.duration_since(heard) >= SILENT) {
+            return None;
+        }
+        self.offered.retain(|_, sent| now.duration_since(sent.at) < timing::DISPATCH_DEADLINE);
+        let free = self.free - count(self.offered.len());
+        let (builder, pool, refuses) = (self.builder, self.pool.clone(), self.refuses.clone());
+        (free > 0).then_some(Taker { session, builder, pool, refuses, free, from_queue: self.from_queue })
+    }
+
+    /// Gives the delivery back where the channel is gone or full.
+    fn send(&mut self, offer: Offer, delivery: Option<Delivery>, now: Instant) -> Result<(), Option<Delivery>> {
+        if self.channel.try_send(ToBuilder::Offer(offer)).is_err() {
+            return Err(delivery);
+        }
+        self.offered.insert(offer.dispatch, Sent { at: now, delivery });
+        Ok(())
+    }
+}
+
+fn count(len: usize) -> i64 {
+    i64::try_from(len).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -160,16 +266,19 @@ mod tests {
         let (session, now) = (new_id::<SessionId>(), Clock::system().monotonic());
         fleet.connect(session, new_id(), "a/b/c".parse().expect("valid"), channel.clone());
         assert!(fleet.takers(now).is_empty(), "nothing before the first heartbeat");
-        fleet.heard(session, 1, now);
+        fleet.heard(session, 1, false, now);
         let offer = Offer { job: new_id(), dispatch: random_id() };
         assert!(fleet.offer(session, offer, now));
         assert!(fleet.takers(now).is_empty(), "its slot is spoken for");
         let later = now + timing::DISPATCH_DEADLINE;
-        fleet.heard(session, 1, later);
+        fleet.heard(session, 1, false, later);
         assert_eq!(fleet.takers(later).len(), 1, "an old offer holds nothing");
         assert!(fleet.offer(session, offer, now));
         fleet.decided(session, offer.dispatch, false);
         assert_eq!(fleet.takers(now)[0].free, 1);
+        fleet.decided(session, offer.dispatch, true);
+        assert_eq!(fleet.takers(now)[0].free, 1, "an offer is decided once");
+        assert!(fleet.offer(session, offer, now));
         fleet.decided(session, offer.dispatch, true);
         assert!(fleet.takers(now).is_empty());
         assert!(matches!(inbox.recv().await, Some(ToBuilder::Offer(got)) if got == offer));
@@ -182,10 +291,10 @@ mod tests {
         let (channel, _inbox) = mpsc::channel(1);
         let (session, now) = (new_id::<SessionId>(), Clock::system().monotonic());
         fleet.connect(session, new_id(), "a/b/c".parse().expect("valid"), channel);
-        fleet.heard(session, 4, now);
+        fleet.heard(session, 4, false, now);
         assert_eq!(fleet.takers(now + timing::HEARTBEAT).len(), 1);
         assert!(fleet.takers(now + SILENT).is_empty());
-        fleet.heard(session, 4, now + SILENT);
+        fleet.heard(session, 4, false, now + SILENT);
         assert_eq!(fleet.takers(now + SILENT).len(), 1, "it is back");
     }
 
@@ -195,13 +304,13 @@ mod tests {
         let (channel, _inbox) = mpsc::channel(1);
         let (session, now) = (new_id::<SessionId>(), Clock::system().monotonic());
         fleet.connect(session, new_id(), "a/b/c".parse().expect("valid"), channel);
-        fleet.heard(session, 2, now);
+        fleet.heard(session, 2, false, now);
         let offer = Offer { job: new_id(), dispatch: random_id() };
         assert!(fleet.offer(session, offer, now));
         assert_eq!(fleet.takers(now)[0].free, 1);
         fleet.declined(session, offer.dispatch);
         assert!(fleet.takers(now).is_empty());
-        fleet.heard(session, 1, now);
+        fleet.heard(session, 1, false, now);
         assert_eq!(fleet.takers(now)[0].free, 1, "the declined offer holds no slot");
     }
 

@@ -7,6 +7,7 @@ mod cancels;
 mod claims;
 mod credentials;
 mod declines;
+mod feeds;
 mod fleet;
 mod lost;
 mod offers;
@@ -26,6 +27,7 @@ use slipway_runtime::secret_key::SecretKey;
 use slipway_runtime::wake::Wake;
 use slipway_store::Db;
 
+use crate::feeds::Feeds;
 use crate::fleet::Fleet;
 use crate::renewals::Renewals;
 
@@ -55,6 +57,7 @@ pub struct Deps {
 pub struct Dispatcher {
     deps: Deps,
     fleet: Fleet,
+    feeds: Feeds,
     renewals: Renewals,
     /// Rings when an offer might find a taker.
     offers: Wake,
@@ -68,6 +71,7 @@ impl Dispatcher {
         Self {
             deps,
             fleet: Fleet::default(),
+            feeds: Feeds::default(),
             renewals: Renewals::default(),
             offers: Wake::default(),
             cancels: Wake::default(),

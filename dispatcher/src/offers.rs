@@ -7,7 +7,7 @@ use slipway_domain::placement::Pool;
 use slipway_domain::timing;
 use slipway_runtime::crash;
 use slipway_runtime::ids::random_id;
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 use crate::fleet::Taker;
 use crate::{Dispatcher, tally};
@@ -31,7 +31,6 @@ pub async fn run(dispatcher: Dispatcher) -> anyhow::Result<()> {
                 error!(pass, error = format!("{error:#}"), "dispatcher pass failed");
             }
         }
-        hand_out(&dispatcher);
     }
 }
 
@@ -54,7 +53,7 @@ async fn expire_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
 async fn dispatch_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
     let deps = &dispatcher.deps;
     let began = deps.clock.monotonic();
-    let mut takers = dispatcher.fleet.takers(began);
+    let mut takers = dispatcher.fleet.unoffered(began);
     if takers.is_empty() {
         return Ok(());
     }
@@ -63,7 +62,7 @@ async fn dispatch_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
         let avoided = deps.db.avoided_builder(&job, now).await?;
         let wish = Wish { pool: &job.pool, tenant: job.tenant_id, avoided };
         // On the pool's queue somebody might take it who may not have it.
-        let direct = takers.iter().any(|taker| taker.pool == job.pool && !wish.may_have(taker));
+        let direct = avoided.is_some() || takers.iter().any(|taker| taker.pool == job.pool && !wish.may_have(taker));
         let Some(taker) = choose(&mut takers, &wish) else { continue };
         taker.free -= 1;
         let offer = Offer { job: job.id, dispatch: random_id::<DispatchId>() };
@@ -72,13 +71,23 @@ async fn dispatch_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
         }
         crash::point("dispatch.before_publish");
         // What is not sent is brought back by the row's deadline.
-        if direct {
+        if direct || !publish(dispatcher, &job.pool, offer).await {
             dispatcher.fleet.offer(taker.session, offer, began);
-        } else if let Err(error) = deps.bus.publish(&job.pool, offer) {
-            warn!(job.id = %job.id, %error, "offer not published");
         }
     }
     Ok(())
+}
+
+/// Puts an offer on its pool's queue. False when that did not work: the session is the other way.
+async fn publish(dispatcher: &Dispatcher, pool: &Pool, offer: Offer) -> bool {
+    dispatcher.fleet.queued(pool, offer.dispatch, dispatcher.deps.clock.monotonic());
+    match dispatcher.deps.bus.publish_offer(pool, offer).await {
+        Ok(()) => true,
+        Err(error) => {
+            debug!(job.id = %offer.job, %error, "offer not published");
+            false
+        }
+    }
 }
 
 /// Who may have a job.
@@ -99,19 +108,6 @@ fn choose<'a>(takers: &'a mut [Taker], wish: &Wish<'_>) -> Option<&'a mut Taker>
     takers.iter_mut().filter(|taker| taker.free > 0 && wish.may_have(taker)).max_by_key(|taker| taker.free)
 }
 
-/// Moves offers from the pools' queues to connected builders with room.
-fn hand_out(dispatcher: &Dispatcher) {
-    let now = dispatcher.deps.clock.monotonic();
-    for taker in dispatcher.fleet.takers(now) {
-        for _ in 0..taker.free {
-            let Some(offer) = dispatcher.deps.bus.take(&taker.pool, |_| true) else { break };
-            if !dispatcher.fleet.offer(taker.session, offer, now) {
-                debug!(job.id = %offer.job, session.id = %taker.session, "offer not sent; its deadline brings it back");
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use slipway_runtime::ids::new_id;
@@ -127,6 +123,7 @@ mod tests {
             pool: pool.parse().expect("valid"),
             refuses: [].into(),
             free,
+            from_queue: false,
         };
         let mut takers = [taker(1, "a/b/c"), taker(3, "a/b/c"), taker(9, "x/b/c"), taker(2, "a/b/c")];
         let [small, large, _, middle] = takers.each_ref().map(|taker| taker.builder);

@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 
 use crate::Dispatcher;
 use crate::auth::{refused, store_error};
+use crate::claims::answered;
 use crate::declines::declined;
 use crate::fleet::CHANNEL_BUFFER;
 use crate::renewals::Beat;
@@ -98,6 +99,7 @@ pub async fn channel(
 async fn attend(dispatcher: Dispatcher, session: Session, socket: WebSocket) {
     let (outbox, inbox) = mpsc::channel(CHANNEL_BUFFER);
     dispatcher.fleet.connect(session.id, session.builder_id, session.pool.clone(), outbox.clone());
+    dispatcher.feeds.begin(&dispatcher, &session.pool);
     let (sink, stream) = socket.split();
     let goodbye = tokio::select! {
         goodbye = listen(&dispatcher, &session, stream) => goodbye,
@@ -148,9 +150,10 @@ async fn listen(dispatcher: &Dispatcher, session: &Session, mut stream: SplitStr
         match serde_json::from_str::<ToDispatcher>(text.as_str()) {
             Ok(ToDispatcher::Goodbye) => return true,
             Ok(ToDispatcher::Declined { offer, reason }) => declined(dispatcher, session, offer, reason).await,
-            Ok(ToDispatcher::Heartbeat { seq, free, draining, load, held }) => {
+            Ok(ToDispatcher::Answered { offer, refusal }) => answered(dispatcher, session.id, offer, refusal).await,
+            Ok(ToDispatcher::Heartbeat { seq, free, draining, load, held, from_queue }) => {
                 let arrived = dispatcher.deps.clock.monotonic();
-                dispatcher.fleet.heard(session.id, if draining { 0 } else { free }, arrived);
+                dispatcher.fleet.heard(session.id, if draining { 0 } else { free }, from_queue, arrived);
                 if free > 0 {
                     dispatcher.offers.ring();
                 }

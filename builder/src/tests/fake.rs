@@ -15,8 +15,8 @@ use axum::{Json, Router};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use slipway_domain::agent::{
-    ClaimRequest, Claimed, Credentials, Decline, Finish, Leave, LeaveRequest, LeaveReturn, LogAck, LogEnd, Login,
-    Offer, OpenSession, Report, ReportAck, SessionOpened, ToBuilder, ToDispatcher,
+    ClaimRefusal, ClaimRequest, Claimed, Credentials, Decline, Finish, Leave, LeaveRequest, LeaveReturn, LogAck,
+    LogEnd, Login, Offer, OpenSession, Report, ReportAck, SessionOpened, ToBuilder, ToDispatcher,
 };
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::build::Trigger;
@@ -45,6 +45,7 @@ pub struct Told {
     pub sessions: Vec<OpenSession>,
     pub beats: Vec<Beat>,
     pub declined: Vec<(Offer, Decline)>,
+    pub answered: Vec<(Offer, Option<ClaimRefusal>)>,
     pub goodbye: bool,
     pub claims: Vec<ClaimId>,
     pub reports: Vec<Report>,
@@ -148,6 +149,7 @@ impl Fake {
             shared_engine: true,
             fetch_allow: "127.0.0.1".parse().expect("an address"),
             // A busy machine must not close the gate of a test.
+            bus_url: None,
             limits: Limits { disk_free_min_bytes: 1, memory_max: 1.0, cpu_max: 1e9 },
         }
     }
@@ -244,12 +246,16 @@ async fn converse(fake: Fake, mut socket: WebSocket) {
 
 fn heard(fake: &Fake, text: &str) -> Option<ToBuilder> {
     match serde_json::from_str(text).expect("a message") {
-        ToDispatcher::Heartbeat { seq, free, draining, load, held } => {
+        ToDispatcher::Heartbeat { seq, free, draining, load, held, from_queue: _ } => {
             fake.with(|told| told.beats.push(Beat { free, draining, load, held }));
             Some(ToBuilder::HeartbeatAck { seq, stop: Vec::new(), cancel: Vec::new() })
         }
         ToDispatcher::Declined { offer, reason } => {
             fake.with(|told| told.declined.push((offer, reason)));
+            None
+        }
+        ToDispatcher::Answered { offer, refusal } => {
+            fake.with(|told| told.answered.push((offer, refusal)));
             None
         }
         ToDispatcher::Goodbye => {

@@ -78,6 +78,8 @@ async fn a_failing_fetch_ends_in_one_last_word_and_a_whole_log() {
     fake.with(|told| {
         assert_eq!(told.claims.len(), 2, "the claim without an answer was repeated");
         assert_eq!(told.claims.first(), told.claims.last(), "under the same id");
+        let refusals: Vec<_> = told.answered.iter().map(|(_, refusal)| *refusal).collect();
+        assert_eq!(refusals, [None], "the session hears once that it won");
         assert_eq!(told.finishes.first(), told.finishes.last(), "the last word does not change");
         let finish = told.finishes.first().expect("one");
         assert_eq!(finish.outcome, AttemptOutcome::Infra);

@@ -69,6 +69,16 @@ pub enum ToDispatcher {
         load: Load,
         /// Attempts it works on.
         held: Vec<AttemptRef>,
+        /// It takes offers from its pool's queue by itself, as long as that works.
+        #[serde(default)]
+        from_queue: bool,
+    },
+    /// Its claim of an offer was decided, perhaps by another dispatcher. Said twice it changes nothing.
+    Answered {
+        /// The offer.
+        offer: Offer,
+        /// Why the claim did not win; `None` when it did.
+        refusal: Option<ClaimRefusal>,
     },
     /// It does not claim this offer, which may go to somebody else at once. Until its next heartbeat it has no
     /// room. Said twice, or of a void dispatch, it changes nothing.
