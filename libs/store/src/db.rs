@@ -12,7 +12,7 @@ use slipway_runtime::health::{Health, Need};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 use crate::error::{Result, StoreError};
 use crate::sole_owner;
@@ -191,6 +191,9 @@ impl Db {
             .max_connections(1)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
+            // SQLite ends a transaction by itself when the disk is full; sqlx does not notice, and would
+            // refuse every later one on this connection.
+            .before_acquire(|writer, _| Box::pin(async move { Ok(!writer.is_in_transaction()) }))
             .connect_with(options.clone())
             .await?;
         SQLITE_MIGRATIONS.run(&write).await?;
@@ -215,5 +218,36 @@ impl Tx {
             Self::Sqlite(tx) => tx.commit().await?,
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn insert(db: &Db, bytes: usize) -> Result<()> {
+        let mut tx = db.begin_write().await?;
+        execute!(
+            &mut tx,
+            "insert into scratch (bytes) values (zeroblob($1))",
+            i64::try_from(bytes).unwrap_or(i64::MAX)
+        );
+        tx.commit().await
+    }
+
+    #[tokio::test]
+    async fn a_full_database_takes_writes_again_once_there_is_room() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite://{}", folder.path().join("slipway.db").display());
+        let db = Db::connect(&url).await.expect("a database");
+        let Db::Sqlite(sqlite) = &db else { panic!("it is SQLite") };
+        sqlx::query("create table scratch (bytes blob)").execute(&sqlite.write).await.expect("a table");
+        // A limit of this one connection, which SQLite treats as it treats a full disk.
+        sqlx::query("pragma max_page_count = 1").execute(&sqlite.write).await.expect("a limit");
+        let full = insert(&db, 1 << 20).await.expect_err("there is no room");
+        assert!(full.is_out_of_space(), "{full}");
+        insert(&db, 1 << 20).await.expect("there is room again");
+        let rows: i64 = sqlx::query_scalar("select count(*) from scratch").fetch_one(&sqlite.read).await.expect("rows");
+        assert_eq!(rows, 1);
     }
 }

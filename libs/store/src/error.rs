@@ -1,5 +1,10 @@
 //! What can go wrong in the store, as far as callers branch on it.
 
+/// `SQLITE_FULL`, which is a full disk as well as a file at its largest size: <https://sqlite.org/rescode.html#full>.
+const SQLITE_FULL: &str = "13";
+/// PostgreSQL's `disk_full`.
+const POSTGRES_DISK_FULL: &str = "53100";
+
 /// A store call that did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -33,6 +38,12 @@ impl StoreError {
     /// True if the statement broke a unique constraint.
     pub fn is_unique_violation(&self) -> bool {
         matches!(self, Self::Sql(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+
+    /// True if the database has no room for what was to be written; nothing of it was.
+    pub fn is_out_of_space(&self) -> bool {
+        let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
+        matches!(error.code().as_deref(), Some(SQLITE_FULL | POSTGRES_DISK_FULL))
     }
 }
 
