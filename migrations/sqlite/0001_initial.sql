@@ -137,6 +137,8 @@ create table builds (
     commit_id text not null,
     before_id text,
     ref_order integer,
+    -- Its move began where no known one ended; what is told later may come before it.
+    unlinked integer not null default false,
     dedupe_key text not null,
     rerun_of blob references builds (id),
     title text,
@@ -148,6 +150,8 @@ create table builds (
 ) strict;
 create index builds_by_project on builds (project_id, id);
 create index builds_by_tenant on builds (tenant_id, id);
+create index builds_by_ref on builds (project_id, ref, ref_order);
+create index builds_unlinked on builds (project_id, ref, before_id) where unlinked;
 create index builds_unreported on builds (id) where reported <> state;
 
 create table delivery_builds (

@@ -20,6 +20,7 @@ use crate::attempts::{Attempt, Step};
 use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::jobs::{Job, delta};
+use crate::ref_order::{Standing, place_in_ref};
 use crate::scope::Scope;
 
 /// Distance between two moves of a ref, so that a late one finds room before its successor.
@@ -190,8 +191,8 @@ impl Db {
     /// Makes a build with its jobs, unless its key has one already; links the delivery in both cases.
     pub async fn create_build(&self, new: &NewBuild) -> Result<CreatedBuild> {
         let mut tx = self.begin_write().await?;
-        let order = place_in_ref(&mut tx, new).await?;
-        let created = if insert_build(&mut tx, new, order).await? {
+        let standing = place_in_ref(&mut tx, new).await?;
+        let created = if insert_build(&mut tx, new, &standing).await? {
             for job in &new.jobs {
                 insert_job(&mut tx, new, job).await?;
             }
@@ -281,91 +282,10 @@ impl Db {
     }
 }
 
-/// The build's order within its ref, moving the ref's head where the build is a move.
-async fn place_in_ref(tx: &mut Tx, new: &NewBuild) -> Result<Option<i64>> {
-    const HEAD: &str = "select head, head_order from ref_heads where project_id = $1 and ref = $2";
-    const ORDER_OF: &str = "select ref_order from builds where id = $1";
-    let Some(git_ref) = &new.git_ref else { return Ok(None) };
-    match &new.order {
-        RefOrder::None => Ok(None),
-        RefOrder::SameAs(build) => {
-            let order: Option<Option<i64>> =
-                on_tx!(tx, conn => sqlx::query_scalar(ORDER_OF).bind(*build).fetch_optional(conn).await?);
-            Ok(order.flatten())
-        }
-        RefOrder::Head => {
-            let row: Option<(Option<String>, i64)> = on_tx!(tx, conn => sqlx::query_as(HEAD)
-                .bind(new.project)
-                .bind(git_ref)
-                .fetch_optional(conn)
-                .await?);
-            Ok(row.map(|(_, order)| order))
-        }
-        RefOrder::Move { before, after } => {
-            lock_head(tx, new, git_ref).await?;
-            if let Some(successor) = successor_order(tx, new, git_ref, before.as_deref(), after).await? {
-                return Ok(Some(successor - 1));
-            }
-            move_head(tx, new, git_ref, after).await.map(Some)
-        }
-    }
-}
-
-/// Makes sure that the ref's row exists and that no other move of it is decided at the same time.
-async fn lock_head(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef) -> Result<()> {
-    const INSERT: &str = "insert into ref_heads (project_id, ref, head_order, updated_at) values ($1, $2, 0, $3) \
-        on conflict (project_id, ref) do update set updated_at = excluded.updated_at";
-    execute!(tx, INSERT, new.project, git_ref, new.now);
-    Ok(())
-}
-
-/// The order of the move that began where this one ends, if that arrived first: this one is older, although
-/// it comes later. A move from the ref's present head is never late.
-async fn successor_order(
-    tx: &mut Tx,
-    new: &NewBuild,
-    git_ref: &GitRef,
-    before: Option<&str>,
-    after: &str,
-) -> Result<Option<i64>> {
-    const HEAD: &str = "select head from ref_heads where project_id = $1 and ref = $2";
-    const SUCCESSOR: &str = "select min(ref_order) from builds where project_id = $1 and ref = $2 \
-        and before_id = $3 and ref_order > coalesce((select max(ref_order) from builds \
-        where project_id = $1 and ref = $2 and commit_id = $4), 0)";
-    let head: Option<String> = on_tx!(tx, conn => sqlx::query_scalar(HEAD)
-        .bind(new.project)
-        .bind(git_ref)
-        .fetch_one(conn)
-        .await?);
-    if head.as_deref() == before {
-        return Ok(None);
-    }
-    Ok(on_tx!(tx, conn => sqlx::query_scalar(SUCCESSOR)
-        .bind(new.project)
-        .bind(git_ref)
-        .bind(after)
-        .bind(before)
-        .fetch_one(conn)
-        .await?))
-}
-
-async fn move_head(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef, after: &str) -> Result<i64> {
-    const MOVE: &str = "update ref_heads set head = $3, head_order = head_order + $4, updated_at = $5 \
-        where project_id = $1 and ref = $2 returning head_order";
-    Ok(on_tx!(tx, conn => sqlx::query_scalar(MOVE)
-        .bind(new.project)
-        .bind(git_ref)
-        .bind(after)
-        .bind(ORDER_STEP)
-        .bind(new.now)
-        .fetch_one(conn)
-        .await?))
-}
-
-async fn insert_build(tx: &mut Tx, new: &NewBuild, order: Option<i64>) -> Result<bool> {
+async fn insert_build(tx: &mut Tx, new: &NewBuild, standing: &Standing) -> Result<bool> {
     const INSERT: &str = "insert into builds (id, tenant_id, project_id, state, trigger, ref, commit_id, before_id, \
-        ref_order, dedupe_key, rerun_of, title, actor, created_at) \
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+        ref_order, unlinked, dedupe_key, rerun_of, title, actor, created_at) \
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
         on conflict (project_id, dedupe_key) do nothing";
     let inserted = execute!(
         tx,
@@ -378,7 +298,8 @@ async fn insert_build(tx: &mut Tx, new: &NewBuild, order: Option<i64>) -> Result
         &new.git_ref,
         &new.commit,
         &new.before,
-        order,
+        standing.order,
+        standing.unlinked,
         &new.dedupe_key,
         new.rerun_of,
         &new.title,

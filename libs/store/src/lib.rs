@@ -24,6 +24,7 @@ pub mod logs;
 pub mod projects;
 pub mod queues;
 pub mod ref_heads;
+mod ref_order;
 pub mod registries;
 pub mod scope;
 pub mod sessions;

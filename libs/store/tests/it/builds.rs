@@ -64,6 +64,25 @@ both! {
 }
 
 both! {
+    async fn a_missing_piece_links_what_was_told_too_early_and_too_late(env) {
+        let world = env.world("own").await;
+        let order = async |key: &str| {
+            let created = env.db.create_build(&new_build(&world.project, key, commit('0'))).await.unwrap();
+            env.db.build(&Scope::Operator, created.build).await.unwrap().ref_order.unwrap()
+        };
+        push(&env, &world, "c-d", Some('c'), 'd').await;
+        push(&env, &world, "a-b", Some('a'), 'b').await;
+        push(&env, &world, "b-c", Some('b'), 'c').await;
+        let orders = [order("a-b").await, order("b-c").await, order("c-d").await];
+        assert!(orders.is_sorted_by(|a, b| a < b), "{orders:?}");
+        let main = GitRef::parse("refs/heads/main").unwrap();
+        assert_eq!(env.db.ref_head(world.project.id, &main).await.unwrap(), Some(commit('d')));
+        assert!(push(&env, &world, "d-c", Some('d'), 'c').await > orders[2]);
+        assert!(push(&env, &world, "z-a", Some('z'), 'a').await < orders[0], "its future is linked by its end");
+    }
+}
+
+both! {
     async fn reruns_and_manual_builds_take_known_places_and_bare_commits_none(env) {
         let world = env.world("own").await;
         push(&env, &world, "1", None, 'a').await;

@@ -1,0 +1,329 @@
+//! A build's place within its ref: that of its move in the before/after chain, whatever order the moves are told
+//! in. A move from the head goes to the end. One that ends where a known move began, whose own past nobody told of
+//! yet, goes before that; and where its past stands behind that move, the move and what follows it go there, too.
+//! Between moves that nothing links, arrival counts.
+//!
+//! All of it is decided under the lock of the ref's row.
+
+use std::collections::HashSet;
+
+use slipway_domain::git_ref::GitRef;
+use slipway_domain::ids::BuildId;
+use sqlx::FromRow;
+
+use crate::builds::{NewBuild, ORDER_STEP, RefOrder};
+use crate::db::{Tx, execute, on_tx};
+use crate::error::Result;
+
+/// Where a new build stands.
+pub(crate) struct Standing {
+    /// Its order within the ref; `None` for a bare commit.
+    pub(crate) order: Option<i64>,
+    /// Its move began where no known one ended.
+    pub(crate) unlinked: bool,
+}
+
+/// Builds of one order: a move's, with its reruns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    order: i64,
+    builds: Vec<BuildId>,
+    before: Option<String>,
+    after: String,
+    unlinked: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+struct Head {
+    #[sqlx(rename = "head")]
+    commit: Option<String>,
+    #[sqlx(rename = "head_order")]
+    order: i64,
+}
+
+/// A move that is to be placed.
+#[derive(Debug, Clone, Copy)]
+struct Move<'a> {
+    before: Option<&'a str>,
+    after: &'a str,
+}
+
+/// What placing a move changes.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    order: i64,
+    unlinked: bool,
+    /// The place that the move leads up to, by its index.
+    successor: Option<usize>,
+    /// Places that get another order, by their index.
+    reordered: Vec<(usize, i64)>,
+    /// The ref's new head.
+    head: Option<Head>,
+}
+
+/// The build's order within its ref, moving the ref's head where the build is a move.
+pub(crate) async fn place_in_ref(tx: &mut Tx, new: &NewBuild) -> Result<Standing> {
+    const ORDER_OF: &str = "select ref_order from builds where id = $1";
+    let standing = |order| Standing { order, unlinked: false };
+    let Some(git_ref) = &new.git_ref else { return Ok(standing(None)) };
+    match &new.order {
+        RefOrder::None => Ok(standing(None)),
+        RefOrder::SameAs(build) => {
+            let order: Option<Option<i64>> =
+                on_tx!(tx, conn => sqlx::query_scalar(ORDER_OF).bind(*build).fetch_optional(conn).await?);
+            Ok(standing(order.flatten()))
+        }
+        RefOrder::Head => Ok(standing(head(tx, new, git_ref).await?.map(|head| head.order))),
+        RefOrder::Move { before, after } => {
+            place_move(tx, new, git_ref, Move { before: before.as_deref(), after }).await
+        }
+    }
+}
+
+async fn place_move(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef, moved: Move<'_>) -> Result<Standing> {
+    lock_head(tx, new, git_ref).await?;
+    let head = head(tx, new, git_ref).await?.unwrap_or(Head { commit: None, order: 0 });
+    // Nearly every move leaves the head and leads up to nothing that is known; then nothing else counts.
+    let is_late = head.commit.as_deref() != moved.before || leads_up(tx, new, git_ref, moved.after).await?;
+    let places = if is_late { places(tx, new, git_ref).await? } else { Vec::new() };
+    let plan = plan(&places, &head, moved);
+    apply(tx, new, git_ref, &places, &plan).await?;
+    Ok(Standing { order: Some(plan.order), unlinked: plan.unlinked })
+}
+
+/// Decides where a move stands among the places, which are sorted by order.
+fn plan(places: &[Place], head: &Head, moved: Move<'_>) -> Plan {
+    let follows = head.commit.as_deref() == moved.before;
+    let is_past = |place: &Place| Some(place.after.as_str()) == moved.before;
+    let successor = places.iter().rposition(|place| place.unlinked && place.before.as_deref() == Some(moved.after));
+    let Some(successor) = successor else { return append(head, moved, !follows && !has_free_past(places, moved)) };
+    let tail = tail_of(places, successor);
+    let past_behind = places.iter().rposition(is_past).filter(|past| *past > successor && !tail.contains(past));
+    let past_before = places.get(..successor).unwrap_or_default().iter().any(is_past);
+    match past_behind {
+        Some(past) if follows || !past_before => behind(places, head, moved, (successor, past, &tail)),
+        Some(_) | None if follows => append(head, moved, false),
+        Some(_) | None => {
+            let order = order_before(places, successor);
+            let unlinked = !past_before && moved.before.is_some();
+            Plan { order, unlinked, successor: Some(successor), reordered: Vec::new(), head: None }
+        }
+    }
+}
+
+fn append(head: &Head, moved: Move<'_>, unlinked: bool) -> Plan {
+    let order = head.order + ORDER_STEP;
+    let head = Some(Head { commit: Some(moved.after.to_owned()), order });
+    Plan { order, unlinked, successor: None, reordered: Vec::new(), head }
+}
+
+/// True if nothing is missing before the move: it begins a ref, or more moves came to where it begins than left.
+fn has_free_past(places: &[Place], moved: Move<'_>) -> bool {
+    let came = places.iter().filter(|place| Some(place.after.as_str()) == moved.before).count();
+    let left = places.iter().filter(|place| place.before.as_deref() == moved.before).count();
+    moved.before.is_none() || came > left
+}
+
+/// A place and those that follow from it.
+fn tail_of(places: &[Place], start: usize) -> HashSet<usize> {
+    let mut tail = HashSet::new();
+    let mut commits = HashSet::new();
+    for (index, place) in places.iter().enumerate().skip(start) {
+        let follows = match place.before.as_deref() {
+            Some(before) if commits.contains(before) => true,
+            // What left a head that no build shows came by moves that made none, and stands right behind them.
+            Some(before) if places.iter().all(|other| other.after != before) => {
+                index.checked_sub(1).is_some_and(|left| tail.contains(&left))
+            }
+            Some(_) | None => false,
+        };
+        if index == start || (follows && !place.unlinked) {
+            tail.insert(index);
+            commits.insert(place.after.as_str());
+        }
+    }
+    tail
+}
+
+fn order_before(places: &[Place], index: usize) -> i64 {
+    let order_at = |index: usize| places.get(index).map(|place| place.order);
+    let next = order_at(index).unwrap_or_default();
+    index.checked_sub(1).and_then(order_at).map_or(next - ORDER_STEP, |left| left.midpoint(next))
+}
+
+/// The move goes behind its past, and its successor with what follows goes behind the move. The places between
+/// keep their order; all of them share out the orders that they had, and one more.
+fn behind(places: &[Place], head: &Head, moved: Move<'_>, at: (usize, usize, &HashSet<usize>)) -> Plan {
+    let (successor, past, tail) = at;
+    let past_order = places.get(past).map_or(0, |place| place.order);
+    let (stay, go): (Vec<usize>, Vec<usize>) = (successor..=past).partition(|index| !tail.contains(index));
+    let (one_more, is_end) = match places.get(past + 1) {
+        Some(next) => (past_order.midpoint(next.order), false),
+        None if head.order > past_order => (past_order.midpoint(head.order), false),
+        None => (head.order + ORDER_STEP, true),
+    };
+    let had = places.iter().map(|place| place.order).skip(successor).take(past + 1 - successor);
+    let mut orders = had.chain([one_more]);
+    let mut reordered: Vec<(usize, i64)> = stay.into_iter().zip(orders.by_ref()).collect();
+    let order = orders.next().unwrap_or(one_more);
+    reordered.extend(go.iter().copied().zip(orders));
+    let last = go.last().and_then(|index| places.get(*index)).map(|place| place.after.clone());
+    let head = is_end.then(|| Head { commit: last.or_else(|| Some(moved.after.to_owned())), order: one_more });
+    Plan { order, unlinked: false, successor: Some(successor), reordered, head }
+}
+
+/// Makes sure that the ref's row exists and that no other move of it is decided at the same time.
+async fn lock_head(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef) -> Result<()> {
+    const INSERT: &str = "insert into ref_heads (project_id, ref, head_order, updated_at) values ($1, $2, 0, $3) \
+        on conflict (project_id, ref) do update set updated_at = excluded.updated_at";
+    execute!(tx, INSERT, new.project, git_ref, new.now);
+    Ok(())
+}
+
+async fn head(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef) -> Result<Option<Head>> {
+    const HEAD: &str = "select head, head_order from ref_heads where project_id = $1 and ref = $2";
+    Ok(on_tx!(tx, conn => sqlx::query_as(HEAD).bind(new.project).bind(git_ref).fetch_optional(conn).await?))
+}
+
+/// True if a move is known that begins here and whose past is not.
+async fn leads_up(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef, after: &str) -> Result<bool> {
+    const UNLINKED: &str = "select count(*) from builds where project_id = $1 and ref = $2 and before_id = $3 \
+        and unlinked";
+    let found: i64 = on_tx!(tx, conn => sqlx::query_scalar(UNLINKED)
+        .bind(new.project)
+        .bind(git_ref)
+        .bind(after)
+        .fetch_one(conn)
+        .await?);
+    Ok(found > 0)
+}
+
+async fn places(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef) -> Result<Vec<Place>> {
+    const PLACES: &str = "select ref_order, id, before_id, commit_id, unlinked from builds where project_id = $1 \
+        and ref = $2 and ref_order is not null order by ref_order, id";
+    type Row = (i64, BuildId, Option<String>, String, bool);
+    let rows: Vec<Row> =
+        on_tx!(tx, conn => sqlx::query_as(PLACES).bind(new.project).bind(git_ref).fetch_all(conn).await?);
+    let mut places: Vec<Place> = Vec::new();
+    for (order, build, before, after, unlinked) in rows {
+        match places.last_mut().filter(|last| last.order == order) {
+            Some(place) => {
+                place.builds.push(build);
+                place.unlinked |= unlinked;
+            }
+            None => places.push(Place { order, builds: vec![build], before, after, unlinked }),
+        }
+    }
+    Ok(places)
+}
+
+async fn apply(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef, places: &[Place], plan: &Plan) -> Result<()> {
+    const LINK: &str = "update builds set unlinked = $2 where id = $1";
+    const REORDER: &str = "update builds set ref_order = $2 where id = $1";
+    const HEAD: &str = "update ref_heads set head = $3, head_order = $4 where project_id = $1 and ref = $2";
+    for build in plan.successor.and_then(|index| places.get(index)).iter().flat_map(|place| &place.builds) {
+        execute!(tx, LINK, *build, false);
+    }
+    for (index, order) in &plan.reordered {
+        for build in places.get(*index).iter().flat_map(|place| &place.builds) {
+            execute!(tx, REORDER, *build, *order);
+        }
+    }
+    if let Some(head) = &plan.head {
+        execute!(tx, HEAD, new.project, git_ref, &head.commit, head.order);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use slipway_runtime::ids::new_id;
+
+    use super::*;
+
+    /// A ref as the rows say it.
+    #[derive(Default)]
+    struct Ref {
+        places: Vec<Place>,
+        head: Option<Head>,
+    }
+
+    impl Ref {
+        fn told(&mut self, before: Option<&str>, after: &str) {
+            let head = self.head.clone().unwrap_or(Head { commit: None, order: 0 });
+            let plan = plan(&self.places, &head, Move { before, after });
+            if let Some(successor) = plan.successor {
+                self.places[successor].unlinked = false;
+            }
+            for (index, order) in &plan.reordered {
+                self.places[*index].order = *order;
+            }
+            let (before, after) = (before.map(str::to_owned), after.to_owned());
+            let builds = vec![new_id()];
+            self.places.push(Place { order: plan.order, builds, before, after, unlinked: plan.unlinked });
+            self.places.sort_by_key(|place| place.order);
+            self.head = Some(plan.head.unwrap_or(head));
+        }
+
+        fn shown(&self) -> Vec<&str> {
+            assert!(self.places.windows(2).all(|pair| pair[0].order < pair[1].order), "{:?}", self.places);
+            self.places.iter().map(|place| place.after.as_str()).collect()
+        }
+
+        fn head(&self) -> Option<&str> {
+            self.head.as_ref().and_then(|head| head.commit.as_deref())
+        }
+    }
+
+    #[test]
+    fn a_missing_piece_brings_its_future_behind_its_past() {
+        let mut main = Ref::default();
+        main.told(Some("c"), "d");
+        main.told(Some("a"), "b");
+        assert_eq!((main.shown(), main.head()), (vec!["d", "b"], Some("b")), "nothing links them yet");
+        main.told(Some("b"), "c");
+        assert_eq!((main.shown(), main.head()), (vec!["b", "c", "d"], Some("d")));
+    }
+
+    #[test]
+    fn a_move_to_where_the_first_known_one_began_is_new_when_it_leaves_the_head() {
+        let mut main = Ref::default();
+        for (before, after) in [("a", "b"), ("b", "a"), ("a", "b"), ("b", "c"), ("c", "a")] {
+            main.told(Some(before), after);
+        }
+        assert_eq!((main.shown(), main.head()), (vec!["b", "a", "b", "c", "a"], Some("a")));
+    }
+
+    proptest! {
+        #[test]
+        fn a_chain_told_in_any_order_is_shown_in_its_own(
+            told in Just((0..9_usize).collect::<Vec<_>>()).prop_shuffle(),
+            created in any::<bool>(),
+        ) {
+            let commits: Vec<String> = (0..10).map(|number| number.to_string()).collect();
+            let mut main = Ref::default();
+            for index in told {
+                let before = (index > 0 || !created).then(|| commits[index].as_str());
+                main.told(before, &commits[index + 1]);
+            }
+            prop_assert_eq!(main.shown(), commits[1..].iter().map(String::as_str).collect::<Vec<_>>());
+            prop_assert_eq!(main.head(), commits.last().map(String::as_str));
+        }
+
+        #[test]
+        fn moves_told_in_order_stay_in_order_wherever_they_lead(to in prop::collection::vec(0..4_usize, 1..20)) {
+            let commits = ["a", "b", "c", "d"];
+            let mut main = Ref::default();
+            let mut at = "a";
+            let mut to = to;
+            to.dedup();
+            for index in to.iter().skip_while(|index| **index == 0) {
+                main.told(Some(at), commits[*index]);
+                at = commits[*index];
+            }
+            let wanted = to.iter().skip_while(|index| **index == 0).map(|index| commits[*index]);
+            prop_assert_eq!(main.shown(), wanted.collect::<Vec<_>>());
+        }
+    }
+}
