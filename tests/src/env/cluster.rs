@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
@@ -12,8 +12,11 @@ use slipway_runtime::ids::{new_token, random_bytes};
 
 use super::host;
 use super::nginx::{Nginx, Upstreams};
+use super::postgres::fresh_database;
 use super::process::{self, Process};
+use super::rabbitmq;
 use super::room::Room;
+use super::services::{AMQP, AMQP_CONTROL, AMQP_READER, POSTGRES, REDIS, S3_CONTROL, shared};
 use super::slipway::{FETCH_ALLOW, binary};
 use crate::api::Api;
 
@@ -37,6 +40,42 @@ pub struct Backends {
     pub blob_url: String,
     /// More variables, such as the credentials of the object store.
     pub variables: Vec<(String, String)>,
+}
+
+impl Backends {
+    /// A database, a vhost, a prefix and a bucket of their own on the run's shared servers. `None`, said loudly,
+    /// when one is missing and the run allows it.
+    pub async fn fresh() -> Result<Option<Self>> {
+        let found = [shared(POSTGRES)?, shared(AMQP)?, shared(AMQP_CONTROL)?, shared(REDIS)?, shared(S3_CONTROL)?];
+        let [Some(postgres), Some(amqp), Some(amqp_control), Some(redis), Some(s3)] = found else { return Ok(None) };
+        let broker = rabbitmq::Control::from_text(&amqp_control)?;
+        let bus_url = broker.fresh_vhost(&amqp)?;
+        let name = format!("t{}", hex::encode(random_bytes::<6>()));
+        let made = reqwest::Client::new().put(format!("{s3}/buckets/{name}")).send().await?;
+        ensure!(made.status().is_success(), "the bucket was not made: {}", made.status());
+        let endpoint = s3.strip_suffix("/-").context("the address of the S3 server's control")?;
+        Ok(Some(Self {
+            database_url: fresh_database(&postgres).await?,
+            bus_url,
+            live_url: format!("{redis}?prefix={name}:"),
+            blob_url: format!("s3://{name}/logs?endpoint={endpoint}"),
+            variables: ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+                .iter()
+                .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
+                .collect(),
+        }))
+    }
+
+    /// The bus for a builder: its user may read the queues of pools and nothing else.
+    pub fn builder_bus_url(&self) -> Result<Option<String>> {
+        let (Some(reader), Some(control)) = (shared(AMQP_READER)?, shared(AMQP_CONTROL)?) else { return Ok(None) };
+        let vhost = self.bus_url.rsplit('/').next().context("a vhost")?;
+        let mut url = url::Url::parse(&reader)?;
+        url.set_path(vhost);
+        let control = rabbitmq::Control::from_text(&control)?;
+        control.permit(url.username(), vhost, ["^$", "^$", "^slipway[.]offers[.]"])?;
+        Ok(Some(url.into()))
+    }
 }
 
 /// A service that runs as a process of its own.
@@ -197,7 +236,7 @@ impl Member {
     /// Waits until it has ended by itself; an error when it says that it failed.
     pub async fn ended(&mut self) -> Result<()> {
         let status = self.process.wait(ENDS).await?;
-        anyhow::ensure!(status.success(), "{} ended with {status}", self.role.name());
+        ensure!(status.success(), "{} ended with {status}", self.role.name());
         Ok(())
     }
 

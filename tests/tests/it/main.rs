@@ -4,4 +4,5 @@
 mod architecture;
 mod bus;
 mod environment;
+mod grown_up;
 mod stories;
