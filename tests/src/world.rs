@@ -1,16 +1,20 @@
 //! The world of one story: a Slipway of its own, a forge's repositories, and the run's shared engine and
 //! registries.
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use slipway_runtime::ids::random_bytes;
 
 use crate::api::{Api, Project};
+use crate::env::disk::Disk;
+use crate::env::engine::Engine;
 use crate::env::git_server::GitServer;
 use crate::env::postgres::fresh_database;
 use crate::env::registry::RegistryClient;
 use crate::env::repo::Repo;
-use crate::env::services::{ENGINE, POSTGRES, REGISTRY, shared};
+use crate::env::services::{ENGINE, POSTGRES, REGISTRY, is_required, shared};
 use crate::env::slipway::{Settings, Slipway};
 
 /// Where a story's Slipway keeps its truth.
@@ -50,7 +54,30 @@ impl World {
 
     /// The same with more variables for `slipway serve`.
     pub async fn start_with(database: Database, variables: Vec<(String, String)>) -> Result<Option<Self>> {
-        let (Some(engine), Some(registry)) = (shared(ENGINE)?, shared(REGISTRY)?) else { return Ok(None) };
+        Self::start_as(database, Settings { variables, ..Settings::default() }).await
+    }
+
+    /// On SQLite, with a folder of the data folder (or all of it: an empty path) on a disk that can be full.
+    pub async fn start_on_small_disk(folder: &str) -> Result<Option<Self>> {
+        if let Some(missing) = Disk::missing() {
+            if is_required() {
+                bail!(missing);
+            }
+            eprintln!("SKIPPED: {missing}");
+            return Ok(None);
+        }
+        let small_disk = Some(Path::new(folder).to_owned());
+        Self::start_as(Database::Sqlite, Settings { small_disk, ..Settings::default() }).await
+    }
+
+    /// On SQLite, with another engine than the run's.
+    pub async fn start_on(engine: &Engine) -> Result<Option<Self>> {
+        Self::start_as(Database::Sqlite, Settings { engine: engine.host(), ..Settings::default() }).await
+    }
+
+    async fn start_as(database: Database, settings: Settings) -> Result<Option<Self>> {
+        let engine = if settings.engine.is_empty() { shared(ENGINE)? } else { Some(settings.engine.clone()) };
+        let (Some(engine), Some(registry)) = (engine, shared(REGISTRY)?) else { return Ok(None) };
         let database_url = match database {
             Database::Sqlite => None,
             Database::Postgres => match shared(POSTGRES)? {
@@ -59,7 +86,7 @@ impl World {
             },
         };
         let git = GitServer::start().await?;
-        let slipway = Slipway::start(Settings { database_url, engine: engine.clone(), variables }).await?;
+        let slipway = Slipway::start(Settings { database_url, engine: engine.clone(), ..settings }).await?;
         Ok(Some(Self { slipway, git, registry, engine, name: hex::encode(random_bytes::<5>()) }))
     }
 

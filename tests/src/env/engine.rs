@@ -10,9 +10,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use bollard::Docker;
 
+use super::base_image::{self, BASE_IMAGE};
+use super::disk::Disk;
 use super::host;
 use super::process::{self, Process};
 use super::room::Room;
+use super::services::{ENGINE, shared};
 
 /// How long the daemon may take to answer.
 const READY: Duration = Duration::from_secs(60);
@@ -26,10 +29,24 @@ const UNCLIPPED: &str = "2147483647";
 /// The longest path that a Unix socket may have, without the final zero.
 const SOCKET_PATH_MAX: usize = 107;
 
+/// In what an engine differs from the usual one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Oddity {
+    /// In nothing.
+    #[default]
+    None,
+    /// It cuts the log of each step after so many bytes.
+    ClipsLogs(u32),
+    /// Its data lies on a disk of its own, which can be full.
+    SmallDisk,
+}
+
 /// A running dockerd.
 #[derive(Debug)]
 pub struct Engine {
     process: Process,
+    disk: Option<Disk>,
+    oddity: Oddity,
     // Dropped after the process: it removes what the daemon leaves.
     room: Room,
     starts: u32,
@@ -47,14 +64,29 @@ impl Engine {
 
     /// Starts an engine and waits until it answers.
     pub async fn start() -> Result<Self> {
+        Self::start_odd(Oddity::None).await
+    }
+
+    /// The same for one that differs, with the base image imported. `None`, said loudly, where the run has no engines.
+    pub async fn odd(oddity: Oddity) -> Result<Option<Self>> {
+        if shared(ENGINE)?.is_none() {
+            return Ok(None);
+        }
+        let engine = Self::start_odd(oddity).await?;
+        base_image::import(&engine.host(), BASE_IMAGE).await?;
+        Ok(Some(engine))
+    }
+
+    async fn start_odd(oddity: Oddity) -> Result<Self> {
         if let Some(missing) = Self::missing() {
             bail!(missing);
         }
         let room = Room::new()?;
         make_bridge(&room)?;
         fs::write(room.path().join("daemon.json"), "{}")?;
-        let process = launch(&room, 1)?;
-        let mut engine = Self { process, room, starts: 1 };
+        let disk = (oddity == Oddity::SmallDisk).then(|| Disk::mount(&data(&room))).transpose()?;
+        let process = launch(&room, oddity, 1)?;
+        let mut engine = Self { process, disk, oddity, room, starts: 1 };
         engine.ready().await?;
         Ok(engine)
     }
@@ -67,6 +99,11 @@ impl Engine {
     /// The folder where its log lies.
     pub fn room(&self) -> &Room {
         &self.room
+    }
+
+    /// The disk of an [`Oddity::SmallDisk`].
+    pub fn disk(&self) -> Result<&Disk> {
+        self.disk.as_ref().context("this engine has no small disk")
     }
 
     /// Its process id.
@@ -83,7 +120,7 @@ impl Engine {
     pub async fn restart(&mut self) -> Result<()> {
         self.process.stop(STOP);
         self.starts += 1;
-        self.process = launch(&self.room, self.starts)?;
+        self.process = launch(&self.room, self.oddity, self.starts)?;
         self.ready().await
     }
 
@@ -111,7 +148,11 @@ fn socket(room: &Room) -> PathBuf {
     room.path().join("docker.sock")
 }
 
-fn launch(room: &Room, start: u32) -> Result<Process> {
+fn data(room: &Room) -> PathBuf {
+    room.path().join("data")
+}
+
+fn launch(room: &Room, oddity: Oddity, start: u32) -> Result<Process> {
     let folder = room.path();
     // A killed daemon leaves sockets and pid files that keep the next one from starting.
     let exec = folder.join(format!("run{start}"));
@@ -122,9 +163,13 @@ fn launch(room: &Room, start: u32) -> Result<Process> {
     let _ = fs::remove_file(folder.join("pid"));
     let mut command = process::guarded(&host::need("dockerd", "docker.io")?);
     command.env("HOME", folder);
-    command.envs([("BUILDKIT_STEP_LOG_MAX_SIZE", UNCLIPPED), ("BUILDKIT_STEP_LOG_MAX_SPEED", UNCLIPPED)]);
+    let log_bytes = match oddity {
+        Oddity::ClipsLogs(bytes) => bytes.to_string(),
+        Oddity::None | Oddity::SmallDisk => UNCLIPPED.to_owned(),
+    };
+    command.env("BUILDKIT_STEP_LOG_MAX_SIZE", log_bytes).env("BUILDKIT_STEP_LOG_MAX_SPEED", UNCLIPPED);
     command.arg("--config-file").arg(folder.join("daemon.json"));
-    command.arg("--data-root").arg(folder.join("data")).arg("--exec-root").arg(exec);
+    command.arg("--data-root").arg(data(room)).arg("--exec-root").arg(exec);
     command.arg("--pidfile").arg(folder.join("pid")).arg("--host").arg(format!("unix://{}", socket(room).display()));
     command.arg("--bridge").arg(room.bridge()).arg("--cgroup-parent").arg(format!("/{}", room.cgroup()));
     command.args(["--iptables=false", "--ip-masq=false", "--ip-forward=false", "--userland-proxy=false"]);

@@ -4,6 +4,7 @@
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
@@ -17,11 +18,15 @@ use futures_util::TryStreamExt as _;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::io::StreamReader;
 
 use super::repo::{self, Repo};
 use super::room::Room;
+
+/// How long a builder may take to ask for a pack.
+const ASKED: Duration = Duration::from_secs(60);
 
 /// A running server; ended on drop.
 #[derive(Debug)]
@@ -38,6 +43,10 @@ struct Shared {
     /// What the Authorization header must say.
     authorization: Option<String>,
     requests: AtomicU64,
+    /// Whoever asks for a pack is kept waiting.
+    holds: watch::Sender<bool>,
+    /// How many wait.
+    waiting: watch::Sender<usize>,
 }
 
 impl GitServer {
@@ -68,9 +77,32 @@ impl GitServer {
         self.shared.requests.load(Ordering::Relaxed)
     }
 
+    /// From now on, whoever asks for a pack is kept waiting.
+    pub fn hold(&self) {
+        self.shared.holds.send_replace(true);
+    }
+
+    /// Waits until somebody is kept waiting.
+    pub async fn held(&self) -> Result<()> {
+        let mut waiting = self.shared.waiting.subscribe();
+        let held = tokio::time::timeout(ASKED, waiting.wait_for(|waiting| *waiting > 0)).await;
+        held.context("nobody asked for a pack")?.map(drop).context("the git server ended")
+    }
+
+    /// Answers everybody again.
+    pub fn release(&self) {
+        self.shared.holds.send_replace(false);
+    }
+
     async fn start_with(authorization: Option<String>) -> Result<Self> {
         let room = Room::new()?;
-        let shared = Arc::new(Shared { root: room.path().join("bare"), authorization, requests: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            root: room.path().join("bare"),
+            authorization,
+            requests: AtomicU64::new(0),
+            holds: watch::Sender::new(false),
+            waiting: watch::Sender::new(0),
+        });
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("listening for git")?;
         let address = listener.local_addr()?.to_string();
         let app = Router::new().fallback(serve).with_state(Arc::clone(&shared));
@@ -96,10 +128,30 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         let challenge = [(header::WWW_AUTHENTICATE, r#"Basic realm="git""#)];
         return (StatusCode::UNAUTHORIZED, challenge, "who are you?\n").into_response();
     }
+    if request.uri().path().ends_with("/git-upload-pack") && *shared.holds.borrow() {
+        let _waiting = Waiting::begin(&shared.waiting);
+        let _ = shared.holds.subscribe().wait_for(|holds| !*holds).await;
+    }
     answer(&shared, request).await.unwrap_or_else(|error| {
         eprintln!("git http-backend: {error:#}");
         StatusCode::INTERNAL_SERVER_ERROR.into_response()
     })
+}
+
+/// One request that is kept waiting; it may give up.
+struct Waiting<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Waiting<'a> {
+    fn begin(waiting: &'a watch::Sender<usize>) -> Self {
+        waiting.send_modify(|waiting| *waiting += 1);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
+    }
 }
 
 async fn answer(shared: &Shared, request: Request) -> Result<Response> {

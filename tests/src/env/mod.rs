@@ -4,6 +4,7 @@
 
 pub mod base_image;
 pub mod cluster;
+pub mod disk;
 pub mod engine;
 pub mod git_server;
 pub mod host;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use slipway_runtime::ids::new_token;
 
+use super::disk::Disk;
 use super::host;
 use super::process::{self, Process};
 use super::room::Room;
@@ -38,12 +39,15 @@ pub struct Settings {
     pub engine: String,
     /// More variables; a later one wins.
     pub variables: Vec<(String, String)>,
+    /// A folder of its data folder that lies on a small disk of its own; an empty path is the data folder itself.
+    pub small_disk: Option<PathBuf>,
 }
 
 /// A running `slipway serve`.
 #[derive(Debug)]
 pub struct Slipway {
     process: Process,
+    disk: Option<Disk>,
     room: Room,
     settings: Settings,
     port: u16,
@@ -89,6 +93,11 @@ impl Slipway {
     /// Its data folder.
     pub fn data_dir(&self) -> PathBuf {
         self.room.path().join("data")
+    }
+
+    /// The small disk, if it was started on one.
+    pub fn disk(&self) -> Result<&Disk> {
+        self.disk.as_ref().context("this Slipway has no small disk")
     }
 
     /// Its database, unless that is a file in the data folder.
@@ -150,9 +159,11 @@ impl Slipway {
 
     async fn try_start(settings: Settings) -> Result<Self> {
         let room = Room::new()?;
+        let small_disk = settings.small_disk.as_ref().map(|folder| Disk::mount(&data_dir(&room).join(folder)));
+        let disk = small_disk.transpose()?;
         let (port, token) = (host::free_port()?, new_token("slw"));
         let process = launch(&room, &settings, port, &token)?;
-        let mut slipway = Self { process, room, settings, port, token, shows_log: true };
+        let mut slipway = Self { process, disk, room, settings, port, token, shows_log: true };
         slipway.ready().await?;
         Ok(slipway)
     }

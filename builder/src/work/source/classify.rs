@@ -6,6 +6,9 @@ use slipway_domain::failure::{Failure, FailureClass};
 const WORDS: &[(&[&str], FailureClass)] = &[
     (&["no space left on device"], FailureClass::DiskFull),
     (&["disk quota exceeded"], FailureClass::DiskFull),
+    (&["out of diskspace"], FailureClass::DiskFull),
+    // Git says no reason; in a fresh folder of ours there is no other.
+    (&["unable to write file"], FailureClass::DiskFull),
     (&["not our ref"], FailureClass::CommitMissing),
     (&["unadvertised object"], FailureClass::CommitMissing),
     (&["couldn't find remote ref"], FailureClass::CommitMissing),
@@ -75,6 +78,8 @@ pub(super) fn failure(errors: &str, has_login: bool) -> Failure {
         FailureClass::SourceMissing if asked_for_login => "the repository does not exist, or needs credentials",
         FailureClass::SourceMissing => "the repository does not exist at its clone URL",
         FailureClass::SourceUnreachable => "the repository's host could not be spoken to",
+        // Its words name folders of this host.
+        FailureClass::DiskFull => return Failure::new(class, "the builder's disk is full: the source does not fit"),
         FailureClass::BuildRejected => "git refuses the repository's content",
         _ => "git failed",
     };
@@ -116,6 +121,12 @@ mod tests {
             ("error: RPC failed; curl 18 transfer closed\nfatal: early EOF", false, SourceUnreachable),
             ("error: object 00: hasDotgit: contains '.git'\nfatal: fsck error in packed object", false, BuildRejected),
             ("fatal: write error: No space left on device", false, DiskFull),
+            (
+                "error: unable to write file a\nfatal: sha1 file '/x/.git/index.lock' write error. Out of diskspace",
+                false,
+                DiskFull,
+            ),
+            ("error: unable to write file a", false, DiskFull),
             ("fatal: something new", false, Internal),
         ] {
             assert_eq!(failure(text, has_login).class, class, "{text}");
@@ -127,5 +138,7 @@ mod tests {
         let text = "remote: Counting\nfatal: early EOF\nwarning: x";
         assert!(failure(text, false).message.ends_with("fatal: early EOF"));
         assert!(failure("", false).message.ends_with("it said nothing"));
+        let full = failure("fatal: sha1 file '/srv/builder/x' write error. Out of diskspace", false).message;
+        assert!(full.contains("disk is full") && !full.contains("/srv"), "{full}");
     }
 }
