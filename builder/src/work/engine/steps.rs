@@ -37,7 +37,8 @@ impl Steps {
             if log.msg.windows(CLIPPED.len()).any(|window| window == CLIPPED) && self.clipped.insert(log.vertex.clone())
             {
                 let text = "the engine cut this step's output; an operator can raise its limit \
-                            (BUILDKIT_STEP_LOG_MAX_SIZE and BUILDKIT_STEP_LOG_MAX_SPEED of the engine, -1 for none)";
+                            (BUILDKIT_STEP_LOG_MAX_SIZE and BUILDKIT_STEP_LOG_MAX_SPEED of the engine, at most 2147483647; \
+                            some releases take -1 for no limit, others for no output at all)";
                 events.push(StepEvent::Notice { digest: log.vertex.clone(), text: text.to_owned() });
             }
             events.push(StepEvent::Log { digest: log.vertex, stream: log.stream, bytes: Bytes::from(log.msg) });
