@@ -21,7 +21,7 @@ const QUEUE: usize = 4096;
 /// Bytes that wait to be sent.
 const QUEUE_BYTES: usize = 16 << 20;
 /// Messages of one pipeline.
-const BATCH: usize = 256;
+const BATCH: usize = 128;
 /// That something was lost is told at most this often: everybody reads again then.
 const LOST_EVERY: Duration = Duration::from_secs(1);
 
