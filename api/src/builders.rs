@@ -59,16 +59,18 @@ pub struct BuilderJson {
     /// `online`, `draining`, `suspect`, `lost` or `offline`.
     #[schema(value_type = String)]
     state: BuilderState,
-    #[schema(value_type = Object)]
-    load: Load,
+    /// How busy its host is; null for everybody but operators.
+    #[schema(value_type = Option<Object>)]
+    load: Option<Load>,
     last_seen_at: Option<DateTime<Utc>>,
-    release: String,
+    /// Null for everybody but operators.
+    release: Option<String>,
     /// An operator drained it; it takes nothing until it is resumed, also after a restart.
     drained: bool,
 }
 
-impl From<BuilderView> for BuilderJson {
-    fn from(view: BuilderView) -> Self {
+impl BuilderJson {
+    fn new(view: BuilderView, to_operator: bool) -> Self {
         Self {
             id: view.id,
             name: view.name,
@@ -78,9 +80,9 @@ impl From<BuilderView> for BuilderJson {
             slots: view.slots,
             busy: view.busy,
             state: view.state,
-            load: view.load,
+            load: to_operator.then_some(view.load),
             last_seen_at: view.last_seen_at,
-            release: view.release,
+            release: to_operator.then_some(view.release),
             drained: view.drained,
         }
     }
@@ -120,13 +122,21 @@ async fn create_token(
     Ok((StatusCode::CREATED, Json(JoinTokenJson { id, token, pool: pool.to_string() })))
 }
 
-/// Every builder of the installation.
+/// Operators see every builder of the installation. Members see those that build for them, without their hosts.
 #[utoipa::path(get, path = "/api/v1/builders", tag = "builders", responses((status = 200, body = PageOf<BuilderJson>)))]
 async fn list(State(state): State<ApiState>, caller: Caller) -> Result<Json<PageOf<BuilderJson>>, ApiError> {
+    let builders = visible_builders(&state, caller).await?;
+    let show = |view| BuilderJson::new(view, caller.scope.is_operator());
+    Ok(Json(PageOf::whole(builders.into_iter().map(show).collect())))
+}
+
+/// The builders that the caller may know of: not those that serve another tenant. Shared with the pages.
+pub async fn visible_builders(state: &ApiState, caller: Caller) -> Result<Vec<BuilderView>, ApiError> {
     caller.signed_in()?;
     let now = state.db.now(&state.clock).await.or_problem()?;
-    let builders = state.db.list_builders(now).await.or_problem()?;
-    Ok(Json(PageOf::whole(builders.into_iter().map(BuilderJson::from).collect())))
+    let mut builders = state.db.list_builders(now).await.or_problem()?;
+    builders.retain(|view| view.serves_tenant.is_none_or(|tenant| caller.scope.covers(tenant)));
+    Ok(builders)
 }
 
 /// Lets a builder finish what it has and leave. It takes nothing new until it is resumed, also after a restart.

@@ -10,12 +10,11 @@ use slipway_domain::ids::BuilderId;
 use slipway_runtime::problem::{ApiError, PathOf};
 use slipway_store::builders::BuilderView;
 
-use crate::builders::drain_builder;
+use crate::builders::{drain_builder, visible_builders};
 use crate::caller::Caller;
 use crate::pages::view::{Badge, Moment, builder_badge, moment};
 use crate::pages::{Chrome, LIST_MS, render};
 use crate::state::ApiState;
-use crate::store_problem::OrProblem;
 use crate::words::bytes;
 
 #[derive(Template)]
@@ -45,13 +44,12 @@ struct BuilderRow {
 
 /// `GET /builders`.
 pub async fn page(State(state): State<ApiState>, caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
-    caller.signed_in()?;
-    let now = state.db.now(&state.clock).await.or_problem()?;
-    let builders = state.db.list_builders(now).await.or_problem()?;
+    let builders = visible_builders(&state, caller).await?;
+    let (now, operator) = (state.clock.now(), caller.scope.is_operator());
     render(&BuildersPage {
         chrome: Chrome::new(&state, caller, &headers, "/builders").refreshed(LIST_MS),
-        builders: builders.into_iter().map(|view| BuilderRow::new(view, now)).collect(),
-        may_drain: caller.scope.is_operator(),
+        builders: builders.into_iter().map(|view| BuilderRow::new(view, operator, now)).collect(),
+        may_drain: operator,
         public_url: state.config.url("/"),
     })
 }
@@ -77,13 +75,14 @@ pub async fn resume(
 }
 
 impl BuilderRow {
-    fn new(view: BuilderView, now: DateTime<Utc>) -> Self {
+    fn new(view: BuilderView, to_operator: bool, now: DateTime<Utc>) -> Self {
         let there = match view.state {
             BuilderState::Online | BuilderState::Draining | BuilderState::Suspect => true,
             BuilderState::Lost | BuilderState::Offline => false,
         };
-        // What an absent builder said last is no news.
-        let load = |text: String| if there { text } else { String::new() };
+        // What an absent builder said last is no news, and how a host does is for its operator.
+        let shows_load = there && to_operator;
+        let load = |text: String| if shows_load { text } else { String::new() };
         Self {
             id: view.id,
             badge: builder_badge(view.state),
@@ -94,7 +93,7 @@ impl BuilderRow {
             cpu: load(format!("{:.0} %", view.load.cpu * 100.0)),
             memory: load(format!("{:.0} %", view.load.memory * 100.0)),
             disk_free: load(bytes(view.load.disk_free_bytes)),
-            not_taking: view.load.not_taking.filter(|_| there),
+            not_taking: view.load.not_taking.filter(|_| shows_load),
             seen: moment(view.last_seen_at, now),
             can_drain: view.state == BuilderState::Online,
             drained: view.drained,

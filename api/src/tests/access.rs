@@ -85,6 +85,33 @@ async fn what_is_private_is_404_for_strangers_and_other_tenants() {
 }
 
 #[tokio::test]
+async fn members_see_builders_that_build_for_them_without_their_hosts() {
+    let app = App::new().await;
+    let (project, crew) = (app.project("app", "private").await, app.crew("alpha").await);
+    let now = app.state.clock.now();
+    let own = app.state.db.ensure_default_tenant(now).await.expect("a tenant");
+    let (name, class) = ("other".to_owned(), "standard".to_owned());
+    let other = NewTenant { id: slipway_runtime::ids::new_id(), name, class, running_limit: 1, now };
+    app.state.db.create_tenant(&other).await.expect("a tenant");
+    let (member, stranger) = (app.member_of(own, Role::Viewer).await, app.member_of(other.id, Role::Owner).await);
+    let seen = async |token: &str| app.get_as(token, "/api/v1/builders").await.json()["items"].clone();
+    assert_eq!(seen(&stranger).await[0]["name"], "alpha", "it is shared as long as it serves nobody");
+    let build = app.build(&project).await;
+    app.start(&crew, build["id"].as_str().expect("an id").parse().expect("an id")).await;
+    assert_eq!(seen(&stranger).await, json!([]));
+    let shown = seen(&member).await;
+    assert_eq!(
+        (&shown[0]["state"], &shown[0]["load"], &shown[0]["release"]),
+        (&json!("online"), &json!(null), &json!(null))
+    );
+    let whole = app.get("/api/v1/builders").await.json();
+    assert!(whole["items"][0]["load"].is_object() && whole["items"][0]["release"].is_string(), "{whole}");
+    for (token, sees) in [(&app.admin, true), (&stranger, false)] {
+        assert_eq!(app.get_as(token, "/builders").await.text.contains("alpha"), sees);
+    }
+}
+
+#[tokio::test]
 async fn what_is_public_shows_builds_and_badge_but_no_hook_and_no_arguments() {
     let app = App::new().await;
     let project = app.project("open", "public").await;
