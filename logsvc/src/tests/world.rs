@@ -39,6 +39,7 @@ pub(super) struct World {
     pub(super) logs: Logs,
     project: ProjectId,
     seed: SqliteConnection,
+    db: Db,
 }
 
 impl World {
@@ -53,11 +54,12 @@ impl World {
     pub(super) async fn without_loops() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Clock::system();
-        let logs = Logs::new(deps(&folder, &clock).await);
+        let db = Db::connect(&format!("sqlite://{}", folder.path().join("db").display())).await.expect("a database");
+        let logs = Logs::new(deps(&db, &folder, &clock));
         let options = SqliteConnectOptions::new().filename(folder.path().join("db")).foreign_keys(false);
         let seed = SqliteConnection::connect_with(&options).await.expect("the file is there");
         let (job, build, project) = (new_id(), new_id(), new_id());
-        let mut world = Self { folder, clock, job, build, logs, project, seed };
+        let mut world = Self { db, folder, clock, job, build, logs, project, seed };
         world.seed().await;
         world.open_attempt(1).await;
         world
@@ -66,7 +68,8 @@ impl World {
     /// As after a kill: what lay in memory is gone. The loops run.
     pub(super) async fn restart(&mut self) {
         self.logs.life().kill();
-        self.logs = crate::start(deps(&self.folder, &self.clock).await);
+        // The process that died held the file; the next one gets it as this one has it.
+        self.logs = crate::start(deps(&self.db, &self.folder, &self.clock));
     }
 
     async fn seed(&mut self) {
@@ -348,9 +351,8 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-async fn deps(folder: &tempfile::TempDir, clock: &Clock) -> Deps {
-    let db = Db::connect(&format!("sqlite://{}", folder.path().join("db").display())).await.expect("a database");
+fn deps(db: &Db, folder: &tempfile::TempDir, clock: &Clock) -> Deps {
     let blobs = url::Url::from_file_path(folder.path().join("blobs")).expect("a URL");
     let blobs = Blobs::from_url(blobs.as_str()).expect("a store");
-    Deps { db, blobs, live: Live::memory(), clock: clock.clone(), life: Life::new() }
+    Deps { db: db.clone(), blobs, live: Live::memory(), clock: clock.clone(), life: Life::new() }
 }
