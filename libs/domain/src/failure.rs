@@ -137,9 +137,11 @@ impl FailureClass {
             Self::Cancelled => "Retry the build when you want it after all.",
             Self::BuildRejected => "Read the engine's message; it refused this build as written.",
             Self::SourceUnreachable => {
-                "The repository's host did not answer; this is retried and needs no change of yours."
+                "The repository's host did not answer. It is tried again by itself; if it stays so, check the host, then retry."
             }
-            Self::RegistryUnreachable => "The registry did not answer; this is retried and needs no change of yours.",
+            Self::RegistryUnreachable => {
+                "The registry did not answer. It is tried again by itself; if it stays so, check the registry, then retry."
+            }
             Self::RateLimited => "The registry limits how often we may ask; add credentials for it, or wait.",
             Self::EngineDown => "The builder's Docker engine does not answer; an operator should look at the builder.",
             Self::DiskFull => "The builder's disk is full; an operator should free or add space.",

@@ -13,6 +13,7 @@ use slipway_tests::env::services::{REGISTRY_AUTH, REGISTRY_AUTH_USER, shared};
 use slipway_tests::world::{Database, World};
 
 use super::builds::{BUILD, finished, new_project, start, start_dockerfile};
+use super::later::Later;
 use super::processes::{processes_gone, processes_seen};
 use super::together::Together;
 
@@ -21,6 +22,9 @@ const SLOTS: &str = "16";
 
 /// Long enough for a step to begin, short enough to wait for.
 const TIMEOUT_SECS: u64 = 10;
+
+/// The first try and its retries.
+const TRIES: usize = 4;
 
 /// A build that is expected not to succeed.
 struct Case<'a> {
@@ -190,11 +194,16 @@ async fn wrong_registry_password(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
-async fn unreachable_repository(world: Arc<World>) -> Result<()> {
+/// A build of a repository whose host does not answer.
+async fn of_nobody(world: &World) -> Result<Build> {
     let url = format!("http://127.0.0.1:{}/failures/nobody.git", free_port()?);
     let repo = json!({ "full_path": "failures/nobody", "clone_url": url });
-    let (_, project) = new_project(&world, "nobody", json!({ "repo": repo })).await?;
-    let build = start(&world, &project, &"0123456789".repeat(4), &json!({})).await?;
+    let (_, project) = new_project(world, "nobody", json!({ "repo": repo })).await?;
+    start(world, &project, &"0123456789".repeat(4), &json!({})).await
+}
+
+async fn cancel_between_tries(world: Arc<World>) -> Result<()> {
+    let build = of_nobody(&world).await?;
     let closed = |build: &Build| build.jobs[0].attempts.first().is_some_and(|attempt| attempt.state == "closed");
     let tried = world.api().build_when(&build.id, BUILD, closed).await?;
     let (job, attempt) = (&tried.jobs[0], &tried.jobs[0].attempts[0]);
@@ -246,6 +255,32 @@ async fn each_failure_is_told_with_its_class_and_place() -> Result<()> {
     stories.story("unknown commit", unknown_commit);
     stories.story("missing repository", missing_repository);
     stories.story("wrong registry password", wrong_registry_password);
-    stories.story("unreachable repository", unreachable_repository);
+    stories.story("cancel between tries", cancel_between_tries);
     stories.end().await
+}
+
+#[tokio::test]
+async fn an_unreachable_repository_is_an_error_of_ours_after_all_tries() -> Result<()> {
+    let Some(mut world) = World::start(Database::Sqlite).await? else { return Ok(()) };
+    let build = of_nobody(&world).await?;
+    let mut later = Later::default();
+    for tries in 1..=TRIES {
+        let closed = |build: &Build| build.jobs[0].attempts.iter().filter(|attempt| attempt.state == "closed").count();
+        let tried = world.api().build_when(&build.id, BUILD, |build| closed(build) == tries).await?;
+        let (job, last) = (&tried.jobs[0], tries == TRIES);
+        assert_eq!(job.state, if last { "errored" } else { "queued" }, "after {tries} tries: {job:?}");
+        later.skip_the_pause(&mut world).await?;
+    }
+    let (build, job) = finished(&world, &build).await?;
+    assert_eq!((build.state.as_str(), job.state.as_str()), ("errored", "errored"));
+    assert!(job.attempts.iter().all(|attempt| attempt.outcome.as_deref() == Some("infra")), "{job:?}");
+    assert_eq!(job.attempts.len(), TRIES);
+    let failure = job.failure.context("a job that errored says why")?;
+    assert_eq!(
+        (failure.class.as_str(), failure.step.as_deref()),
+        ("source_unreachable", Some("[slipway] fetch source"))
+    );
+    assert!(failure.message.contains("could not be spoken to"), "{failure:?}");
+    assert!(failure.hint.is_some_and(|hint| hint.contains("check the host")));
+    Ok(())
 }
