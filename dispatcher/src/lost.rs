@@ -50,9 +50,14 @@ async fn lose_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
     if allowed < overdue.len() {
         error!(overdue = overdue.len(), open, "many builders vanished at once; losing them slowly");
     }
-    for session in overdue.into_iter().take(allowed) {
+    let mut left = allowed;
+    for session in overdue {
+        if left == 0 {
+            break;
+        }
         match deps.db.lose_session(session, now).await {
             Ok(Some(lost)) => {
+                left -= 1;
                 tally::builder_lost();
                 tally::attempts_ended(AttemptOutcome::Lost, lost.attempts.len());
                 warn!(session.id = %session, builder.id = %lost.builder, jobs = lost.attempts.len(), "builder lost");
@@ -61,6 +66,7 @@ async fn lose_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
                 dispatcher.jobs_changed();
             }
             Ok(None) => {}
+            // It takes no place of those behind it.
             Err(error) => error!(session.id = %session, %error, "a lost builder could not be booked"),
         }
     }

@@ -64,10 +64,15 @@ async fn dispatch_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
         // On the pool's queue somebody might take it who may not have it.
         let direct = avoided.is_some() || takers.iter().any(|taker| taker.pool == job.pool && !wish.may_have(taker));
         let Some(taker) = choose(&mut takers, &wish) else { continue };
-        taker.free -= 1;
         let offer = Offer { job: job.id, dispatch: random_id::<DispatchId>() };
-        if !deps.db.dispatch_job(job.id, offer.dispatch, now).await? {
-            continue;
+        match deps.db.dispatch_job(job.id, offer.dispatch, now).await {
+            Ok(true) => taker.free -= 1,
+            Ok(false) => continue,
+            // One bad row never stops the pass.
+            Err(error) => {
+                error!(job.id = %job.id, %error, "job not dispatched");
+                continue;
+            }
         }
         crash::point("dispatch.before_publish");
         // What is not sent is brought back by the row's deadline.

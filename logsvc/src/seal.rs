@@ -37,9 +37,11 @@ pub(crate) async fn run(logs: Logs) -> anyhow::Result<()> {
 pub(crate) async fn seal_once(logs: &Logs) -> Result<(), StoreError> {
     let cut_after = TimeDelta::from_std(timing::LOG_SEAL_CUT).unwrap_or(TimeDelta::MAX);
     let now = logs.db().now(logs.clock()).await?;
-    for log in logs.db().unsealed_logs(now - cut_after, BATCH).await? {
+    for log in logs.db().unsealed_logs(now, now - cut_after, BATCH).await? {
         if let Err(error) = seal(logs, &log).await {
             warn!(attempt = %log.attempt(), error = format!("{error:#}"), "log not sealed; it is tried again");
+            // A batch of logs that cannot be sealed must not keep the others from it.
+            logs.db().postpone_seal(log.attempt(), now).await?;
         }
     }
     Ok(())

@@ -354,6 +354,8 @@ create table attempt_logs (
     created_at timestamptz not null,
     ended_at timestamptz,
     sealed_at timestamptz,
+    -- Sealing it failed; others come first until then.
+    seal_after timestamptz,
     primary key (job_id, epoch)
 );
 create index attempt_logs_open on attempt_logs (created_at) where state = 'open';

@@ -354,6 +354,8 @@ create table attempt_logs (
     created_at text not null,
     ended_at text,
     sealed_at text,
+    -- Sealing it failed; others come first until then.
+    seal_after text,
     primary key (job_id, epoch)
 ) strict;
 create index attempt_logs_open on attempt_logs (created_at) where state = 'open';

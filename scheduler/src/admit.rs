@@ -38,8 +38,11 @@ async fn admit_chosen(deps: &Deps, lead: &Lead) -> anyhow::Result<bool> {
             Ok(Admission::LimitReached) => full.push(job.tenant_id),
             Ok(Admission::Gone) => {}
             Err(StoreError::Stale(what)) => return Err(StoreError::Stale(what).into()),
-            // One bad row never stops the pass.
-            Err(error) => error!(job.id = %job.id, %error, "job not admitted"),
+            // One bad row never stops the pass, nor does it keep its pool's place from the next one.
+            Err(error) => {
+                error!(job.id = %job.id, %error, "job not admitted");
+                deps.db.postpone_admission(job.id, now).await?;
+            }
         }
     }
     if admitted > 0 {

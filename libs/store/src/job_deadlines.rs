@@ -8,9 +8,9 @@ use slipway_domain::job::{JobEvent, JobState};
 
 use crate::Db;
 use crate::attempts::{AttemptEnd, end_attempt};
-use crate::db::on_db;
+use crate::db::{execute, on_db};
 use crate::error::Result;
-use crate::jobs::{Job, Saved, job_in, save};
+use crate::jobs::{Job, Saved, TRY_AGAIN, job_in, save};
 
 const OVERDUE: &str = "select id from jobs where deadline_at < $1 order by deadline_at limit $2";
 
@@ -25,11 +25,21 @@ impl Db {
             match self.expire_job(id, now).await {
                 Ok(Some(job)) => changed.push(job),
                 Ok(None) => {}
-                // One bad row never stops the pass; it is found again by the next one.
-                Err(error) => tracing::error!(job.id = %id, %error, "a job's deadline could not be worked"),
+                // One bad row never stops the pass, nor do many: they come again after the others.
+                Err(error) => {
+                    tracing::error!(job.id = %id, %error, "a job's deadline could not be worked");
+                    self.postpone_deadline(id, now).await?;
+                }
             }
         }
         Ok(changed)
+    }
+
+    async fn postpone_deadline(&self, id: JobId, now: DateTime<Utc>) -> Result<()> {
+        const POSTPONE: &str = "update jobs set deadline_at = $3 where id = $1 and deadline_at < $2";
+        let mut tx = self.begin_write().await?;
+        execute!(&mut tx, POSTPONE, id, now, now + TRY_AGAIN);
+        tx.commit().await
     }
 
     async fn expire_job(&self, id: JobId, now: DateTime<Utc>) -> Result<Option<Job>> {

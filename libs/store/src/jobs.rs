@@ -19,6 +19,9 @@ use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::leaders::{Lead, check_lead};
 
+/// A row that could not be worked comes again after this time, so that those behind it have their turn.
+pub(crate) const TRY_AGAIN: TimeDelta = TimeDelta::seconds(30);
+
 /// The hot row of a job.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Job {
@@ -145,6 +148,14 @@ impl Db {
             Saved::Raced => Ok(Admission::Gone),
             Saved::LimitReached => Ok(Admission::LimitReached),
         }
+    }
+
+    /// Lets others be admitted first for a while, because admitting this one failed.
+    pub async fn postpone_admission(&self, id: JobId, now: DateTime<Utc>) -> Result<()> {
+        const POSTPONE: &str = "update jobs set not_before = $2 where id = $1 and state = 'queued'";
+        let mut tx = self.begin_write().await?;
+        execute!(&mut tx, POSTPONE, id, now + TRY_AGAIN);
+        tx.commit().await
     }
 
     /// `dispatched -> ready` where the dispatch still is `declined`: the builder that got it does not want it.

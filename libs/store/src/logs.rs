@@ -15,6 +15,7 @@ use sqlx::FromRow;
 use crate::Db;
 use crate::db::{execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
+use crate::jobs::TRY_AGAIN;
 use crate::scope::Scope;
 
 /// Whether a log may still grow.
@@ -102,7 +103,8 @@ const LOG: &str = "select l.job_id, l.epoch, l.state, l.durable, l.lines, l.end_
 const UNSEALED: &str = "select l.job_id, l.epoch, l.state, l.durable, l.lines, l.end_offset, l.sha256, a.token_hash, \
     a.state as attempt_state, a.finished_at from attempt_logs l \
     join attempts a on a.job_id = l.job_id and a.epoch = l.epoch \
-    where l.state = 'open' and (l.durable >= l.end_offset or a.finished_at < $1) order by l.created_at limit $2";
+    where l.state = 'open' and (l.durable >= l.end_offset or a.finished_at < $1) \
+    and (l.seal_after is null or l.seal_after <= $2) order by l.created_at limit $3";
 
 impl Db {
     /// The log of an attempt, for the service that takes it in. Whose it is, is checked by the token.
@@ -194,13 +196,27 @@ impl Db {
     }
 
     /// Open logs that can be sealed: all announced bytes are durable, or the attempt was closed before
-    /// `cut_before` and the rest is given up. Oldest first.
-    pub async fn unsealed_logs(&self, cut_before: DateTime<Utc>, limit: i64) -> Result<Vec<LogRow>> {
+    /// `cut_before` and the rest is given up. Oldest first, without those that were postponed beyond `now`.
+    pub async fn unsealed_logs(
+        &self,
+        now: DateTime<Utc>,
+        cut_before: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<LogRow>> {
         Ok(on_db!(self, conn => sqlx::query_as::<_, LogRow>(UNSEALED)
             .bind(cut_before)
+            .bind(now)
             .bind(limit)
             .fetch_all(conn)
             .await?))
+    }
+
+    /// Lets others be sealed first for a while, because sealing this one failed.
+    pub async fn postpone_seal(&self, attempt: AttemptRef, now: DateTime<Utc>) -> Result<()> {
+        const POSTPONE: &str = "update attempt_logs set seal_after = $3 where job_id = $1 and epoch = $2";
+        let mut tx = self.begin_write().await?;
+        execute!(&mut tx, POSTPONE, attempt.job, attempt.epoch, now + TRY_AGAIN);
+        tx.commit().await
     }
 
     /// Closes a log for good at the given length. False if it was closed already or has grown.

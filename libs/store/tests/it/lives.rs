@@ -41,6 +41,18 @@ both! {
 }
 
 both! {
+    async fn a_job_that_cannot_be_admitted_lets_others_go_first(env) {
+        let world = env.world("own").await;
+        env.crew(start()).await;
+        let bad = env.job_of(env.build(&world, "1", commit('a')).await).await;
+        let good = env.job_of(env.build(&world, "2", commit('a')).await).await;
+        env.db.postpone_admission(bad.id, start()).await.unwrap();
+        assert_eq!(env.db.queued_jobs(start(), 10).await.unwrap(), [good]);
+        assert_eq!(env.db.queued_jobs(later(30), 10).await.unwrap().len(), 2);
+    }
+}
+
+both! {
     async fn what_cannot_run_takes_nobodys_place_in_the_queue(env) {
         let (full, far, other) = (env.world("full").await, env.world("far").await, env.world("other").await);
         let (_crew, lead) = (env.crew(start()).await, env.lead(start()).await);

@@ -87,7 +87,7 @@ both! {
 both! {
     async fn a_log_is_sealed_when_whole_or_given_up_and_then_stays(env) {
         let (_, attempt) = attempt(&env).await;
-        let unsealed = async |cut_before| env.db.unsealed_logs(cut_before, 10).await.unwrap();
+        let unsealed = async |cut_before| env.db.unsealed_logs(start(), cut_before, 10).await.unwrap();
         let before = start() - TimeDelta::seconds(600);
         assert!(env.db.add_log_segment(&segment(attempt, 0, 10, 1)).await.unwrap());
         assert_eq!(unsealed(later(9_999)).await, [], "the attempt still runs");
@@ -110,8 +110,11 @@ both! {
     async fn a_log_without_its_end_is_given_up_after_its_attempt(env) {
         let (_, attempt) = attempt(&env).await;
         env.db.lose_attempt(attempt, "gone", later(10)).await.unwrap();
-        assert_eq!(env.db.unsealed_logs(later(10), 10).await.unwrap(), []);
-        assert_eq!(env.db.unsealed_logs(later(11), 10).await.unwrap().len(), 1);
+        assert_eq!(env.db.unsealed_logs(later(10), later(10), 10).await.unwrap(), []);
+        assert_eq!(env.db.unsealed_logs(later(11), later(11), 10).await.unwrap().len(), 1);
+        env.db.postpone_seal(attempt, later(11)).await.unwrap();
+        assert_eq!(env.db.unsealed_logs(later(40), later(40), 10).await.unwrap(), [], "others come first");
+        assert_eq!(env.db.unsealed_logs(later(41), later(41), 10).await.unwrap().len(), 1);
     }
 }
 
