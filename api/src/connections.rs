@@ -35,7 +35,8 @@ pub struct CreateConnection {
     /// The forge's address; its public one unless set.
     #[serde(default)]
     base_url: Option<String>,
-    /// Token for the forge's API and for fetching private repositories.
+    /// Token for the forge's API and for fetching private repositories. Build logs show `***` instead of it, unless
+    /// it has fewer than 4 bytes.
     #[serde(default)]
     token: Option<String>,
 }

@@ -32,7 +32,7 @@ pub struct PutRegistry {
     host: String,
     /// User name.
     user: String,
-    /// Password or token.
+    /// Password or token. Build logs show `***` instead of it, unless it has fewer than 4 bytes.
     password: String,
 }
 
