@@ -30,6 +30,8 @@ use crate::work::source::{Checkout, SourceRequest, fetch};
 
 /// A fetch that moves nothing for this long has failed.
 const FETCH_SILENCE: Duration = Duration::from_secs(60);
+/// A commit may be so many times larger than a context, which may be a part of it.
+const FETCH_PER_CONTEXT: u64 = 2;
 /// Pieces of output that may wait between the engine and the log.
 const QUEUE: usize = 64;
 
@@ -105,6 +107,7 @@ impl Flow {
             dir: &self.workspace,
             timeout: self.left(),
             silence: FETCH_SILENCE,
+            max_bytes: self.spec.context_max_bytes.saturating_mul(FETCH_PER_CONTEXT),
         };
         let stop = self.reins.halted().child_token();
         let (said, heard) = mpsc::channel::<Bytes>(QUEUE);

@@ -4,6 +4,7 @@
 
 mod classify;
 mod git;
+mod progress;
 
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,8 @@ pub struct SourceRequest<'a> {
     pub timeout: Duration,
     /// Longest time without any sign of progress.
     pub silence: Duration,
+    /// Most bytes that the server may send, as git counts them.
+    pub max_bytes: u64,
 }
 
 /// A checked-out commit.

@@ -34,6 +34,8 @@ text_enum! {
         SourceAuth = "source_auth",
         /// The repository does not have the commit.
         CommitMissing = "commit_missing",
+        /// The commit is larger than a build may fetch.
+        SourceTooLarge = "source_too_large",
         /// The address of the repository is not allowed.
         SourceForbidden = "source_forbidden",
         /// The registry refused the credentials.
@@ -83,6 +85,7 @@ impl FailureClass {
             | Self::SourceMissing
             | Self::SourceAuth
             | Self::CommitMissing
+            | Self::SourceTooLarge
             | Self::SourceForbidden
             | Self::RegistryAuth
             | Self::RegistryDenied
@@ -129,6 +132,9 @@ impl FailureClass {
             Self::SourceAuth => "Renew the token of the project's connection.",
             Self::CommitMissing => {
                 "The commit is no longer on the forge, perhaps after a force push; build the branch's newest commit."
+            }
+            Self::SourceTooLarge => {
+                "Keep large files out of the repository, in a registry or an object store for example."
             }
             Self::SourceForbidden => "An operator can allow this address with SLIPWAY_FETCH_ALLOW.",
             Self::RegistryAuth => "Correct user and password of the registry under Registries.",

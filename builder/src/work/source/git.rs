@@ -18,6 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use url::Host;
 
+use super::progress::received_bytes;
 use super::{SourceRequest, classify, private_folder};
 use crate::work::{internal, io_failure};
 
@@ -67,6 +68,7 @@ pub(super) struct Git<'a> {
     ssh: Option<(String, String)>,
     has_login: bool,
     silence: Duration,
+    max_bytes: u64,
     log: &'a mpsc::Sender<Bytes>,
 }
 
@@ -107,8 +109,8 @@ impl<'a> Git<'a> {
                 config.push(format!("credential.{}.helper={HELPER}", checked.url.origin().ascii_serialization()));
             }
         }
-        let (silence, has_login) = (request.silence, request.login.is_some());
-        Ok(Self { root, private, config, ssh, has_login, silence, log })
+        let (silence, max_bytes, has_login) = (request.silence, request.max_bytes, request.login.is_some());
+        Ok(Self { root, private, config, ssh, has_login, silence, max_bytes, log })
     }
 
     /// Runs git; its failure is an error.
@@ -125,10 +127,8 @@ impl<'a> Git<'a> {
         })?;
         let group = Group::of(&child);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let read = async {
-            tokio::try_join!(collect(stdout, self.silence, None), collect(stderr, self.silence, Some(self.log)),)
-        };
-        let (output, errors) = read.await.map_err(|stalled| stalled.failure(self.silence))?;
+        let read = async { tokio::try_join!(collect(stdout, None), collect(stderr, Some(self))) };
+        let (output, errors) = read.await.map_err(|ended| ended.failure(self))?;
         let status = child.wait().await.map_err(|error| internal("git", error))?;
         group.ended();
         Ok(Answer { ok: status.success(), output, errors })
@@ -165,6 +165,28 @@ impl<'a> Git<'a> {
         command.process_group(0).kill_on_drop(true);
         command
     }
+
+    /// Takes in what git says of its progress; `line` is what it has not ended yet.
+    async fn hear(&self, bytes: &[u8], line: &mut Vec<u8>) -> Result<(), Ended> {
+        for byte in bytes {
+            match byte {
+                b'\r' | b'\n' => {
+                    if received_bytes(line).is_some_and(|received| received > self.max_bytes) {
+                        return Err(Ended::TooLarge);
+                    }
+                    let mut whole = std::mem::take(line);
+                    if *byte == b'\n' {
+                        whole.push(b'\n');
+                        // Nobody listening is no reason to stop: the attempt decides when to stop.
+                        let _ = self.log.send(Bytes::from(whole)).await;
+                    }
+                }
+                byte if line.len() < KEPT_BYTES => line.push(*byte),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Tells curl which addresses the name has, so that it does not ask again.
@@ -195,40 +217,42 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     file.and_then(|mut file| file.write_all(bytes)).map_err(|error| io_failure("the credential's file", &error))
 }
 
-enum Stalled {
+/// Why git is not waited for any more.
+enum Ended {
     Silent,
+    TooLarge,
     Read(std::io::Error),
 }
 
-impl Stalled {
-    fn failure(self, silence: Duration) -> Failure {
+impl Ended {
+    fn failure(self, git: &Git<'_>) -> Failure {
         match self {
             Self::Silent => Failure::new(
                 FailureClass::SourceUnreachable,
-                format!("fetching the source made no progress for {} s", silence.as_secs()),
+                format!("fetching the source made no progress for {} s", git.silence.as_secs()),
+            ),
+            Self::TooLarge => Failure::new(
+                FailureClass::SourceTooLarge,
+                format!("the commit is larger than the {} MiB that a build may fetch", git.max_bytes >> 20),
             ),
             Self::Read(error) => internal("reading what git says", error),
         }
     }
 }
 
-/// Reads a stream to its end and keeps its last part. Whole lines also go to the log, without the
-/// percentages that git paints over each other.
-async fn collect(
-    stream: Option<impl AsyncRead + Unpin>,
-    silence: Duration,
-    log: Option<&mpsc::Sender<Bytes>>,
-) -> Result<String, Stalled> {
+/// Reads a stream to its end and keeps its last part. Of the one that tells the progress of `told`, whole
+/// lines also go to the log, without the percentages that git paints over each other.
+async fn collect(stream: Option<impl AsyncRead + Unpin>, told: Option<&Git<'_>>) -> Result<String, Ended> {
     let Some(mut stream) = stream else { return Ok(String::new()) };
     let mut kept: Vec<u8> = Vec::new();
     let mut line: Vec<u8> = Vec::new();
     let mut buffer = vec![0; 8192];
     loop {
         // Only git's progress is a sign of life; its answer on stdout comes at the end.
-        let limit = if log.is_some() { silence } else { Duration::MAX };
+        let limit = told.map_or(Duration::MAX, |git| git.silence);
         let count = match tokio::time::timeout(limit, stream.read(&mut buffer)).await {
-            Err(_) => return Err(Stalled::Silent),
-            Ok(Err(error)) => return Err(Stalled::Read(error)),
+            Err(_) => return Err(Ended::Silent),
+            Ok(Err(error)) => return Err(Ended::Read(error)),
             Ok(Ok(count)) => count,
         };
         if count == 0 {
@@ -237,26 +261,11 @@ async fn collect(
         kept.extend_from_slice(&buffer[..count]);
         let over = kept.len().saturating_sub(KEPT_BYTES);
         kept.drain(..over);
-        if let Some(log) = log {
-            forward_lines(&buffer[..count], &mut line, log).await;
+        if let Some(git) = told {
+            git.hear(&buffer[..count], &mut line).await?;
         }
     }
     Ok(String::from_utf8_lossy(&kept).into_owned())
-}
-
-async fn forward_lines(bytes: &[u8], line: &mut Vec<u8>, log: &mpsc::Sender<Bytes>) {
-    for byte in bytes {
-        match byte {
-            b'\r' => line.clear(),
-            b'\n' => {
-                line.push(b'\n');
-                // Nobody listening is no reason to stop: the attempt decides when to stop.
-                let _ = log.send(Bytes::from(std::mem::take(line))).await;
-            }
-            byte if line.len() < KEPT_BYTES => line.push(*byte),
-            _ => {}
-        }
-    }
 }
 
 /// A process group that is killed unless it ended by itself: git starts helpers that outlive it.

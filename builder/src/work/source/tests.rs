@@ -147,11 +147,12 @@ struct Want<'a> {
     git_ref: Option<&'a str>,
     login: Option<(&'a str, &'a str)>,
     allow: &'a str,
+    max_bytes: u64,
 }
 
 impl<'a> Want<'a> {
     fn of(url: &'a str, commit: &'a str) -> Self {
-        Self { url, commit, git_ref: Some("refs/heads/main"), login: None, allow: "localhost" }
+        Self { url, commit, git_ref: Some("refs/heads/main"), login: None, allow: "localhost", max_bytes: 1 << 20 }
     }
 }
 
@@ -169,6 +170,7 @@ async fn get(want: Want<'_>, cancel: &CancellationToken) -> (Result<Checkout, Fa
         dir: dir.path(),
         timeout: Duration::from_secs(30),
         silence: Duration::from_secs(2),
+        max_bytes: want.max_bytes,
     };
     let result = fetch(&egress, request, &log, cancel).await;
     drop(log);
@@ -270,6 +272,17 @@ async fn each_mistake_has_its_class() {
         assert!(!failure.message.contains("canary"), "{}", failure.message);
         assert!(left_in(dir.path()).iter().all(|name| name == "source"), "{what}");
     }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_too_large_is_not_fetched_further() {
+    let forge = Forge::start(Manners::default()).await;
+    let (url, commit) = (forge.url(), forge.commit("main").await);
+    let want = Want { max_bytes: 100, ..Want::of(&url, &commit) };
+    let (refused, dir, _) = get(want, &CancellationToken::new()).await;
+    let failure = refused.expect_err("it has more than 100 bytes");
+    assert_eq!(failure.class, FailureClass::SourceTooLarge, "{}", failure.message);
+    assert_eq!(left_in(dir.path()), ["source"]);
 }
 
 #[tokio::test]
