@@ -1,5 +1,10 @@
 //! Making the image visible: the engine pushes one carrier tag that only this attempt uses, then each user
 //! tag is moved to the same digest under leave. Nobody sees the image before leave was given.
+//!
+//! Absent on purpose: deleting the carrier tag. Until the tags have settled it is what keeps a manifest that the
+//! sweeper may have to put back, and a builder is gone by then. By tag most registries refuse (distribution 2,
+//! Harbor, Docker Hub), some take the tag alone (GitLab, Quay), and some took the manifest with every other tag of
+//! it (<https://github.com/project-zot/zot/issues/67>); nothing tells them apart before it is done.
 
 use std::future::Future;
 use std::sync::PoisonError;
