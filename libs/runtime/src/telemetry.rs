@@ -1,5 +1,7 @@
 //! Logging: to stderr, as text or JSON, filtered by `SLIPWAY_LOG`.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 /// bollard prints request bodies and build arguments below `warn`; sqlx prints statements.
@@ -11,7 +13,8 @@ pub fn init() {
         .ok()
         .and_then(|text| EnvFilter::try_new(format!("{DEFAULT_FILTER},{text}")).ok())
         .unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     // Somebody may have set one up before, in tests; theirs stays.
     let _ = if std::env::var("SLIPWAY_LOG_FORMAT").is_ok_and(|format| format == "json") {
         builder.json().try_init()

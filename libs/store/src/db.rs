@@ -9,16 +9,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use slipway_runtime::clock::Clock;
 use slipway_runtime::health::{Health, Need};
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 use crate::error::{Result, StoreError};
+use crate::schema;
 use crate::sole_owner;
-
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
 /// How long a statement may wait for a connection or, on SQLite, for the writer.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -167,12 +164,15 @@ impl Db {
             .map_err(|error| StoreError::BadUrl(error.to_string()))?
             .application_name("slipway")
             .options([("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "30s")]);
+        // Not through the pool, which keeps to itself why it has no connection.
+        let mut first = schema::first_connection(&options).await?;
+        schema::bring_up(&mut first).await?;
+        first.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options)
             .await?;
-        POSTGRES_MIGRATIONS.run(&pool).await?;
         Ok(Self::Postgres(pool))
     }
 
@@ -196,7 +196,7 @@ impl Db {
             .before_acquire(|writer, _| Box::pin(async move { Ok(!writer.is_in_transaction()) }))
             .connect_with(options.clone())
             .await?;
-        SQLITE_MIGRATIONS.run(&write).await?;
+        schema::bring_up_file(&write).await?;
         let read = SqlitePoolOptions::new()
             .max_connections(SQLITE_READERS)
             .acquire_timeout(ACQUIRE_TIMEOUT)

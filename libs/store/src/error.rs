@@ -26,6 +26,9 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("migration: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The database is not there, refuses us, or is of the wrong release; in words for operators.
+    #[error("{0}")]
+    Unusable(String),
     /// The database URL is of no kind that we know.
     #[error("database URL: {0}")]
     BadUrl(String),

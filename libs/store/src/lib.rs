@@ -4,6 +4,7 @@
 pub mod attempts;
 pub mod avoidance;
 mod batches;
+pub mod build_pages;
 pub mod builders;
 pub mod builds;
 pub mod census;
@@ -26,6 +27,7 @@ pub mod queues;
 pub mod ref_heads;
 mod ref_order;
 pub mod registries;
+mod schema;
 pub mod scope;
 pub mod sessions;
 mod sole_owner;
