@@ -8,6 +8,11 @@ const FULL: &str = "The service's disk is full, so nothing was stored. Send it a
 /// When to try again then.
 const FULL_RETRY_SECS: u32 = 60;
 
+/// What a client reads while the database is away.
+const AWAY: &str = "The database does not answer. Try again in a moment.";
+/// When it may ask again, seconds.
+const AWAY_RETRY_SECS: u32 = 5;
+
 /// Turns a store's refusal into a problem; what callers cannot do anything about becomes an internal one.
 pub trait OrProblem<T> {
     /// The value, or the problem to answer with.
@@ -27,9 +32,15 @@ impl<T> OrProblem<T> for Result<T, StoreError> {
                 tracing::error!(%error, "the database has no room");
                 ApiError::Busy(FULL.to_owned(), FULL_RETRY_SECS)
             }
-            error @ (StoreError::Sql(_) | StoreError::Migrate(_) | StoreError::BadUrl(_) | StoreError::Damaged(..)) => {
-                ApiError::internal(error)
+            error if error.is_unreachable() => {
+                tracing::error!(%error, "the database does not answer");
+                ApiError::Busy(AWAY.to_owned(), AWAY_RETRY_SECS)
             }
+            error @ (StoreError::Sql(_)
+            | StoreError::Migrate(_)
+            | StoreError::Unusable(_)
+            | StoreError::BadUrl(_)
+            | StoreError::Damaged(..)) => ApiError::internal(error),
         })
     }
 }

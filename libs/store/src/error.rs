@@ -38,6 +38,17 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// True if the database could not be asked: it is away, stopping or starting.
+    pub fn is_unreachable(&self) -> bool {
+        let Self::Sql(error) = self else { return false };
+        match error {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+            // Shutdowns and "cannot connect now", PostgreSQL's class 57P.
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
+            _ => false,
+        }
+    }
+
     /// True if the statement broke a unique constraint.
     pub fn is_unique_violation(&self) -> bool {
         matches!(self, Self::Sql(sqlx::Error::Database(error)) if error.is_unique_violation())
