@@ -12,6 +12,7 @@ use slipway_domain::job::{JobKind, JobState};
 use slipway_domain::spec::BuildOptions;
 use slipway_store::attempts::{Attempt, Step};
 use slipway_store::builds::{BuildView, JobView};
+use slipway_store::queues::Waiting;
 use utoipa::ToSchema;
 
 use crate::openapi::BuildOptionsDoc;
@@ -150,6 +151,12 @@ pub struct FailureJson {
     pub dockerfile_line: Option<i64>,
     /// What to do next.
     pub hint: &'static str,
+}
+
+impl From<Waiting> for WaitingJson {
+    fn from(waiting: Waiting) -> Self {
+        Self { reason: waiting.reason, position: waiting.position, eta: None }
+    }
 }
 
 impl BuildJson {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use slipway_domain::build::BuildState;
 use slipway_domain::ids::{BuildId, ProjectId};
 use slipway_runtime::problem::{ApiError, JsonBody, PathOf, QueryOf};
-use slipway_store::builds::{Build, BuildFilter, BuildView};
+use slipway_store::builds::{BuildFilter, BuildView};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -90,13 +90,18 @@ async fn list(
         before: query.cursor,
         limit: page_of::rows_for(limit),
     };
-    let rows = state.db.list_builds(&caller.scope, &filter).await.or_problem()?;
-    let page = PageOf::<Build>::cut(rows, limit, |build| build.id.to_string(), |build| build);
-    let mut items = Vec::with_capacity(page.items.len());
-    for build in page.items {
-        items.push(shown(&state, caller, build.id).await?);
-    }
-    Ok(Json(PageOf { items, next_cursor: page.next_cursor }))
+    let rows = state.db.list_build_views(&caller.scope, &filter).await.or_problem()?;
+    let page = PageOf::<BuildView>::cut(rows, limit, |view| view.build.id.to_string(), |view| view);
+    let now = state.db.now(&state.clock).await.or_problem()?;
+    let jobs: Vec<_> = page.items.iter().flat_map(|view| view.jobs.iter().map(|job| &job.job)).collect();
+    let mut waiting = state.db.waiting_jobs(&jobs, now).await.or_problem()?;
+    let show = |view: BuildView| {
+        let id = view.build.id;
+        let waiting = view.jobs.iter().find_map(|job| waiting.remove(&job.job.id)).map(WaitingJson::from);
+        let url = state.config.url(&format!("builds/{id}"));
+        BuildJson::new(view, waiting, url)
+    };
+    Ok(Json(PageOf { items: page.items.into_iter().map(show).collect(), next_cursor: page.next_cursor }))
 }
 
 /// One build with its jobs.
@@ -152,7 +157,7 @@ pub async fn waiting(state: &ApiState, view: &BuildView) -> Result<Option<Waitin
     let now = state.db.now(&state.clock).await.or_problem()?;
     for job in &view.jobs {
         if let Some(waiting) = state.db.waiting(&job.job, now).await.or_problem()? {
-            return Ok(Some(WaitingJson { reason: waiting.reason, position: waiting.position, eta: None }));
+            return Ok(Some(WaitingJson::from(waiting)));
         }
     }
     Ok(None)

@@ -10,16 +10,19 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use slipway_domain::delivery::DeliveryState;
 use slipway_domain::event::HookAuth;
-use slipway_domain::ids::{DeliveryId, HookId, ProcessId, ProjectId, TenantId};
+use slipway_domain::ids::{BuildId, DeliveryId, HookId, JobId, ProcessId, ProjectId, TenantId};
 use sqlx::types::Json;
 
 use crate::Db;
+use crate::attempts::Attempt;
+use crate::build_pages::{StatusRow, StepRow};
 use crate::db::{Tx, execute, on_db};
 use crate::deliveries::NewDelivery;
 use crate::delivery_moves::Move;
 use crate::delivery_work::DeliveryEnd;
 use crate::error::Result;
 use crate::hooks::HookRow;
+use crate::jobs::Job;
 use crate::projects::Project;
 use crate::ref_heads::RefMove;
 use crate::scope::Scope;
@@ -254,4 +257,69 @@ pub(crate) async fn heads(db: &Db, moves: &[RefMove<'_>]) -> Result<Vec<(Project
     let rows: Vec<RefRow<'_>> = refs.into_iter().map(|(project_id, git_ref)| RefRow { project_id, git_ref }).collect();
     let sql = HEADS.in_db(db);
     Ok(on_db!(db, conn => sqlx::query_as(sql).bind(Json(&rows)).fetch_all(conn).await?))
+}
+
+/// A statement over the rows of these ids, which stand last in its condition.
+macro_rules! of_ids {
+    ($before:literal, $after:literal) => {
+        Dialects {
+            postgres: concat!($before, " in (select r::uuid from jsonb_array_elements_text($1) as r) ", $after),
+            sqlite: concat!($before, " in (select unhex(value, '-') from json_each($1)) ", $after),
+        }
+    };
+}
+
+/// The jobs of these builds, in the order in which they were made.
+pub(crate) async fn jobs_of_builds(db: &Db, builds: &[BuildId]) -> Result<Vec<Job>> {
+    const JOBS: Dialects = of_ids!(
+        "select id, build_id, tenant_id, project_id, kind, state, pool, version, epoch, infra_retries, dispatch_id, \
+        leave_epoch, avoid_builder, avoid_until, cancelled_by, timeout_secs, queued_at, not_before, deadline_at, \
+        finished_at from jobs where build_id",
+        "order by id"
+    );
+    let sql = JOBS.in_db(db);
+    Ok(on_db!(db, conn => sqlx::query_as(sql).bind(Json(builds)).fetch_all(conn).await?))
+}
+
+/// All attempts of these jobs, oldest first.
+pub(crate) async fn attempts_of_jobs(db: &Db, jobs: &[JobId]) -> Result<Vec<Attempt>> {
+    const ATTEMPTS: Dialects = of_ids!(
+        "select a.job_id, a.epoch, a.claim_id, a.builder_id, b.name as builder_name, a.session_id, a.token_hash, \
+        a.state, a.phase, a.outcome, a.failure, a.images, a.started_at, a.finished_at from attempts a \
+        join builders b on b.id = a.builder_id where a.job_id",
+        "order by a.epoch"
+    );
+    let sql = ATTEMPTS.in_db(db);
+    Ok(on_db!(db, conn => sqlx::query_as(sql).bind(Json(jobs)).fetch_all(conn).await?))
+}
+
+/// The steps of the newest attempt of each of these jobs, in order.
+pub(crate) async fn newest_steps_of_jobs(db: &Db, jobs: &[JobId]) -> Result<Vec<StepRow>> {
+    const STEPS: Dialects = of_ids!(
+        "select s.job_id, s.digest, s.number, s.name, s.state, s.cached, s.started_at, s.finished_at, s.exit_code \
+        from steps s where s.job_id",
+        "and s.epoch = (select max(a.epoch) from attempts a where a.job_id = s.job_id) order by s.number"
+    );
+    let sql = STEPS.in_db(db);
+    Ok(on_db!(db, conn => sqlx::query_as(sql).bind(Json(jobs)).fetch_all(conn).await?))
+}
+
+/// How the statuses of these builds stand.
+pub(crate) async fn statuses_of_builds(db: &Db, builds: &[BuildId]) -> Result<Vec<StatusRow>> {
+    const STATUSES: Dialects =
+        of_ids!("select build_id, context, wanted, state, last_error from statuses where build_id", "order by context");
+    let sql = STATUSES.in_db(db);
+    Ok(on_db!(db, conn => sqlx::query_as(sql).bind(Json(builds)).fetch_all(conn).await?))
+}
+
+/// For each of these jobs: how many of its pool are before it, and whether its tenant is at its limit.
+pub(crate) async fn queue_places(db: &Db, jobs: &[JobId]) -> Result<Vec<(JobId, i64, i64)>> {
+    const PLACES: Dialects = of_ids!(
+        "select j.id, (select count(*) from jobs a where a.state in ('queued', 'ready', 'dispatched') \
+        and a.pool = j.pool and a.id < j.id), (select count(*) from tenant_running t \
+        where t.tenant_id = j.tenant_id and t.running >= t.running_limit) from jobs j where j.id",
+        ""
+    );
+    let sql = PLACES.in_db(db);
+    Ok(on_db!(db, conn => sqlx::query_as(sql).bind(Json(jobs)).fetch_all(conn).await?))
 }

@@ -1,12 +1,16 @@
 //! The pools' queues as people and the scheduler see them: how full each is, and why a job in it waits.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use slipway_domain::builder::BuilderState;
+use slipway_domain::ids::JobId;
 use slipway_domain::job::JobState;
 use slipway_domain::placement::Pool;
 use sqlx::FromRow;
 
 use crate::Db;
+use crate::batches;
 use crate::builders::BuilderView;
 use crate::db::on_db;
 use crate::error::Result;
@@ -60,20 +64,26 @@ impl Db {
 
     /// Why a job waits, in words; `None` once it runs.
     pub async fn waiting(&self, job: &Job, now: DateTime<Utc>) -> Result<Option<Waiting>> {
-        const AHEAD: &str = "select count(*) from jobs where state in ('queued', 'ready', 'dispatched') \
-            and pool = $1 and id < $2";
-        const AT_LIMIT: &str = "select count(*) from tenant_running where tenant_id = $1 and running >= running_limit";
-        if !matches!(job.state, JobState::Blocked | JobState::Queued | JobState::Ready | JobState::Dispatched) {
-            return Ok(None);
+        Ok(self.waiting_jobs(&[job], now).await?.remove(&job.id))
+    }
+
+    /// Why each of these jobs waits; those that do not are left out.
+    pub async fn waiting_jobs(&self, jobs: &[&Job], now: DateTime<Utc>) -> Result<HashMap<JobId, Waiting>> {
+        let waits = |job: &&&Job| {
+            matches!(job.state, JobState::Blocked | JobState::Queued | JobState::Ready | JobState::Dispatched)
+        };
+        let jobs: HashMap<JobId, &Job> = jobs.iter().filter(waits).map(|job| (job.id, *job)).collect();
+        if jobs.is_empty() {
+            return Ok(HashMap::new());
         }
-        let pool_name = job.pool.to_string();
-        let ahead: i64 =
-            on_db!(self, conn => sqlx::query_scalar(AHEAD).bind(&pool_name).bind(job.id).fetch_one(conn).await?);
-        let at_limit: i64 =
-            on_db!(self, conn => sqlx::query_scalar(AT_LIMIT).bind(job.tenant_id).fetch_one(conn).await?);
         let builders = self.list_builders(now).await?;
-        let reason = waiting_reason(job, &builders, at_limit > 0, now);
-        Ok(Some(Waiting { reason, position: Some(ahead + 1) }))
+        let ids: Vec<JobId> = jobs.keys().copied().collect();
+        let places = batches::queue_places(self, &ids).await?;
+        let waiting = |(id, ahead, at_limit): (JobId, i64, i64)| {
+            let reason = waiting_reason(jobs.get(&id)?, &builders, at_limit > 0, now);
+            Some((id, Waiting { reason, position: Some(ahead + 1) }))
+        };
+        Ok(places.into_iter().filter_map(waiting).collect())
     }
 }
 

@@ -1,13 +1,16 @@
 //! A build is made once per key, takes its place within its ref, and is seen only by whom it concerns.
 
+use slipway_domain::agent::{Report, StepReport};
+use slipway_domain::attempt::{AttemptOutcome, StepState};
 use slipway_domain::build::BuildState;
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::job::JobState;
 use slipway_domain::tenant::Role;
+use slipway_runtime::ids::new_id;
 use slipway_store::builds::{BuildFilter, NewBuild, RefOrder};
 use slipway_store::{Scope, StoreError};
 
-use crate::env::{Env, World, both, commit, new_build};
+use crate::env::{Env, World, both, commit, new_build, start};
 
 /// The order of a push that moved main from `before` to `after`.
 async fn push(env: &Env, world: &World, key: &str, before: Option<char>, after: char) -> i64 {
@@ -96,6 +99,44 @@ both! {
         assert_eq!(order("r1", RefOrder::SameAs(first)).await.1, head);
         assert!(order("m2", RefOrder::Head).await.1 > head);
         assert_eq!(order("c1", RefOrder::None).await.1, None);
+    }
+}
+
+both! {
+    async fn a_page_of_builds_shows_each_as_it_is_alone(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let done = env.build(&world, "1", commit('a')).await;
+        let job = env.job_of(done).await.id;
+        let first = env.running(&crew, &lead, job, start()).await;
+        let step = |digest: &str| StepReport {
+            digest: digest.to_owned(),
+            number: 1,
+            name: "RUN make".to_owned(),
+            state: StepState::Running,
+            cached: false,
+            started_at: None,
+            finished_at: None,
+            exit_code: None,
+        };
+        env.db.report(first, &Report { phase: None, steps: vec![step("old")] }).await.unwrap();
+        env.finish(first, AttemptOutcome::HandedBack, start()).await;
+        let second = env.running(&crew, &lead, job, start()).await;
+        env.db.report(second, &Report { phase: None, steps: vec![step("new")] }).await.unwrap();
+        let waits = env.build(&world, "2", commit('b')).await;
+        let filter = BuildFilter { limit: 10, ..BuildFilter::default() };
+        let page = env.db.list_build_views(&Scope::Operator, &filter).await.unwrap();
+        assert_eq!(page.iter().map(|view| view.build.id).collect::<Vec<_>>(), [waits, done]);
+        for view in &page {
+            let alone = env.db.build_view(&Scope::Operator, view.build.id).await.unwrap();
+            assert_eq!(format!("{view:?}"), format!("{alone:?}"));
+        }
+        assert_eq!(page[1].jobs[0].steps.iter().map(|step| step.digest.as_str()).collect::<Vec<_>>(), ["new"]);
+        let jobs: Vec<_> = page.iter().flat_map(|view| &view.jobs).map(|view| &view.job).collect();
+        let waiting = env.db.waiting_jobs(&jobs, start()).await.unwrap();
+        assert_eq!(waiting.keys().collect::<Vec<_>>(), [&page[0].jobs[0].job.id]);
+        let stranger = Scope::Member { tenant: new_id(), role: Role::Owner };
+        assert!(env.db.list_build_views(&stranger, &filter).await.unwrap().is_empty());
     }
 }
 
