@@ -248,8 +248,7 @@ impl Tap {
     async fn adjust(&mut self) -> Result<(), String> {
         loop {
             let plan = self.desk.plan();
-            // Youngest first, so that each is before those behind it when it is back.
-            self.out.extend(plan.surplus.into_iter().rev().map(|lot| give_back(lot.held)));
+            self.out.extend(plan.surplus.into_iter().map(|lot| give_back(lot.held)));
             let step = window::step(plan.room, self.may_come());
             if step != Step::Keep && self.subscription.is_some() {
                 // What comes in meanwhile changes the plan.

@@ -103,7 +103,7 @@ impl Desk {
         self.changed.notified().await;
     }
 
-    /// What to do now. Takes out what lies here unwanted, the youngest first.
+    /// What to do now. Takes out what lies here unwanted: the youngest.
     pub(crate) fn plan(&self) -> Plan {
         let mut state = self.lock();
         if state.has_left {

@@ -2,11 +2,15 @@
 //! of its own, beside the stories of the whole app.
 
 use futures_util::StreamExt as _;
-use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 
 use super::*;
+use crate::message::{Body, decode};
 
 /// The only queue that `TEST_AMQP_READER_URL` may read.
 const READABLE_POOL: &str = "readable/standard/linux-amd64";
@@ -21,13 +25,33 @@ impl Raw {
     async fn open(url: &str) -> Self {
         let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("the broker answers");
         let channel = connection.create_channel().await.expect("a channel");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
         Self { channel, _connection: connection }
     }
 
     async fn publish(&self, pool: &Pool, body: &[u8]) {
         let properties = BasicProperties::default();
         let sent = self.channel.basic_publish("".into(), queue(pool), BasicPublishOptions::default(), body, properties);
-        sent.await.expect("sent");
+        sent.await.expect("sent").await.expect("confirmed");
+    }
+
+    /// Takes this offer from the queue, where it has lain since it came.
+    async fn gets_untouched(&self, pool: &Pool, offer: Offer) {
+        let options = BasicGetOptions { no_ack: true };
+        let got = eventually("an offer in the queue", async || {
+            self.channel.basic_get(queue(pool), options).await.expect("asked")
+        });
+        let got = got.await;
+        assert_eq!(decode(&got.data), Body::Offer(offer));
+        assert!(!got.redelivered, "somebody had it in hand");
+    }
+
+    /// How many offers wait in the queue, and how many consume from it.
+    async fn counts(&self, pool: &Pool) -> (u32, u32) {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let asked = self.channel.queue_declare(queue(pool), options, FieldTable::default());
+        let queue = asked.await.expect("the queue is there");
+        (queue.message_count(), queue.consumer_count())
     }
 
     async fn delete(&self, pool: &Pool) {
@@ -56,13 +80,29 @@ async fn what_is_no_offer_is_skipped_for_good() {
     let offer = place.publish().await;
     assert_eq!(take(&mut consumer, 1).await, [offer]);
     drop(consumer);
-    place.declare().await;
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    eventually("an empty queue", async || {
-        let queue = raw.channel.queue_declare(queue(&place.pool), options, FieldTable::default()).await.expect("there");
-        (queue.message_count() == 0 && queue.consumer_count() == 0).then_some(())
-    })
-    .await;
+    place.life.stop();
+    timeout(PATIENCE, place.life.wait(PATIENCE)).await.expect("its connection ends");
+    assert_eq!(raw.counts(&place.pool).await, (0, 0), "none came back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_drawn_that_was_not_wanted() {
+    let Some((place, raw)) = place().await else { return };
+    let mut consumer = place.consumer();
+    for _ in 0..20 {
+        consumer.credit(2).await;
+        place.publish().await;
+        take(&mut consumer, 1).await;
+        // One is wanted yet; the ack must not have made room for two.
+        eventually("a subscription", async || (raw.counts(&place.pool).await.1 == 1).then_some(())).await;
+        let (wanted, other) = (place.publish().await, place.publish().await);
+        raw.gets_untouched(&place.pool, other).await;
+        assert_eq!(take(&mut consumer, 1).await, [wanted]);
+        consumer.credit(3).await;
+        consumer.credit(0).await;
+        let other = place.publish().await;
+        raw.gets_untouched(&place.pool, other).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,15 +143,21 @@ async fn a_queue_deleted_under_everybody_is_made_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_somebody_else_made_is_used_as_it_is() {
     let Some(url) = broker("TEST_AMQP_URL") else { return };
-    let (raw, place) = (Raw::open(&url).await, Place::at(&url, Limits::default()));
+    let limits = Limits { queue_length: 10, ttl: Duration::from_millis(500) };
+    let (raw, place) = (Raw::open(&url).await, Place::at(&url, limits));
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     raw.channel.queue_declare(queue(&place.pool), options, FieldTable::default()).await.expect("made");
     place.declare().await;
-    let offer = place.publish().await;
     let mut consumer = place.consumer();
     consumer.credit(1).await;
+    let offer = place.publish().await;
     assert_eq!(take(&mut consumer, 1).await, [offer]);
     health_says(&place.bus, "ok").await;
+    place.publish().await;
+    eventually("the offer to be void although the queue has no limit", async || {
+        (raw.counts(&place.pool).await.0 == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
