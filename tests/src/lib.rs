@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod bench;
+pub mod chaos;
 pub mod env;
 pub mod fake_forge;
 pub mod hooks;

@@ -27,8 +27,9 @@ const SYSTEM_USER: &str = "postgres";
 #[derive(Debug)]
 pub struct Postgres {
     // Stopped by its drop, before the room goes.
-    _process: Process,
-    _room: Room,
+    process: Process,
+    room: Room,
+    port: u16,
     url: String,
 }
 
@@ -53,6 +54,23 @@ impl Postgres {
     /// The address of the maintenance database, with the right to make databases.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Dies as by `kill -9`, with every connection.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again on the same port and data.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.process.kill();
+        self.process = launch(&self.room, self.port)?;
+        self.ready().await
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        let url = self.url.clone();
+        self.process.ready(READY, || async { Ok(PgConnection::connect(&url).await.ok().map(drop)) }).await
     }
 
     async fn try_start() -> Result<Self> {
@@ -83,17 +101,23 @@ impl Postgres {
             bail!("initdb ended with {made}:\n{}", process::tail(&log, 20));
         }
         let port = host::free_port()?;
-        let mut server = process::guarded_as(&programs.join("postgres"), user);
-        server.arg("-D").arg(&data);
-        for setting in settings(port) {
-            server.arg("-c").arg(setting);
-        }
-        // A fast shutdown, which does not wait for clients.
-        let mut process = Process::start("postgres", server, &log)?.ended_by(Signal::INT);
+        let process = launch(&room, port)?;
         let url = format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres");
-        process.ready(READY, || async { Ok(PgConnection::connect(&url).await.ok().map(drop)) }).await?;
-        Ok(Self { _process: process, _room: room, url })
+        let mut server = Self { process, room, port, url };
+        server.ready().await?;
+        Ok(server)
     }
+}
+
+fn launch(room: &Room, port: u16) -> Result<Process> {
+    let user = host::is_root().then_some(SYSTEM_USER);
+    let mut server = process::guarded_as(&programs()?.join("postgres"), user);
+    server.arg("-D").arg(room.path().join("data"));
+    for setting in settings(port) {
+        server.arg("-c").arg(setting);
+    }
+    // A fast shutdown, which does not wait for clients.
+    Ok(Process::start("postgres", server, &room.path().join("postgres.log"))?.ended_by(Signal::INT))
 }
 
 /// A new empty database of the server at `url`; its address.

@@ -50,18 +50,25 @@ impl RemoteBuilder {
         Self::run(joining, host.command(&binary()?))
     }
 
-    fn run(joining: &Joining, mut command: Command) -> Result<Self> {
-        let room = Room::new()?;
-        command.arg("builder").arg("--data-dir").arg(room.path().join("data"));
-        command.env("HOME", room.path()).env("TMPDIR", room.path()).env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
-        command.env("DOCKER_HOST", &joining.engine).env("SLIPWAY_FETCH_ALLOW", FETCH_ALLOW);
-        command.env("SLIPWAY_SERVER_URL", &joining.server_url).env("SLIPWAY_JOIN_TOKEN", &joining.token);
-        command.env("SLIPWAY_BUILDER_NAME", &joining.name).env("SLIPWAY_SLOTS", "1");
-        command.envs(joining.variables.iter().map(|(name, value)| (name, value)));
-        let process = Process::start("slipway builder", command, &room.path().join("builder.log"))?;
-        Ok(Self { process, room })
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
     }
 
+    /// Starts it again on its data, on the same host; the older process dies.
+    pub fn start_again(&mut self, host: Option<&NetHost>, joining: &Joining) -> Result<()> {
+        self.process.kill();
+        let program = binary()?;
+        let command = host.map_or_else(|| process::guarded(&program), |host| host.command(&program));
+        self.process = launch(&self.room, joining, command)?;
+        Ok(())
+    }
+
+    fn run(joining: &Joining, command: Command) -> Result<Self> {
+        let room = Room::new()?;
+        let process = launch(&room, joining, command)?;
+        Ok(Self { process, room })
+    }
     /// Dies as by `kill -9`, with everything it started.
     pub fn kill9(&mut self) {
         self.process.kill();
@@ -81,6 +88,16 @@ impl RemoteBuilder {
     pub fn log_tail(&self) -> String {
         process::tail(&self.room.path().join("builder.log"), SHOWN_LINES)
     }
+}
+
+fn launch(room: &Room, joining: &Joining, mut command: Command) -> Result<Process> {
+    command.arg("builder").arg("--data-dir").arg(room.path().join("data"));
+    command.env("HOME", room.path()).env("TMPDIR", room.path()).env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
+    command.env("DOCKER_HOST", &joining.engine).env("SLIPWAY_FETCH_ALLOW", FETCH_ALLOW);
+    command.env("SLIPWAY_SERVER_URL", &joining.server_url).env("SLIPWAY_JOIN_TOKEN", &joining.token);
+    command.env("SLIPWAY_BUILDER_NAME", &joining.name).env("SLIPWAY_SLOTS", "1");
+    command.envs(joining.variables.iter().map(|(name, value)| (name, value)));
+    Process::start("slipway builder", command, &room.path().join("builder.log"))
 }
 
 impl Drop for RemoteBuilder {

@@ -2,6 +2,7 @@
 //! the stories over the whole app. One binary, so that it is linked once.
 
 mod architecture;
+mod chaos;
 mod bus;
 mod environment;
 mod grown_up;
