@@ -32,6 +32,9 @@ impl Db {
     /// Moves refs' heads, of one ref in this order: each if it stands where the move began, or was never
     /// heard of. A move that comes late or twice changes nothing. Gives the number of heads that moved.
     pub async fn note_moves(&self, moves: &[RefMove<'_>]) -> Result<usize> {
+        if moves.is_empty() {
+            return Ok(0);
+        }
         // Most repetitions end here, without a write.
         let mut moves = promising(moves, batches::heads(self, moves).await?);
         if moves.is_empty() {

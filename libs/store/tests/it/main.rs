@@ -9,6 +9,7 @@ mod census;
 mod connections;
 mod crew;
 mod deliveries;
+mod delivery_batches;
 mod delivery_retention;
 mod env;
 mod fleets;
