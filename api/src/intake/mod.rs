@@ -2,6 +2,8 @@
 
 mod batch;
 mod body;
+mod hook_rows;
+mod inbox;
 mod pass;
 mod pipeline;
 mod receive;

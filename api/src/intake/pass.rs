@@ -1,21 +1,27 @@
 //! The loop over the inbox. A row is leased, worked and ended; what fails by our fault is tried again later,
 //! and after enough tries the delivery says so. One bad row never stops the pass.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt as _;
 use metrics::counter;
 use slipway_domain::delivery::DeliveryState;
-use slipway_domain::ids::{DeliveryId, ProcessId};
+use slipway_domain::ids::{DeliveryId, ProcessId, ProjectId};
 use slipway_domain::timing;
 use slipway_live::{Topic, WakeKind};
 use slipway_runtime::ids::random_id;
 use slipway_runtime::wake::Wake;
+use slipway_store::Scope;
 use slipway_store::delivery_work::{DeliveryEnd, LeasedDelivery, retry_pause};
+use slipway_store::projects::Project;
+use slipway_store::ref_heads::RefMove;
 use tracing::{error, info, warn};
 
-use crate::intake::work::work;
+use crate::intake::rules::{Decision, RefMoved};
+use crate::intake::work::{Plan, build_all, plan};
 use crate::state::ApiState;
 
 /// Deliveries of one pass. With [`AT_ONCE`] of them at a time, each waiting 3 s for its forge, the pass ends
@@ -38,36 +44,143 @@ pub fn start(state: &ApiState) {
 /// Works the deliveries that are due, at most one batch; returns how many there were.
 pub async fn work_deliveries_once(state: &ApiState, owner: ProcessId, now: DateTime<Utc>) -> anyhow::Result<usize> {
     let leased = state.db.lease_deliveries(owner, now, BATCH).await?;
-    let count = leased.len();
-    let ends: Vec<_> = futures_util::stream::iter(leased)
-        .map(|row| async move { (row.id, work_row(state, owner, &row, now).await) })
-        .buffer_unordered(AT_ONCE)
-        .filter_map(async |(id, end)| Some((id, end?)))
-        .collect()
-        .await;
-    finish(state, owner, ends, now).await;
-    Ok(count)
+    if leased.is_empty() {
+        return Ok(0);
+    }
+    let pass = Pass { state, owner, now };
+    let projects = pass.projects(&leased).await;
+    let (mut ends, mut unbuilt, mut building) = (Vec::new(), Vec::new(), Vec::new());
+    for row in &leased {
+        match projects.get(&row.project_id).map(|project| (project, plan(row, project))) {
+            Some((_, Plan::End(end, moved))) => unbuilt.push(Unbuilt { row, end, moved }),
+            Some((project, Plan::Build(decisions))) => building.push(pass.build(row, project, decisions)),
+            None => ends.extend(pass.ended(row, Err(anyhow::anyhow!("read the project"))).await),
+        }
+    }
+    // First what is only noted: a build waits for its forge.
+    ends.extend(pass.note(unbuilt).await);
+    let mut building = futures_util::stream::iter(building).buffer_unordered(AT_ONCE);
+    while let Some(end) = building.next().await {
+        ends.extend(end);
+    }
+    pass.finish(ends).await;
+    Ok(leased.len())
 }
 
-/// Ends what was worked, all with one flush; what cannot be stored that way, one by one.
-async fn finish(state: &ApiState, owner: ProcessId, ends: Vec<(DeliveryId, DeliveryEnd)>, now: DateTime<Utc>) {
-    if ends.is_empty() {
-        return;
+/// A delivery that builds nothing.
+struct Unbuilt<'a> {
+    row: &'a LeasedDelivery,
+    end: DeliveryEnd,
+    /// To be noted before it ends.
+    moved: Vec<RefMoved>,
+}
+
+impl Unbuilt<'_> {
+    fn moves(&self, now: DateTime<Utc>) -> impl Iterator<Item = RefMove<'_>> {
+        self.moved.iter().map(move |moved| moved.noted(self.row.project_id, now))
     }
-    match state.db.finish_deliveries(owner, &ends, now).await {
-        Ok(stale) => {
-            ends.iter().filter(|(id, _)| !stale.contains(id)).for_each(|(_, end)| count(end));
-            if !stale.is_empty() {
-                // Whoever has the lease now goes on.
-                info!(deliveries = stale.len(), "leases of deliveries went elsewhere");
+}
+
+/// What the work on one batch has in common.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    state: &'a ApiState,
+    owner: ProcessId,
+    now: DateTime<Utc>,
+}
+
+impl Pass<'_> {
+    /// The projects of these deliveries; what cannot be read together, one by one.
+    async fn projects(self, leased: &[LeasedDelivery]) -> BTreeMap<ProjectId, Project> {
+        let ids: BTreeSet<ProjectId> = leased.iter().map(|row| row.project_id).collect();
+        let ids = Vec::from_iter(ids);
+        if let Ok(projects) = self.state.db.projects(&Scope::Operator, &ids).await {
+            return projects;
+        }
+        let mut projects = BTreeMap::new();
+        for id in ids {
+            match self.state.db.project(&Scope::Operator, id).await {
+                Ok(project) => drop(projects.insert(id, project)),
+                Err(error) => warn!(project.id = %id, %error, "the project of a delivery could not be read"),
             }
         }
-        Err(_) => {
-            for (id, end) in &ends {
-                match state.db.finish_delivery(owner, *id, end, now).await {
-                    Ok(()) => count(end),
-                    // The lease ends by itself, and the row is found again.
-                    Err(error) => error!(delivery.id = %id, %error, "a delivery's end could not be stored"),
+        projects
+    }
+
+    /// Notes the moves of deliveries that build nothing, all with one flush; what cannot be stored that way,
+    /// one by one. Returns those that can be ended.
+    async fn note(self, unbuilt: Vec<Unbuilt<'_>>) -> Vec<(DeliveryId, DeliveryEnd)> {
+        let moves: Vec<RefMove<'_>> = unbuilt.iter().flat_map(|unbuilt| unbuilt.moves(self.now)).collect();
+        let together = self.state.db.note_moves(&moves).await.is_ok();
+        let mut ends = Vec::with_capacity(unbuilt.len());
+        for unbuilt in &unbuilt {
+            let mut end = Ok(unbuilt.end.clone());
+            if !together {
+                let moves: Vec<RefMove<'_>> = unbuilt.moves(self.now).collect();
+                let noted = self.state.db.note_moves(&moves).await.context("note the move");
+                end = noted.and(end);
+            }
+            ends.extend(self.ended(unbuilt.row, end).await);
+        }
+        ends
+    }
+
+    async fn build(
+        self,
+        row: &LeasedDelivery,
+        project: &Project,
+        decisions: Vec<Decision>,
+    ) -> Option<(DeliveryId, DeliveryEnd)> {
+        let building = build_all(self.state, (row, project), decisions, self.now);
+        let built = tokio::time::timeout(WORK_TIMEOUT, building).await;
+        self.ended(row, built.map_err(anyhow::Error::from).and_then(|built| built)).await
+    }
+
+    /// How a worked delivery ends; `None` when it was put off.
+    async fn ended(self, row: &LeasedDelivery, end: anyhow::Result<DeliveryEnd>) -> Option<(DeliveryId, DeliveryEnd)> {
+        let error = match end {
+            Ok(end) => {
+                info!(delivery.id = %row.id, state = %end.state, "delivery worked");
+                return Some((row.id, end));
+            }
+            Err(error) => format!("{error:#}"),
+        };
+        if row.attempts >= MAX_TRIES {
+            error!(delivery.id = %row.id, error, attempts = row.attempts, "delivery given up");
+            let reason =
+                format!("It could not be worked in {MAX_TRIES} tries, by a fault of the service; replay it later.");
+            return Some((row.id, DeliveryEnd { state: DeliveryState::Failed, reason: Some(reason) }));
+        }
+        warn!(delivery.id = %row.id, error, attempts = row.attempts, "delivery will be tried again");
+        let pause = TimeDelta::from_std(retry_pause(row.attempts)).unwrap_or(TimeDelta::MAX);
+        let reason = format!("Try {} failed by a fault of the service; it is tried again.", row.attempts);
+        if let Err(error) = self.state.db.retry_delivery_later(self.owner, row.id, &reason, self.now + pause).await {
+            // Whoever has the lease now goes on, or the lease ends by itself and the row is found again.
+            warn!(delivery.id = %row.id, %error, "a delivery could not be put off");
+        }
+        None
+    }
+
+    /// Ends what was worked, all with one flush; what cannot be stored that way, one by one.
+    async fn finish(self, ends: Vec<(DeliveryId, DeliveryEnd)>) {
+        if ends.is_empty() {
+            return;
+        }
+        match self.state.db.finish_deliveries(self.owner, &ends, self.now).await {
+            Ok(stale) => {
+                ends.iter().filter(|(id, _)| !stale.contains(id)).for_each(|(_, end)| count(end));
+                if !stale.is_empty() {
+                    // Whoever has the lease now goes on.
+                    info!(deliveries = stale.len(), "leases of deliveries went elsewhere");
+                }
+            }
+            Err(_) => {
+                for (id, end) in &ends {
+                    match self.state.db.finish_delivery(self.owner, *id, end, self.now).await {
+                        Ok(()) => count(end),
+                        // The lease ends by itself, and the row is found again.
+                        Err(error) => error!(delivery.id = %id, %error, "a delivery's end could not be stored"),
+                    }
                 }
             }
         }
@@ -76,32 +189,6 @@ async fn finish(state: &ApiState, owner: ProcessId, ends: Vec<(DeliveryId, Deliv
 
 fn count(end: &DeliveryEnd) {
     counter!("slipway_deliveries_ended_total", "state" => end.state.as_str()).increment(1);
-}
-
-/// Works one row; `None` when it was put off.
-async fn work_row(state: &ApiState, owner: ProcessId, row: &LeasedDelivery, now: DateTime<Utc>) -> Option<DeliveryEnd> {
-    let worked = tokio::time::timeout(WORK_TIMEOUT, work(state, row, now)).await;
-    let error = match worked.map_err(anyhow::Error::from).and_then(|worked| worked) {
-        Ok(end) => {
-            info!(delivery.id = %row.id, state = %end.state, "delivery worked");
-            return Some(end);
-        }
-        Err(error) => format!("{error:#}"),
-    };
-    if row.attempts >= MAX_TRIES {
-        error!(delivery.id = %row.id, error, attempts = row.attempts, "delivery given up");
-        let reason =
-            format!("It could not be worked in {MAX_TRIES} tries, by a fault of the service; replay it later.");
-        return Some(DeliveryEnd { state: DeliveryState::Failed, reason: Some(reason) });
-    }
-    warn!(delivery.id = %row.id, error, attempts = row.attempts, "delivery will be tried again");
-    let pause = TimeDelta::from_std(retry_pause(row.attempts)).unwrap_or(TimeDelta::MAX);
-    let reason = format!("Try {} failed by a fault of the service; it is tried again.", row.attempts);
-    if let Err(error) = state.db.retry_delivery_later(owner, row.id, &reason, now + pause).await {
-        // Whoever has the lease now goes on, or the lease ends by itself and the row is found again.
-        warn!(delivery.id = %row.id, %error, "a delivery could not be put off");
-    }
-    None
 }
 
 async fn run(state: ApiState, wake: Wake) -> anyhow::Result<()> {

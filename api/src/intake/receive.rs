@@ -1,6 +1,8 @@
 //! `POST /hooks/{hook}`: verified over the raw bytes, stored with its verdict, then answered. What does not
 //! verify leaves a counted reason and nothing else.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
@@ -24,6 +26,8 @@ use tracing::info;
 
 use crate::intake::batch::Batcher;
 use crate::intake::body::{self, Memory};
+use crate::intake::hook_rows::HookRows;
+use crate::intake::inbox::Inbox;
 use crate::intake::rules::{moves, verdict};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem as _;
@@ -34,7 +38,8 @@ const WINDOW_SECS: i64 = 300;
 #[derive(Clone)]
 struct Intake {
     api: ApiState,
-    batcher: Batcher,
+    hooks: Batcher<HookRows>,
+    inbox: Batcher<Inbox>,
     memory: Memory,
 }
 
@@ -49,8 +54,10 @@ struct Answer {
 
 /// The route that forges post to. It has no body limit of axum's: it reads by its own rules.
 pub fn router(state: ApiState) -> Router {
-    let batcher = Batcher::new(state.db.clone(), state.life.clone());
-    let intake = Intake { api: state, batcher, memory: Memory::default() };
+    let hooks = HookRows { db: state.db.clone(), key: state.secret_key.clone() };
+    let hooks = Batcher::new(hooks, state.life.clone());
+    let inbox = Batcher::new(Inbox(state.db.clone()), state.life.clone());
+    let intake = Intake { api: state, hooks, inbox, memory: Memory::default() };
     Router::new().route("/hooks/{hook}", post(receive)).with_state(intake)
 }
 
@@ -62,7 +69,7 @@ async fn receive(
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
     body::check_declared(&headers)?;
-    let hook = find_hook(&intake.api, hook).await?;
+    let hook = find_hook(&intake.hooks, hook).await?;
     let _room = intake.memory.reserve(&headers).await?;
     let body = body::read(body).await?;
     let now = intake.api.db.now(&intake.api.clock).await.or_problem()?;
@@ -71,13 +78,13 @@ async fn receive(
     let parsed = parse(&received);
     let new = new_delivery(&hook, &received, auth, &parsed, now);
     let verdict = new.verdict.clone();
-    let accepted = intake.batcher.accept(new).await?;
+    let accepted = intake.inbox.ask(new).await?.or_problem()?;
     tell(&intake.api, &hook, &verdict, &accepted);
     answer(verdict, accepted)
 }
 
-async fn find_hook(state: &ApiState, hook: HookId) -> Result<Hook, ApiError> {
-    match state.db.hook(&state.secret_key, hook).await {
+async fn find_hook(hooks: &Batcher<HookRows>, hook: HookId) -> Result<Arc<Hook>, ApiError> {
+    match hooks.ask(hook).await? {
         Err(StoreError::NotFound(_)) => {
             counter!("slipway_hook_refused_total", "forge" => "unknown", "reason" => "unknown_hook").increment(1);
             Err(ApiError::NotFound("There is no such hook; copy its URL from the project's page.".to_owned()))

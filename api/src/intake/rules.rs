@@ -1,12 +1,15 @@
 //! What a delivery leads to: pure decisions over the parsed event and what its project is.
 
+use chrono::{DateTime, Utc};
 use slipway_domain::build::Trigger;
 use slipway_domain::event::{Event, Outcome, RefEvent, RefKind, RefOp};
 use slipway_domain::git_ref::{GitRef, is_commit_id};
+use slipway_domain::ids::ProjectId;
 use slipway_domain::tenant::ProjectState;
 use slipway_forges::hook::{ParseError, Parsed};
 use slipway_store::deliveries::Verdict;
 use slipway_store::delivery_moves::Move;
+use slipway_store::ref_heads::RefMove;
 
 /// What one event leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,14 @@ pub(super) struct RefMoved {
     pub(super) git_ref: GitRef,
     pub(super) before: Option<String>,
     pub(super) after: Option<String>,
+}
+
+impl RefMoved {
+    /// As it is noted for a project.
+    pub(super) fn noted(&self, project: ProjectId, now: DateTime<Utc>) -> RefMove<'_> {
+        let (before, after) = (self.before.as_deref(), self.after.as_deref());
+        RefMove { project, git_ref: &self.git_ref, before, after, now }
+    }
 }
 
 /// What intake can say of a delivery before its project is looked at.

@@ -5,7 +5,6 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use slipway_domain::delivery::DeliveryState;
-use slipway_domain::event::Event;
 use slipway_domain::spec::BuildOptions;
 use slipway_forges::headers;
 use slipway_forges::hook::{Received, parse};
@@ -14,28 +13,64 @@ use slipway_store::Scope;
 use slipway_store::builds::RefOrder;
 use slipway_store::delivery_work::{DeliveryEnd, LeasedDelivery};
 use slipway_store::projects::Project;
-use slipway_store::ref_heads::RefMove;
 
 use crate::intake::pipeline;
 use crate::intake::rules::{Decision, ProjectFacts, Push, RefMoved, decide, events};
 use crate::new_build::{WantedBuild, new_build};
 use crate::state::ApiState;
 
-/// Works one delivery. An error means "try again later".
-pub(super) async fn work(state: &ApiState, row: &LeasedDelivery, now: DateTime<Utc>) -> anyhow::Result<DeliveryEnd> {
-    let project = state.db.project(&Scope::Operator, row.project_id).await.context("read the project")?;
+/// What is to be done about a delivery.
+pub(super) enum Plan {
+    /// Nothing is built: how it ends, once the refs that moved nevertheless are noted.
+    End(DeliveryEnd, Vec<RefMoved>),
+    /// What each of its events leads to; at least one to a build.
+    Build(Vec<Decision>),
+}
+
+/// Reads a delivery again and decides, without asking anybody.
+pub(super) fn plan(row: &LeasedDelivery, project: &Project) -> Plan {
     let headers = match headers::from_map(&row.headers) {
         Ok(headers) => headers,
-        Err(reason) => return Ok(failed(reason)),
+        Err(reason) => return Plan::End(failed(reason), Vec::new()),
     };
-    let received = Received { kind: project.forge, headers: &headers, body: &row.body };
-    let outcome = match parse(&received) {
+    let outcome = match parse(&Received { kind: project.forge, headers: &headers, body: &row.body }) {
         Ok(parsed) => parsed.outcome,
-        Err(error) => return Ok(failed(error.to_string())),
+        Err(error) => return Plan::End(failed(error.to_string()), Vec::new()),
     };
+    let facts = ProjectFacts { repo_path: &project.repo_path, state: project.state };
+    let decisions: Vec<Decision> =
+        events(&outcome).iter().zip(0..).map(|(event, index)| decide(event, index, &facts)).collect();
+    if decisions.iter().any(|decision| matches!(decision, Decision::Build(_))) {
+        return Plan::Build(decisions);
+    }
+    let (mut results, mut moves) = (Vec::new(), Vec::new());
+    for decision in decisions {
+        if let Decision::Ignore(reason, moved) = decision {
+            results.push(Worked::Ignored(reason));
+            moves.extend(moved);
+        }
+    }
+    Plan::End(end(results), moves)
+}
+
+/// Does what was decided for the events of a delivery. An error means "try again later".
+pub(super) async fn build_all(
+    state: &ApiState,
+    (row, project): (&LeasedDelivery, &Project),
+    decisions: Vec<Decision>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<DeliveryEnd> {
     let mut results = Vec::new();
-    for (event, index) in events(&outcome).iter().zip(0..) {
-        results.push(work_event(state, row, &project, (event, index), now).await?);
+    for decision in decisions {
+        results.push(match decision {
+            Decision::Build(push) => build(state, row, project, push, now).await?,
+            Decision::Ignore(reason, moved) => {
+                // Moves that make no build count too: what follows them must not look late.
+                let moves: Vec<_> = moved.iter().map(|moved| moved.noted(project.id, now)).collect();
+                state.db.note_moves(&moves).await.context("note the move")?;
+                Worked::Ignored(reason)
+            }
+        });
     }
     Ok(end(results))
 }
@@ -45,24 +80,6 @@ enum Worked {
     Built,
     Ignored(String),
     Failed(String),
-}
-
-async fn work_event(
-    state: &ApiState,
-    row: &LeasedDelivery,
-    project: &Project,
-    (event, index): (&Event, i64),
-    now: DateTime<Utc>,
-) -> anyhow::Result<Worked> {
-    match decide(event, index, &ProjectFacts { repo_path: &project.repo_path, state: project.state }) {
-        Decision::Build(push) => build(state, row, project, push, now).await,
-        Decision::Ignore(reason, moved) => {
-            if let Some(moved) = moved {
-                note(state, project, &moved, now).await?;
-            }
-            Ok(Worked::Ignored(reason))
-        }
-    }
 }
 
 async fn build(
@@ -101,19 +118,6 @@ async fn build(
     state.live.publish(Topic::Wake(WakeKind::Statuses), Bytes::new());
     tracing::info!(build.id = %created.build, delivery.id = %row.id, joined = created.existing, "build made");
     Ok(Worked::Built)
-}
-
-/// Moves that make no build count too: what follows them must not look late.
-async fn note(state: &ApiState, project: &Project, moved: &RefMoved, now: DateTime<Utc>) -> anyhow::Result<()> {
-    let moved = RefMove {
-        project: project.id,
-        git_ref: &moved.git_ref,
-        before: moved.before.as_deref(),
-        after: moved.after.as_deref(),
-        now,
-    };
-    state.db.note_moves(&[moved]).await.context("note the move")?;
-    Ok(())
 }
 
 fn end(results: Vec<Worked>) -> DeliveryEnd {
