@@ -7,7 +7,7 @@ ifneq ($(wildcard $(FIXTURES)),)
 export SLIPWAY_WEBHOOK_FIXTURES := $(FIXTURES)
 endif
 
-.PHONY: help demo test long bench check
+.PHONY: help demo test long cluster chaos bench check
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,18 @@ test: ## Every test, against real components. REQUIRE_BACKENDS=1 makes a missing
 	cargo build --workspace --all-targets
 	$(BIN)/slipway-testenv -- cargo test --workspace
 
-long: ## What takes too long for every change: before a release.
+cluster: ## Every role twice, three builders, PostgreSQL, RabbitMQ, Redis and S3 on this machine, and 200 builds.
+	@$(SETUP) test
+	cargo build --workspace --bins
+	$(BIN)/slipway-testenv -- $(BIN)/slipway-cluster
+
+chaos: ## Ten minutes of everything dying in turn, with three seeds; SLIPWAY_CHAOS_SECS and _SEEDS change it.
+	@$(SETUP) test
+	cargo build --workspace --all-targets
+	SLIPWAY_CHAOS_SECS=$${SLIPWAY_CHAOS_SECS:-200} SLIPWAY_CHAOS_SEEDS=$${SLIPWAY_CHAOS_SEEDS:-1,2,3} \
+	REQUIRE_BACKENDS=1 $(BIN)/slipway-testenv -- cargo test -p slipway-tests --test it -- --nocapture no_build_is_lost
+
+long: chaos ## What takes too long for every change: before a release.
 	@$(SETUP) test
 	cargo build --workspace --all-targets
 	SLIPWAY_LONG=1 $(BIN)/slipway-testenv -- cargo test --workspace -- --include-ignored
