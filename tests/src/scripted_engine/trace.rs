@@ -1,0 +1,76 @@
+//! What the engine says while it builds: one JSON message per line, BuildKit's progress as protobuf in it.
+
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bollard_buildkit_proto::google::protobuf::Timestamp;
+use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog};
+use bytes::Bytes;
+use prost::Message as _;
+use serde_json::{Value, json};
+
+use super::image::digest;
+
+/// A vertex of one build.
+#[derive(Debug)]
+pub struct Progress(Vertex);
+
+impl Progress {
+    /// One that has not begun; `place` tells apart what has the same name.
+    pub fn new(place: usize, name: &str) -> Self {
+        let digest = digest(format!("{place} {name}").as_bytes());
+        Self(Vertex { digest, name: name.to_owned(), ..Vertex::default() })
+    }
+
+    /// It begins now.
+    pub fn begin(&mut self) -> Bytes {
+        self.0.started = Some(now());
+        self.told()
+    }
+
+    /// It ends now; without an error when that is empty.
+    pub fn end(&mut self, error: &str) -> Bytes {
+        self.0.completed = Some(now());
+        self.0.error = error.to_owned();
+        self.told()
+    }
+
+    /// It writes this.
+    pub fn log(&self, msg: Vec<u8>) -> Bytes {
+        let log = VertexLog { vertex: self.0.digest.clone(), timestamp: Some(now()), stream: 1, msg };
+        message(&StatusResponse { logs: vec![log], ..StatusResponse::default() })
+    }
+
+    fn told(&self) -> Bytes {
+        plan([self])
+    }
+}
+
+/// All of these, as they stand.
+pub fn plan<'a>(all: impl IntoIterator<Item = &'a Progress>) -> Bytes {
+    let vertexes = all.into_iter().map(|progress| progress.0.clone()).collect();
+    message(&StatusResponse { vertexes, ..StatusResponse::default() })
+}
+
+/// One line of an answer that is a stream of JSON.
+pub fn json_line(value: &Value) -> Bytes {
+    Bytes::from(format!("{value}\r\n"))
+}
+
+/// The error that ends such an answer.
+pub fn error_line(message: &str) -> Bytes {
+    json_line(&json!({ "errorDetail": { "message": message }, "error": message }))
+}
+
+fn message(status: &StatusResponse) -> Bytes {
+    json_line(&json!({ "id": "moby.buildkit.trace", "aux": STANDARD.encode(status.encode_to_vec()) }))
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp {
+        seconds: i64::try_from(since.as_secs()).unwrap_or_default(),
+        nanos: i32::try_from(since.subsec_nanos()).unwrap_or_default(),
+    }
+}
