@@ -162,7 +162,8 @@ impl Bus {
 impl Consumer {
     /// Sets how many more offers `next` may give, beyond those it gave already. Each offer that it gives lowers
     /// this by one; an ack does not raise it. Returns once it holds: after `credit(0)` nothing more comes. What had
-    /// come in and is too much then is given back.
+    /// come in and is too much then is given back. From a credit of 4 on, up to a quarter more may lie ready here
+    /// for a while, out of the reach of other consumers.
     pub async fn credit(&self, more: u32) {
         match &self.0 {
             Source::Memory(consumer) => consumer.credit(more),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
+use futures_util::future::try_join_all;
 use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
@@ -48,8 +49,20 @@ pub(crate) enum Fate {
 struct Settle {
     held: Held,
     fate: Fate,
-    /// Dropped once it is done.
-    done: Option<oneshot::Sender<()>>,
+    /// Dropped once it is done; nothing is sent.
+    _done: Option<oneshot::Sender<()>>,
+}
+
+impl Settle {
+    async fn tell(&self) -> lapin::Result<bool> {
+        match self.fate {
+            Fate::Ack => self.held.acker.ack(BasicAckOptions::default()).await,
+            Fate::GiveBack => {
+                let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+                self.held.acker.nack(options).await
+            }
+        }
+    }
 }
 
 impl AmqpConsumer {
@@ -83,7 +96,7 @@ impl AmqpDelivery {
         let Some(held) = self.held.take() else { return };
         let (done, settled) = oneshot::channel();
         // When the task is gone, so is its connection, and the broker has the offer again.
-        if self.settles.send(Settle { held, fate, done: Some(done) }).is_ok() {
+        if self.settles.send(Settle { held, fate, _done: Some(done) }).is_ok() {
             let _ = settled.await;
         }
     }
@@ -92,7 +105,7 @@ impl AmqpDelivery {
 impl Drop for AmqpDelivery {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
-            let _ = self.settles.send(Settle { held, fate: Fate::GiveBack, done: None });
+            let _ = self.settles.send(Settle { held, fate: Fate::GiveBack, _done: None });
         }
     }
 }
@@ -196,7 +209,10 @@ impl Fetcher {
                     None => return Err(format!("{} ended the subscription: the queue was deleted", self.core.address)),
                 },
                 settle = self.settles.recv() => match settle {
-                    Some(settle) => tap.out.push(settle),
+                    Some(settle) => {
+                        tap.out.push(settle);
+                        tap.out.extend(std::iter::from_fn(|| self.settles.try_recv().ok()));
+                    }
                     None => return Ok(Left::Stop),
                 },
                 () = self.desk.changed() => {}
@@ -249,7 +265,7 @@ impl Tap {
         loop {
             let plan = self.desk.plan();
             self.out.extend(plan.surplus.into_iter().map(|lot| give_back(lot.held)));
-            let step = window::step(plan.room, self.may_come());
+            let step = window::step(plan.wanted, plan.ready, self.may_come());
             if step != Step::Keep && self.subscription.is_some() {
                 // What comes in meanwhile changes the plan.
                 self.cancel().await?;
@@ -267,29 +283,28 @@ impl Tap {
     /// How many offers the broker may send once it has been told.
     fn may_come(&self) -> Option<u32> {
         let subscription = self.subscription.as_ref()?;
-        let settled = self.out.iter().filter(|settle| settle.held.subscription == self.number).count();
-        let unsettled = subscription.unsettled.saturating_sub(u32::try_from(settled).unwrap_or(u32::MAX));
+        let unsettled = subscription.unsettled.saturating_sub(self.of_this_subscription(&self.out));
         Some(subscription.prefetch.saturating_sub(unsettled))
     }
 
     async fn tell(&mut self) -> Result<(), String> {
-        for Settle { held, fate, done } in self.out.drain(..) {
-            let Held { acker, subscription } = held;
-            let told = match fate {
-                Fate::Ack => answered(&self.core.address, acker.ack(BasicAckOptions::default())).await,
-                Fate::GiveBack => {
-                    let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-                    answered(&self.core.address, acker.nack(options)).await
-                }
-            };
-            // False means that its channel is gone, and the broker has had it back since.
-            let _was_ours: bool = told?;
-            if let Some(current) = self.subscription.as_mut().filter(|_| subscription == self.number) {
-                current.unsettled = current.unsettled.saturating_sub(1);
-            }
-            drop(done);
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let out = std::mem::take(&mut self.out);
+        let told = try_join_all(out.iter().map(|settle| settle.tell()));
+        // False means that its channel is gone, and the broker has had the offer back since.
+        let _were_ours: Vec<bool> = answered(&self.core.address, told).await?;
+        let settled = self.of_this_subscription(&out);
+        if let Some(subscription) = &mut self.subscription {
+            subscription.unsettled = subscription.unsettled.saturating_sub(settled);
         }
         Ok(())
+    }
+
+    fn of_this_subscription(&self, settles: &[Settle]) -> u32 {
+        let count = settles.iter().filter(|settle| settle.held.subscription == self.number).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     async fn consume(&mut self, prefetch: u16) -> Result<(), String> {
@@ -333,7 +348,7 @@ impl Tap {
             Body::Garbage => {
                 counter!("slipway_offers_unreadable_total", "reason" => "garbage").increment(1);
                 warn!(pool = %self.pool, "something that is no offer lay in the queue; dropped");
-                self.out.push(Settle { held, fate: Fate::Ack, done: None });
+                self.out.push(Settle { held, fate: Fate::Ack, _done: None });
             }
         }
     }
@@ -348,7 +363,7 @@ impl Tap {
 }
 
 fn give_back(held: Held) -> Settle {
-    Settle { held, fate: Fate::GiveBack, done: None }
+    Settle { held, fate: Fate::GiveBack, _done: None }
 }
 
 fn tag(number: u64) -> ShortString {

@@ -7,6 +7,8 @@ use lapin::Acker;
 use slipway_domain::agent::Offer;
 use tokio::sync::Notify;
 
+use super::window::most_ready;
+
 /// An offer that the broker gave us and that is not settled yet.
 pub(crate) struct Lot {
     pub(crate) offer: Offer,
@@ -22,8 +24,10 @@ pub(crate) struct Held {
 
 /// What the fetching task shall do now.
 pub(crate) struct Plan {
-    /// How many more may come.
-    pub(crate) room: u32,
+    /// How many the consumer would take.
+    pub(crate) wanted: u32,
+    /// How many of them lie here.
+    pub(crate) ready: u32,
     /// Offers that lie here although nobody wants them any more.
     pub(crate) surplus: Vec<Lot>,
     /// The last wish that this plan takes into account.
@@ -51,6 +55,12 @@ struct State {
     /// True while the broker may send something.
     is_live: bool,
     has_left: bool,
+}
+
+impl State {
+    fn most_ready(&self) -> usize {
+        usize::try_from(most_ready(self.wanted)).unwrap_or(usize::MAX)
+    }
 }
 
 impl Desk {
@@ -83,8 +93,10 @@ impl Desk {
             arrived.as_mut().enable();
             {
                 let mut state = self.lock();
-                if let Some(lot) = state.ready.pop_front() {
-                    state.wanted = state.wanted.saturating_sub(1);
+                if state.wanted > 0
+                    && let Some(lot) = state.ready.pop_front()
+                {
+                    state.wanted -= 1;
                     return lot;
                 }
             }
@@ -109,10 +121,9 @@ impl Desk {
         if state.has_left {
             state.wanted = 0;
         }
-        let keep = usize::try_from(state.wanted).unwrap_or(usize::MAX).min(state.ready.len());
+        let keep = state.most_ready().min(state.ready.len());
         let surplus = state.ready.split_off(keep).into();
-        let ready = u32::try_from(keep).unwrap_or(u32::MAX);
-        Plan { room: state.wanted.saturating_sub(ready), surplus, asked: state.asked }
+        Plan { wanted: state.wanted, ready: u32::try_from(keep).unwrap_or(u32::MAX), surplus, asked: state.asked }
     }
 
     /// The wish with this number, and all before it, hold now.
@@ -124,8 +135,7 @@ impl Desk {
     /// Puts an offer there; gives it back when nobody wants it.
     pub(crate) fn put(&self, lot: Lot) -> Result<(), Lot> {
         let mut state = self.lock();
-        let wanted = usize::try_from(state.wanted).unwrap_or(usize::MAX);
-        if state.has_left || state.ready.len() >= wanted {
+        if state.has_left || state.ready.len() >= state.most_ready() {
             return Err(lot);
         }
         state.ready.push_back(lot);

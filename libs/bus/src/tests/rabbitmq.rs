@@ -264,3 +264,18 @@ async fn a_process_that_stops_ends_its_connections() {
     let refused = place.bus.publish_offer(&place.pool, offer()).await;
     assert!(matches!(refused, Err(BusError::Unavailable(_))));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_checked() {
+    let Some(url) = broker("TEST_AMQP_TLS_URL") else { return };
+    let place = Place::at(&url, Limits::default());
+    place.declare().await;
+    let mut consumer = place.consumer();
+    consumer.credit(1).await;
+    let offer = place.publish().await;
+    assert_eq!(take(&mut consumer, 1).await, [offer]);
+    let (unchecked, _) = url.split_once('?').expect("it names its authority");
+    let strange = Place::at(unchecked, Limits::default());
+    let _consumer = strange.consumer();
+    health_says(&strange.bus, "TLS failed").await;
+}
