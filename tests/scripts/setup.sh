@@ -20,6 +20,7 @@ needs_test=(
     "/usr/bin/docker docker.io"
     "/usr/lib/postgresql/*/bin/postgres postgresql"
     "/usr/lib/rabbitmq/bin/rabbitmq-server rabbitmq-server"
+    "/usr/bin/openssl openssl"
     "/usr/bin/redis-server redis-server"
     "/usr/sbin/nginx nginx-light"
 )

@@ -60,6 +60,7 @@ pub struct Control {
 #[derive(Debug, Clone, Copy)]
 struct Ports {
     amqp: u16,
+    tls: u16,
     mapper: u16,
     distribution: u16,
 }
@@ -67,8 +68,9 @@ struct Ports {
 impl RabbitMq {
     /// Why there can be none on this host.
     pub fn missing() -> Option<String> {
-        let is_there = Path::new(SERVER).is_file() && host::find("epmd").is_some() && host::find("erl_call").is_some();
-        (!is_there).then(|| "RabbitMQ is not installed; on Debian: apt-get install rabbitmq-server".to_owned())
+        let has_programs = ["epmd", "erl_call", "openssl"].iter().all(|program| host::find(program).is_some());
+        (!has_programs || !Path::new(SERVER).is_file())
+            .then(|| "RabbitMQ is not installed; on Debian: apt-get install rabbitmq-server openssl".to_owned())
     }
 
     /// Starts a broker and waits until it answers.
@@ -96,6 +98,13 @@ impl RabbitMq {
     /// The default vhost, for a user that has no permission there.
     pub fn stranger_url(&self) -> String {
         self.url_of(STRANGER, &self.password, "%2F")
+    }
+
+    /// The default vhost over TLS, with the authority that signed for it.
+    pub fn tls_url(&self) -> String {
+        let certificate = self.room.path().join("home/certificate.pem");
+        let (port, path) = (self.ports.tls, certificate.display());
+        format!("amqps://{USER}:{}@localhost:{port}/%2F?cacertfile={path}", self.password)
     }
 
     /// An address with these parts.
@@ -138,7 +147,12 @@ impl RabbitMq {
     async fn try_start() -> Result<Self> {
         let room = Room::new()?;
         let password = hex::encode(random_bytes::<16>());
-        let ports = Ports { amqp: host::free_port()?, mapper: host::free_port()?, distribution: host::free_port()? };
+        let ports = Ports {
+            amqp: host::free_port()?,
+            tls: host::free_port()?,
+            mapper: host::free_port()?,
+            distribution: host::free_port()?,
+        };
         let control = Control {
             node: format!("slipway{}@localhost", room.id()),
             mapper_port: ports.mapper,
@@ -256,8 +270,13 @@ fn furnish(room: &Room, ports: Ports, password: &str) -> Result<()> {
     fs::create_dir(&home)?;
     let definitions = home.join("definitions.json");
     fs::write(&definitions, serde_json::to_vec(&self::definitions(password))?)?;
+    let (certificate, key) = (home.join("certificate.pem"), home.join("key.pem"));
+    certify(&certificate, &key)?;
     let settings = format!(
         "listeners.tcp.1 = 127.0.0.1:{}\n\
+         listeners.ssl.1 = 127.0.0.1:{}\n\
+         ssl_options.certfile = {}\n\
+         ssl_options.keyfile = {}\n\
          load_definitions = {}\n\
          loopback_users = none\n\
          log.console = true\n\
@@ -267,6 +286,9 @@ fn furnish(room: &Room, ports: Ports, password: &str) -> Result<()> {
          raft.wal_max_size_bytes = 16000000\n\
          num_acceptors.tcp = 2\n",
         ports.amqp,
+        ports.tls,
+        certificate.display(),
+        key.display(),
         definitions.display(),
     );
     fs::write(home.join("rabbitmq.conf"), settings)?;
@@ -277,12 +299,20 @@ fn furnish(room: &Room, ports: Ports, password: &str) -> Result<()> {
     if host::is_root() {
         // Debian's package makes the user; its home belongs to it.
         let owner = fs::metadata("/var/lib/rabbitmq").context("looking for the system user of RabbitMQ")?;
-        for path in [&home, &definitions, &home.join("rabbitmq.conf"), &cookie] {
+        for path in [&home, &definitions, &home.join("rabbitmq.conf"), &certificate, &key, &cookie] {
             chown(path, Some(owner.uid()), Some(owner.gid()))
                 .with_context(|| format!("handing over {}", path.display()))?;
         }
     }
     Ok(())
+}
+
+/// A certificate for `localhost` that signs for itself.
+fn certify(certificate: &Path, key: &Path) -> Result<()> {
+    let mut openssl = Command::new(host::need("openssl", "openssl")?);
+    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost"]);
+    openssl.args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]);
+    process::run(openssl.arg("-out").arg(certificate).arg("-keyout").arg(key)).map(drop)
 }
 
 fn definitions(password: &str) -> serde_json::Value {

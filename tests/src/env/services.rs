@@ -39,6 +39,8 @@ pub const AMQP: &str = "TEST_AMQP_URL";
 pub const AMQP_READER: &str = "TEST_AMQP_READER_URL";
 /// The same for a user that may nothing.
 pub const AMQP_STRANGER: &str = "TEST_AMQP_STRANGER_URL";
+/// The same as [`AMQP`] over TLS.
+pub const AMQP_TLS: &str = "TEST_AMQP_TLS_URL";
 /// How to command the broker ([`Control`](super::rabbitmq::Control)).
 pub const AMQP_CONTROL: &str = "TEST_AMQP_CONTROL";
 /// Set to 1 where a missing component must fail the run.
@@ -118,6 +120,7 @@ impl Services {
             variables.push((AMQP, rabbitmq.url()));
             variables.push((AMQP_READER, rabbitmq.reader_url()));
             variables.push((AMQP_STRANGER, rabbitmq.stranger_url()));
+            variables.push((AMQP_TLS, rabbitmq.tls_url()));
             variables.push((AMQP_CONTROL, rabbitmq.control().to_text()));
         }
         variables.extend(self.engine.as_ref().map(|engine| (ENGINE, engine.host())));
