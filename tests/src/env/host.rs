@@ -1,9 +1,16 @@
 //! What this host offers: programs by name, free ports, the user we are.
 
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use slipway_runtime::ids::random_bytes;
+
+/// Ports of servers; Linux takes those of clients from 32768 on.
+const PORTS: Range<u16> = 20_000..32_000;
+/// How often another port is tried.
+const TRIES: usize = 200;
 
 /// Where Debian keeps programs. `sbin` is not on every user's path.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -23,8 +30,14 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A port of the loopback address that was free a moment ago.
+/// A port of the loopback address that was free a moment ago, outside the range from which the kernel takes ports for
+/// outgoing connections: it stays free until its server listens, and while it is being started again.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port")?;
-    Ok(listener.local_addr()?.port())
+    for _ in 0..TRIES {
+        let port = PORTS.start + u16::from_be_bytes(random_bytes()) % (PORTS.end - PORTS.start);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free port was found in {PORTS:?}")
 }
