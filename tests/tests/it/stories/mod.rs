@@ -15,6 +15,7 @@ mod gate;
 mod later;
 mod processes;
 mod push_becomes_image;
+mod scripted;
 mod stalling_registry;
 mod together;
 mod told;
