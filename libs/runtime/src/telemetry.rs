@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
 /// bollard prints request bodies and build arguments below `warn`; sqlx prints statements.
-const DEFAULT_FILTER: &str = "info,bollard=warn,sqlx=warn,hyper=warn,h2=warn,rustls=warn";
+const DEFAULT_FILTER: &str = "info,bollard=warn,sqlx=warn,hyper=warn,h2=warn,rustls=warn,lapin=off";
 
 /// Sets up logging for the process. Called once by `main`; an unreadable filter falls back to the default.
 pub fn init() {
