@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde_json::json;
 use slipway_tests::api::Build;
-use slipway_tests::chaos::site::Site;
+use slipway_tests::chaos::site::{Engines, Site};
 use slipway_tests::env::base_image::BASE_IMAGE;
 use slipway_tests::hooks::github;
 
@@ -42,7 +42,7 @@ async fn run() -> Result<()> {
         None => BUILDS,
     };
     let began = Instant::now();
-    let Some(site) = Site::start().await? else { return Ok(()) };
+    let Some(site) = Site::start(Engines::Real).await? else { return Ok(()) };
     println!(
         "cluster: {} processes of {} are ready after {:.1} s",
         site.cluster.members.len(),

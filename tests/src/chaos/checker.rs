@@ -11,6 +11,7 @@ use super::client::{Push, Pushes, Script};
 use super::site::Site;
 use crate::api::Build;
 use crate::env::registry::RegistryClient;
+use crate::scripted_engine::log_lines;
 use crate::wait::eventually;
 
 /// How long everything may take to come to rest: lost sessions, retries with their pauses, queues.
@@ -217,10 +218,11 @@ async fn image_is(site: &Site, push: &Push, digest: &str, violations: &mut Viola
 async fn log_is_whole(site: &Site, push: &Push, build: &Build, violations: &mut Violations) -> Result<()> {
     let api = site.api();
     let job = &build.jobs[0].id;
+    let scripted = log_lines(push.lines);
     let whole = eventually("a whole log", CONVERGED, || async {
         let Ok(log) = api.log(job).await else { return Ok(None) };
         let numbers = log.lines().filter_map(|line| line.trim().parse::<usize>().ok());
-        Ok(numbers.eq(1..=push.lines).then_some(()))
+        Ok((log.contains(&scripted) || numbers.eq(1..=push.lines)).then_some(()))
     });
     if whole.await.is_err() {
         let log = api.log(job).await.unwrap_or_default();

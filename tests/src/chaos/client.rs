@@ -158,11 +158,15 @@ async fn cancel(api: &Api, delivery: &str) -> Option<u16> {
     api.cancel(&build).await.ok().map(|(status, _)| status.as_u16())
 }
 
+/// For a scripted engine by its comments, for a real one by its step.
 fn dockerfile(project: usize, number: usize, script: Script, lines: usize, random: &mut Random) -> String {
-    let ends = match script {
-        Script::Succeeds => "true",
-        Script::Fails => "exit 7",
+    let (comment, ends) = match script {
+        Script::Succeeds => ("", "true"),
+        Script::Fails => ("# script: fail exit 7\n", "exit 7"),
     };
     let slow = if random.percent(SLOW) { random.within(2..6) } else { 0 };
-    format!("FROM {BASE_IMAGE}\nRUN echo change {number} of {project} && seq 1 {lines} && sleep {slow} && {ends}\n")
+    format!(
+        "FROM {BASE_IMAGE}\n# script: log {lines}\n# script: sleep {slow}s\n{comment}\
+         RUN echo change {number} of {project} && seq 1 {lines} && sleep {slow} && {ends}\n"
+    )
 }

@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use self::client::Client;
 use self::nemesis::Nemesis;
 use self::random::Random;
-use self::site::Site;
+use self::site::{Engines, Site};
 
 /// One run.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +28,7 @@ pub struct Plan {
 /// Runs a plan; an error tells the seed, what was violated, and the history of each job it was violated for. `None`,
 /// said loudly, when a component is missing and the run allows it.
 pub async fn run(plan: Plan) -> Result<Option<String>> {
-    let Some(site) = Site::start().await? else { return Ok(None) };
+    let Some(site) = Site::start(Engines::Scripted).await? else { return Ok(None) };
     let mut random = Random::new(plan.seed);
     let mut nemesis = Nemesis::new(site, random.split());
     let client = Client::start(nemesis.site(), random.split()).await?;

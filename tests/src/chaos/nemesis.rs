@@ -7,12 +7,18 @@ use rustix::process::Signal;
 
 use super::random::Random;
 use super::site::Site;
+use crate::fault_proxy::Mode;
 use crate::s3_server::{ALL, Fault};
 
 /// Between two deeds.
 const PAUSE_MS: std::ops::Range<u64> = 3000..8000;
 /// How long what heals later stays broken.
 const BROKEN_MS: std::ops::Range<u64> = 2000..15_000;
+
+/// A way that is only slow.
+const SLOW: Mode = Mode::Slow { latency: Duration::from_millis(150), bytes_per_sec: None };
+/// How wrong a clock is.
+const HOUR_SECS: i64 = 3600;
 
 /// What can be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +37,12 @@ enum Deed {
     FreezeRedis,
     StoreSays503,
     StopRole,
+    JumpClock,
+    CutDatabase,
+    SwallowDatabase,
+    SlowDatabase,
+    CutBroker,
+    SwallowBroker,
 }
 
 const DEEDS: &[Deed] = &[
@@ -50,6 +62,12 @@ const DEEDS: &[Deed] = &[
     Deed::FlushRedis,
     Deed::FreezeRedis,
     Deed::StoreSays503,
+    Deed::JumpClock,
+    Deed::CutDatabase,
+    Deed::SwallowDatabase,
+    Deed::SlowDatabase,
+    Deed::CutBroker,
+    Deed::SwallowBroker,
 ];
 
 /// What has to be undone, and when.
@@ -66,6 +84,8 @@ enum Wound {
     Redis,
     FrozenRedis,
     Store,
+    DatabaseWay,
+    BrokerWay,
 }
 
 /// Breaks and heals a site.
@@ -141,7 +161,7 @@ impl Nemesis {
         let wound = match deed {
             Deed::KillRole | Deed::StopRole => Some(Wound::Member(member)),
             Deed::FreezeRole => Some(Wound::FrozenMember(member)),
-            Deed::KillBuilder => Some(Wound::Builder(builder)),
+            Deed::KillBuilder | Deed::JumpClock => Some(Wound::Builder(builder)),
             Deed::FreezeBuilder => Some(Wound::FrozenBuilder(builder)),
             Deed::CutBuilder => Some(Wound::Cable(builder)),
             Deed::KillPostgres => Some(Wound::Postgres),
@@ -150,10 +170,12 @@ impl Nemesis {
             Deed::KillRedis => Some(Wound::Redis),
             Deed::FreezeRedis => Some(Wound::FrozenRedis),
             Deed::StoreSays503 => Some(Wound::Store),
-            Deed::PurgeRabbit | Deed::FlushRedis => None,
+            Deed::SwallowDatabase | Deed::SlowDatabase => Some(Wound::DatabaseWay),
+            Deed::SwallowBroker => Some(Wound::BrokerWay),
+            Deed::PurgeRabbit | Deed::FlushRedis | Deed::CutDatabase | Deed::CutBroker => None,
         };
         if wound.is_some_and(|wound| self.wounds.iter().any(|(_, other)| other.part() == wound.part()))
-            || (wound.is_none() && self.is_wounded(deed))
+            || self.is_wounded(deed)
         {
             return Ok(None);
         }
@@ -176,6 +198,15 @@ impl Nemesis {
             Deed::FreezeRedis => site.redis.signal(Signal::STOP)?,
             Deed::FlushRedis => drop(site.redis.ask("FLUSHALL").await?),
             Deed::StoreSays503 => site.s3.harm(ALL, Fault::Unavailable).await?,
+            Deed::JumpClock => {
+                let hours = if self.random.percent(50) { HOUR_SECS } else { -HOUR_SECS };
+                site.builders[builder].start_again_at(hours)?;
+            }
+            Deed::CutDatabase => site.database.cut_all(),
+            Deed::SwallowDatabase => site.database.set(Mode::HalfOpen),
+            Deed::SlowDatabase => site.database.set(SLOW),
+            Deed::CutBroker => site.broker.cut_all(),
+            Deed::SwallowBroker => site.broker.set(Mode::HalfOpen),
         }
         Ok(Some(wound))
     }
@@ -183,7 +214,8 @@ impl Nemesis {
     fn is_wounded(&self, deed: Deed) -> bool {
         let part = match deed {
             Deed::PurgeRabbit => Wound::Rabbit.part(),
-            _ => Wound::Redis.part(),
+            Deed::FlushRedis => Wound::Redis.part(),
+            _ => return false,
         };
         self.wounds.iter().any(|(_, wound)| wound.part() == part)
     }
@@ -202,6 +234,8 @@ impl Nemesis {
             Wound::Redis => site.redis.restart().await?,
             Wound::FrozenRedis => site.redis.signal(Signal::CONT)?,
             Wound::Store => site.s3.heal(ALL).await?,
+            Wound::DatabaseWay => site.database.set(Mode::Pass),
+            Wound::BrokerWay => site.broker.set(Mode::Pass),
         }
         self.site.told(&format!("mended {wound:?}"));
         Ok(())
@@ -218,6 +252,8 @@ impl Wound {
             Self::Rabbit | Self::FrozenRabbit => (3, 0),
             Self::Redis | Self::FrozenRedis => (4, 0),
             Self::Store => (5, 0),
+            Self::DatabaseWay => (6, 0),
+            Self::BrokerWay => (7, 0),
         }
     }
 }

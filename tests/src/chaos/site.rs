@@ -21,6 +21,8 @@ use crate::env::registry::{Access, Registry};
 use crate::env::remote_builder::{Joining, RemoteBuilder};
 use crate::env::s3::S3;
 use crate::env::services::{ENGINE, is_required, shared};
+use crate::fault_proxy::FaultProxy;
+use crate::scripted_engine::ScriptedEngine;
 use crate::wait::eventually;
 
 /// Processes of each role.
@@ -37,6 +39,16 @@ pub struct Host {
     builder: RemoteBuilder,
     joining: Joining,
     host: Option<NetHost>,
+    _engine: Option<ScriptedEngine>,
+}
+
+/// What the builders drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engines {
+    /// The run's Docker engine.
+    Real,
+    /// One that executes nothing for each, but for the last, which has the run's Docker engine.
+    Scripted,
 }
 
 /// Everything. Ended in the order of the fields.
@@ -51,6 +63,10 @@ pub struct Site {
     pub postgres: Postgres,
     pub database_url: String,
     engine: String,
+    /// The way of every second process to the broker.
+    pub broker: FaultProxy,
+    /// The same to the database.
+    pub database: FaultProxy,
     /// Ten random digits.
     pub name: String,
     began: Instant,
@@ -59,7 +75,7 @@ pub struct Site {
 
 impl Site {
     /// Starts all of it. `None`, said loudly, when a component is missing and the run allows it.
-    pub async fn start() -> Result<Option<Self>> {
+    pub async fn start(engines: Engines) -> Result<Option<Self>> {
         let missing =
             [Nginx::missing(), Postgres::missing(), RabbitMq::missing(), Redis::missing(), Registry::missing()];
         if let Some(missing) = missing.into_iter().flatten().next() {
@@ -89,7 +105,14 @@ impl Site {
                 ("AWS_SECRET_ACCESS_KEY".to_owned(), credentials.secret_key.clone()),
             ],
         };
-        let cluster = Cluster::start(backends, EACH).await?;
+        let (broker, database) =
+            (FaultProxy::start(&format!("127.0.0.1:{}", rabbit.port())).await?, proxy_of(&database_url).await?);
+        let odd = Backends {
+            database_url: through(&database_url, &database)?,
+            bus_url: through(&backends.bus_url, &broker)?,
+            ..backends.clone()
+        };
+        let cluster = Cluster::start_with(&[backends, odd], EACH).await?;
         let began = Instant::now();
         let mut site = Self {
             builders: Vec::new(),
@@ -105,8 +128,10 @@ impl Site {
             name,
             began,
             deeds: Mutex::default(),
+            broker,
+            database,
         };
-        site.join_builders().await?;
+        site.join_builders(engines).await?;
         Ok(Some(site))
     }
 
@@ -142,7 +167,7 @@ impl Site {
         self.rabbit.control().evaluate(purge).map(drop)
     }
 
-    async fn join_builders(&mut self) -> Result<()> {
+    async fn join_builders(&mut self, engines: Engines) -> Result<()> {
         let made: Value = self.api().expect(Method::POST, "/api/v1/builders/tokens", Some(&json!({}))).await?;
         let token = made["token"].as_str().context("a join token")?.to_owned();
         let mut ports = vec![port_of(&self.cluster.agent_url())?, port_of(&self.git.base_url())?, self.rabbit.port()];
@@ -152,6 +177,11 @@ impl Site {
                 None => Some(NetHost::start(number + 1, &ports).await?),
                 Some(_) => None,
             };
+            let scripted = match engines {
+                Engines::Scripted if number + 1 < BUILDERS => Some(ScriptedEngine::start().await?),
+                Engines::Scripted | Engines::Real => None,
+            };
+            let engine = scripted.as_ref().map_or_else(|| self.engine.clone(), ScriptedEngine::host);
             let mut variables = vec![("SLIPWAY_SLOTS".to_owned(), SLOTS.to_string())];
             if number + 1 < BUILDERS {
                 variables.push(("SLIPWAY_BUS_URL".to_owned(), self.rabbit.url()));
@@ -159,12 +189,12 @@ impl Site {
             let joining = Joining {
                 server_url: self.cluster.agent_url(),
                 token: token.clone(),
-                engine: self.engine.clone(),
+                engine,
                 name: format!("builder-{number}"),
                 variables,
             };
             let builder = start_builder(host.as_ref(), &joining)?;
-            self.builders.push(Host { builder, joining, host });
+            self.builders.push(Host { builder, joining, host, _engine: scripted });
         }
         let api = self.api();
         eventually("all builders to join", JOIN, || async {
@@ -193,6 +223,13 @@ impl Host {
         self.builder.start_again(self.host.as_ref(), &self.joining)
     }
 
+    /// Starts the builder again on its data, with a clock that is wrong by so many seconds.
+    pub fn start_again_at(&mut self, offset_secs: i64) -> Result<()> {
+        let mut joining = self.joining.clone();
+        joining.variables.push(("SLIPWAY_TEST_CLOCK_OFFSET_SECS".to_owned(), offset_secs.to_string()));
+        self.builder.start_again(self.host.as_ref(), &joining)
+    }
+
     /// Its network, where it has one of its own.
     pub const fn host(&self) -> Option<&NetHost> {
         self.host.as_ref()
@@ -208,4 +245,17 @@ fn start_builder(host: Option<&NetHost>, joining: &Joining) -> Result<RemoteBuil
 
 fn port_of(url: &str) -> Result<u16> {
     url.rsplit(':').next().and_then(|port| port.trim_end_matches('/').parse().ok()).context("an address with a port")
+}
+
+/// A proxy before the server of this address.
+async fn proxy_of(url: &str) -> Result<FaultProxy> {
+    let url = url::Url::parse(url)?;
+    FaultProxy::start(&format!("127.0.0.1:{}", url.port().context("a port")?)).await
+}
+
+/// The same address by way of a proxy.
+fn through(url: &str, proxy: &FaultProxy) -> Result<String> {
+    let mut url = url::Url::parse(url)?;
+    url.set_port(Some(proxy.address().port())).map_err(|()| anyhow::anyhow!("an address with a port"))?;
+    Ok(url.into())
 }

@@ -111,6 +111,7 @@ pub struct Member {
     pub port: u16,
     process: Process,
     log: PathBuf,
+    backends: Backends,
 }
 
 /// The whole control plane; builders join it by themselves.
@@ -125,7 +126,6 @@ pub struct Cluster {
 
 #[derive(Debug)]
 struct Common {
-    backends: Backends,
     secret_key: String,
     token: String,
     public_port: u16,
@@ -134,6 +134,11 @@ struct Common {
 impl Cluster {
     /// Starts `each` processes of every role and waits until all are ready.
     pub async fn start(backends: Backends, each: usize) -> Result<Self> {
+        Self::start_with(&[backends], each).await
+    }
+
+    /// The same, where the processes of a role take these ways to the backends in turn.
+    pub async fn start_with(ways: &[Backends], each: usize) -> Result<Self> {
         let room = Room::new()?;
         let ports = |_| host::free_port();
         let upstreams = Upstreams {
@@ -145,13 +150,13 @@ impl Cluster {
         let proxy = Nginx::start(&upstreams).await?;
         let public_port = proxy.url().rsplit(':').next().and_then(|port| port.parse().ok()).context("a port")?;
         let secret_key = STANDARD.encode(random_bytes::<32>());
-        let common = Common { backends, secret_key, token: new_token("slw"), public_port };
+        let common = Common { secret_key, token: new_token("slw"), public_port };
         let mut members = Vec::new();
         for (role, ports) in
             Role::ALL.into_iter().zip([&upstreams.api, &schedulers, &upstreams.dispatcher, &upstreams.logsvc])
         {
-            for port in ports {
-                members.push(start_member(&room, &common, role, *port)?);
+            for (port, backends) in ports.iter().zip(ways.iter().cycle()) {
+                members.push(start_member(&room, &common, role, *port, backends.clone())?);
             }
         }
         let mut cluster = Self { proxy, members, common, room };
@@ -189,8 +194,9 @@ impl Cluster {
     /// Starts a member that has ended, on its old port; does not wait.
     pub fn start_again(&mut self, at: usize) -> Result<()> {
         let (role, port) = (self.members[at].role, self.members[at].port);
+        let backends = self.members[at].backends.clone();
         self.members[at].process.kill();
-        self.members[at] = start_member(&self.room, &self.common, role, port)?;
+        self.members[at] = start_member(&self.room, &self.common, role, port, backends)?;
         Ok(())
     }
 }
@@ -246,7 +252,7 @@ impl Member {
     }
 }
 
-fn start_member(room: &Room, common: &Common, role: Role, port: u16) -> Result<Member> {
+fn start_member(room: &Room, common: &Common, role: Role, port: u16, backends: Backends) -> Result<Member> {
     let home = room.path().join(format!("{}-{port}", role.name()));
     std::fs::create_dir_all(&home)?;
     let mut command = process::guarded(&binary()?);
@@ -254,12 +260,11 @@ fn start_member(room: &Room, common: &Common, role: Role, port: u16) -> Result<M
     command.env("HOME", &home).env("TMPDIR", &home).env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
     command.env("SLIPWAY_FETCH_ALLOW", FETCH_ALLOW).env("SLIPWAY_SECRET_KEY", &common.secret_key);
     command.env("SLIPWAY_PUBLIC_URL", format!("http://127.0.0.1:{}", common.public_port));
-    let backends = &common.backends;
     command.env("SLIPWAY_DATABASE_URL", &backends.database_url).env("SLIPWAY_BUS_URL", &backends.bus_url);
     command.env("SLIPWAY_LIVE_URL", &backends.live_url).env("SLIPWAY_BLOB_URL", &backends.blob_url);
     command.env("SLIPWAY_BOOTSTRAP_TOKEN", &common.token);
     command.envs(backends.variables.iter().map(|(name, value)| (name, value)));
     let log = home.join("log");
     let process = Process::start(&format!("slipway {}", role.name()), command, &log)?;
-    Ok(Member { role, port, process, log })
+    Ok(Member { role, port, process, log, backends })
 }
