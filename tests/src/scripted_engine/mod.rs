@@ -29,6 +29,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
 
 use crate::env::process::{self, Process};
 use crate::env::room::Room;
@@ -47,6 +49,19 @@ const QUESTION: Duration = Duration::from_secs(10);
 pub struct ScriptedEngine {
     // Stopped by its drop, before the room goes.
     process: Process,
+    place: Place,
+}
+
+/// The engine inside this process; takes no more connections once it is dropped.
+#[derive(Debug)]
+pub struct InsideEngine {
+    task: JoinHandle<()>,
+    place: Place,
+}
+
+/// Where an engine listens, with a client for its control route.
+#[derive(Debug)]
+struct Place {
     room: Room,
     client: reqwest::Client,
 }
@@ -54,27 +69,25 @@ pub struct ScriptedEngine {
 impl ScriptedEngine {
     /// Starts an engine and waits until it answers.
     pub async fn start() -> Result<Self> {
-        let room = Room::new()?;
-        let client = reqwest::Client::builder().unix_socket(socket(&room)).timeout(QUESTION).build()?;
-        let mut engine = Self { process: launch(&room)?, room, client };
+        let place = Place::new()?;
+        let mut engine = Self { process: launch(&place)?, place };
         engine.ready().await?;
         Ok(engine)
     }
 
     /// Where it listens, as `DOCKER_HOST` has it.
     pub fn host(&self) -> String {
-        format!("unix://{}", socket(&self.room).display())
+        self.place.host()
+    }
+
+    /// What it did since it was started, and does now.
+    pub async fn state(&self) -> Result<Told> {
+        self.place.state().await
     }
 
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.id()
-    }
-
-    /// What it did since it was started, and does now.
-    pub async fn state(&self) -> Result<Told> {
-        let answer = self.client.get("http://engine/_scripted/state").send().await.context("asking the engine")?;
-        answer.error_for_status()?.json().await.context("reading what the engine tells")
     }
 
     /// Sends it a signal, such as SIGSTOP.
@@ -90,13 +103,65 @@ impl ScriptedEngine {
     /// Starts it again on the same socket.
     pub async fn restart(&mut self) -> Result<()> {
         self.process.kill();
-        self.process = launch(&self.room)?;
+        self.process = launch(&self.place)?;
         self.ready().await
     }
 
     async fn ready(&mut self) -> Result<()> {
-        let client = self.client.clone();
+        let client = self.place.client.clone();
         self.process.ready(READY, || async { Ok(client.get("http://engine/_ping").send().await.ok().map(drop)) }).await
+    }
+}
+
+impl InsideEngine {
+    /// Starts an engine.
+    pub fn start() -> Result<Self> {
+        let place = Place::new()?;
+        let listener = UnixListener::bind(place.socket()).context("listening as an engine")?;
+        let router = router()?;
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                eprintln!("the scripted engine ended: {error}");
+            }
+        });
+        Ok(Self { task, place })
+    }
+
+    /// Where it listens, as `DOCKER_HOST` has it.
+    pub fn host(&self) -> String {
+        self.place.host()
+    }
+
+    /// What it did since it was started, and does now.
+    pub async fn state(&self) -> Result<Told> {
+        self.place.state().await
+    }
+}
+
+impl Drop for InsideEngine {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Place {
+    fn new() -> Result<Self> {
+        let room = Room::new()?;
+        let client = reqwest::Client::builder().unix_socket(socket(&room)).timeout(QUESTION).build()?;
+        Ok(Self { room, client })
+    }
+
+    fn socket(&self) -> PathBuf {
+        socket(&self.room)
+    }
+
+    fn host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    async fn state(&self) -> Result<Told> {
+        let answer = self.client.get("http://engine/_scripted/state").send().await.context("asking the engine")?;
+        answer.error_for_status()?.json().await.context("reading what the engine tells")
     }
 }
 
@@ -104,10 +169,10 @@ fn socket(room: &Room) -> PathBuf {
     room.path().join("docker.sock")
 }
 
-fn launch(room: &Room) -> Result<Process> {
+fn launch(place: &Place) -> Result<Process> {
     let mut command = process::guarded(&binary()?);
-    command.arg(socket(room));
-    Process::start("the scripted engine", command, &room.path().join("engine.log"))
+    command.arg(place.socket());
+    Process::start("the scripted engine", command, &place.room.path().join("engine.log"))
 }
 
 /// The program beside this one.

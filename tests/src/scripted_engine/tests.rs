@@ -11,6 +11,8 @@ use bollard::query_parameters::{
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 use super::*;
 use crate::env::registry::{Access, PASSWORD, Registry, RegistryClient, USER};
@@ -22,8 +24,7 @@ const WARM: usize = 300;
 /// How much more may be held after as many builds again.
 const GROWTH_KB: u64 = 1500;
 
-fn docker(engine: &ScriptedEngine) -> Docker {
-    let host = engine.host();
+fn docker(host: &str) -> Docker {
     Docker::connect_with_unix(host.strip_prefix("unix://").unwrap(), 120, API_DEFAULT_VERSION).unwrap()
 }
 
@@ -91,8 +92,8 @@ async fn remove(docker: &Docker, name: &str) -> Result<(), EngineError> {
 
 #[tokio::test]
 async fn a_script_is_followed_and_told() {
-    let mut engine = ScriptedEngine::start().await.unwrap();
-    let docker = docker(&engine);
+    let engine = InsideEngine::start().unwrap();
+    let docker = docker(&engine.host());
     docker.ping().await.unwrap();
     assert_eq!(docker.info().await.unwrap().os_type.as_deref(), Some("linux"));
     assert_eq!(docker.version().await.unwrap().arch.as_deref(), Some("amd64"));
@@ -125,7 +126,14 @@ async fn a_script_is_followed_and_told() {
     remove(&docker, "x/y:1").await.unwrap();
     let again = remove(&docker, "x/y:1").await.unwrap_err();
     assert!(matches!(again, EngineError::DockerResponseServerError { status_code: 404, .. }), "{again}");
+}
 
+#[tokio::test]
+async fn a_killed_engine_knows_nothing_when_it_comes_back() {
+    let mut engine = ScriptedEngine::start().await.unwrap();
+    let docker = docker(&engine.host());
+    build(&docker, "x:1", 1, "FROM a\nRUN b\n").await.1.unwrap();
+    assert_eq!(engine.state().await.unwrap().images, 1);
     engine.kill();
     assert!(docker.ping().await.is_err());
     engine.restart().await.unwrap();
@@ -134,8 +142,8 @@ async fn a_script_is_followed_and_told() {
 
 #[tokio::test]
 async fn a_build_that_nobody_awaits_stops_at_once() {
-    let engine = ScriptedEngine::start().await.unwrap();
-    let docker = docker(&engine);
+    let engine = InsideEngine::start().unwrap();
+    let docker = docker(&engine.host());
     let dockerfile = "FROM a\n# script: sleep 3600s\nRUN b\n";
     let building = tokio::spawn(async move { build(&docker, "x:1", 1, dockerfile).await.1 });
     let running = eventually("the build to run", PATIENCE, || async { Ok(engine.state().await?.running.pop()) });
@@ -156,8 +164,8 @@ async fn an_image_is_really_pushed() {
         return eprintln!("SKIPPED: {missing}");
     }
     let mut registry = Registry::start(Access::Password).await.unwrap();
-    let engine = ScriptedEngine::start().await.unwrap();
-    let docker = docker(&engine);
+    let engine = InsideEngine::start().unwrap();
+    let docker = docker(&engine.host());
     build(&docker, "x:1", 1, "FROM a\nRUN b\n").await.1.unwrap();
     let repository = format!("{}/team/app", registry.address());
     let tag = TagImageOptions { repo: Some(repository.clone()), tag: Some("b0.1".to_owned()) };
@@ -187,9 +195,31 @@ async fn an_image_is_really_pushed() {
 }
 
 #[tokio::test]
+async fn a_session_is_held_until_its_client_lets_go() {
+    let engine = ScriptedEngine::start().await.unwrap();
+    let open = || std::fs::read_dir(Path::new("/proc").join(engine.id().to_string()).join("fd")).unwrap().count();
+    let before = open();
+    let mut sessions = Vec::new();
+    for _ in 0..20 {
+        let host = engine.host();
+        let mut session = UnixStream::connect(host.strip_prefix("unix://").unwrap()).await.unwrap();
+        let question = "POST /v1.41/session HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+        session.write_all(question.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        session.read_exact(&mut status).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 101");
+        sessions.push(session);
+    }
+    assert!(open() >= before + 20, "{before} and then {}", open());
+    sessions.clear();
+    let closed = eventually("the sessions to close", PATIENCE, || async { Ok((open() <= before).then_some(())) });
+    closed.await.unwrap();
+}
+
+#[tokio::test]
 async fn memory_stays_flat() {
     let engine = ScriptedEngine::start().await.unwrap();
-    let docker = docker(&engine);
+    let docker = docker(&engine.host());
     let rounds = async |from: usize| {
         for at in from..from + WARM {
             let name = format!("slipway-build/{at:036}:1");
