@@ -91,9 +91,13 @@ impl Client {
         Ok(Self { stop, task })
     }
 
-    /// Ends pushing and waits until every delivery is answered.
-    pub async fn stop(self) -> Result<Pushes> {
+    /// Nothing more is pushed.
+    pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
+    }
+
+    /// Waits until every delivery is answered.
+    pub async fn end(self) -> Result<Pushes> {
         self.task.await?
     }
 }

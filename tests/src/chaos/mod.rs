@@ -33,8 +33,9 @@ pub async fn run(plan: Plan) -> Result<Option<String>> {
     let mut nemesis = Nemesis::new(site, random.split());
     let client = Client::start(nemesis.site(), random.split()).await?;
     nemesis.rage(plan.lasts).await?;
-    let pushes = client.stop().await?;
+    client.stop();
     nemesis.heal().await?;
+    let pushes = client.end().await?;
     let site = nemesis.into_site();
     let report = checker::check(&site, &pushes).await;
     let deeds = site.deeds();
