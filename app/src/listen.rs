@@ -11,6 +11,7 @@ use slipway_runtime::ops::Ops;
 use tokio::net::TcpListener;
 
 use crate::gate::Gate;
+use crate::notify;
 
 /// One listener for everybody and builders alike, or one for each.
 pub struct Listeners {
@@ -54,6 +55,7 @@ impl Listeners {
             }
             None => self.public.open(public.merge(agents)),
         }
+        notify::ready();
     }
 }
 

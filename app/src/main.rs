@@ -6,6 +6,7 @@ mod control;
 mod files;
 mod gate;
 mod listen;
+mod notify;
 mod remote_builder;
 mod roles;
 mod serve;
@@ -84,7 +85,11 @@ fn misconfigured(error: &anyhow::Error) -> ExitCode {
 
 async fn service(running: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     slipway_runtime::telemetry::init();
-    match running.await {
+    let ended = tokio::select! {
+        ended = running => ended,
+        never = notify::watchdog() => match never {},
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("slipway: {error:#}");

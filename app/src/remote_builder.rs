@@ -12,6 +12,8 @@ use slipway_runtime::config::{Config, EngineHost};
 use slipway_runtime::lifecycle::Life;
 use url::Url;
 
+use crate::notify;
+
 /// After a second signal, work is handed back within this time.
 const HAND_BACK: Duration = Duration::from_secs(10);
 
@@ -25,6 +27,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     let life = Life::new();
     life.listen_to_signals()?;
+    notify::attend(&life);
+    // It waits for engine and control plane by itself, however long they are away.
+    notify::ready();
     let mut builder = builder_config(&config, server_url, join_token, config.data_dir.clone())?;
     builder.bus_url = Some(config.bus_url.clone()).filter(|url| url != "memory:");
     slipway_builder::agent::run(builder, Clock::system(), life.clone()).await?;

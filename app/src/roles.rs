@@ -16,6 +16,7 @@ use tracing::info;
 
 use crate::control::{Control, install_metrics};
 use crate::listen::Listeners;
+use crate::notify;
 use crate::wire::{Shared, Wire, check_shared, tell_changes};
 
 /// Open requests may end within this time when the process stops.
@@ -83,6 +84,7 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
         Wire { config: Arc::clone(&config), health: Health::default(), clock: Clock::system(), life: Life::new() };
     let ops = Ops { health: wire.health.clone(), metrics: install_metrics()?, life: wire.life.clone() };
     wire.life.listen_to_signals()?;
+    notify::attend(&wire.life);
     let listeners = Listeners::open(&config, ops.clone(), &wire.life).await?;
     wire.life.spawn("dependencies", tell_changes(wire.health.clone(), wire.clock.clone(), wire.life.clone()));
     let Some(db) = wire.database(role.connections()).await? else {

@@ -23,6 +23,7 @@ use tracing::info;
 use crate::control::{Control, DEFAULT_CLASS, install_metrics, own_platform};
 use crate::files::DataDir;
 use crate::listen::Listeners;
+use crate::notify;
 use crate::remote_builder::{builder_config, loopback_url};
 use crate::wire::{Wire, tell_changes};
 
@@ -59,6 +60,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let wire = Wire { config: Arc::clone(&config), health, clock: clock.clone(), life: life.clone() };
     let listeners = Listeners::open(&config, ops.clone(), &life).await?;
     builders.listen_to_signals()?;
+    notify::attend(&builders);
     let connected = tokio::select! {
         connected = wire.database(CONNECTIONS) => connected?,
         () = builders.stopping() => None,

@@ -1,5 +1,5 @@
-//! Settings: each is a flag, a `SLIPWAY_*` variable (`*_FILE` for secrets) or a key of a TOML file, in this
-//! order of precedence. A key that we do not know is an error that names the nearest one we do.
+//! Settings: each is a flag, a `SLIPWAY_*` variable (`*_FILE` for secrets and URLs with passwords) or a key of a
+//! TOML file, in this order of precedence. A key that we do not know is an error that names the nearest one we do.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,6 +31,13 @@ const fn secret(key: &'static str, help: &'static str) -> Setting {
     Setting { key, secret: true, default: "", help }
 }
 
+impl Setting {
+    /// Whether `SLIPWAY_<KEY>_FILE` may name a file that holds it.
+    pub fn may_be_in_a_file(&self) -> bool {
+        self.secret || WITH_PASSWORD.contains(&self.key)
+    }
+}
+
 /// Every setting.
 pub const SETTINGS: &[Setting] = &[
     setting("listen", "127.0.0.1:8080", "address of the API, the pages and the hooks"),
@@ -56,6 +63,9 @@ pub const SETTINGS: &[Setting] = &[
     secret("join_token", "builder: token to join a pool"),
     setting("builder_name", "", "builder: its name for people; the host name unless set"),
 ];
+
+/// No secrets, but a password may stand in them: they may come from a file too, and are shown without it.
+const WITH_PASSWORD: &[&str] = &["database_url", "bus_url", "live_url"];
 
 /// Variables that begin with `SLIPWAY_` and are no settings of a process.
 const OTHER_VARIABLES: &[&str] = &[
@@ -216,7 +226,7 @@ impl RawConfig {
                 self.put(setting, value.clone(), name.clone());
                 continue;
             }
-            let setting = key.strip_suffix("_file").and_then(find).filter(|setting| setting.secret);
+            let setting = key.strip_suffix("_file").and_then(find).filter(|setting| setting.may_be_in_a_file());
             let setting = setting.ok_or_else(|| unknown(name, &key))?;
             let text = std::fs::read_to_string(value)
                 .map_err(|error| at(name, format!("the file {value} cannot be read: {error}")))?;
@@ -404,6 +414,23 @@ mod tests {
         assert_eq!(error.to_string(), "SLIPWAY_SLOTS: slots is many, but must be a whole number");
         let raw = RawConfig::collect(&[], &pairs(&[("SLIPWAY_SECRET_KEY", "short")]), None).expect("known");
         assert!(!Config::parse(&raw).expect_err("short").to_string().contains("short"), "never the secret");
+    }
+
+    #[test]
+    fn urls_with_passwords_come_from_files_and_are_shown_without_them() {
+        let dir = std::env::temp_dir().join(format!("slipway-config-url-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a folder");
+        for key in WITH_PASSWORD {
+            let file = dir.join(key);
+            std::fs::write(&file, "amqp://user:hush@host/place\n").expect("a file");
+            let variable = format!("SLIPWAY_{}_FILE", key.to_uppercase());
+            let raw = RawConfig::collect(&[], &pairs(&[(&variable, file.to_str().expect("text"))]), None);
+            let raw = raw.expect("known");
+            assert_eq!(raw.get(key), Some("amqp://user:hush@host/place"));
+            let shown = raw.masked().into_iter().find(|(shown, _, _)| shown == key).expect("set");
+            assert_eq!(shown, (*key, "amqp://user:***@host/place".to_owned(), variable));
+        }
+        std::fs::remove_dir_all(&dir).expect("removed");
     }
 
     #[test]
