@@ -40,6 +40,7 @@ pub async fn check(site: &Site, asked: &Pushes) -> Result<String> {
             log_is_whole(site, push, &build, &mut violations).await?;
         }
     }
+    engines(site, &mut violations).await?;
     branch_tags(site, &newest, &mut violations).await?;
     violations.end(&db).await?;
     Ok(format!("{} pushes, {seen}", asked.pushes.len()))
@@ -235,6 +236,18 @@ async fn log_is_whole(site: &Site, push: &Push, build: &Build, violations: &mut 
             log.lines().last()
         );
         violations.add(what, Some(&build.id));
+    }
+    Ok(())
+}
+
+/// No attempt was begun or pushed twice.
+async fn engines(site: &Site, violations: &mut Violations) -> Result<()> {
+    for host in &site.builders {
+        let Some(told) = host.told().await? else { continue };
+        let doubled = told.begun.iter().chain(&told.pushes).filter(|(_, times)| **times > 1);
+        for (what, times) in doubled {
+            violations.add(format!("an engine was asked {times} times for {what}"), None);
+        }
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use crate::env::remote_builder::{Joining, RemoteBuilder};
 use crate::env::s3::S3;
 use crate::env::services::{ENGINE, is_required, shared};
 use crate::fault_proxy::FaultProxy;
-use crate::scripted_engine::ScriptedEngine;
+use crate::scripted_engine::{ScriptedEngine, Told};
 use crate::wait::eventually;
 
 /// Processes of each role.
@@ -39,7 +39,7 @@ pub struct Host {
     builder: RemoteBuilder,
     joining: Joining,
     host: Option<NetHost>,
-    _engine: Option<ScriptedEngine>,
+    engine: Option<ScriptedEngine>,
 }
 
 /// What the builders drive.
@@ -194,7 +194,7 @@ impl Site {
                 variables,
             };
             let builder = start_builder(host.as_ref(), &joining)?;
-            self.builders.push(Host { builder, joining, host, _engine: scripted });
+            self.builders.push(Host { builder, joining, host, engine: scripted });
         }
         let api = self.api();
         eventually("all builders to join", JOIN, || async {
@@ -228,6 +228,14 @@ impl Host {
         let mut joining = self.joining.clone();
         joining.variables.push(("SLIPWAY_TEST_CLOCK_OFFSET_SECS".to_owned(), offset_secs.to_string()));
         self.builder.start_again(self.host.as_ref(), &joining)
+    }
+
+    /// What its engine did, where that is a scripted one.
+    pub async fn told(&self) -> Result<Option<Told>> {
+        match &self.engine {
+            Some(engine) => engine.state().await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Its network, where it has one of its own.
