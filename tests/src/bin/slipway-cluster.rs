@@ -43,6 +43,7 @@ async fn run() -> Result<()> {
     };
     let began = Instant::now();
     let Some(site) = Site::start(Engines::Real).await? else { return Ok(()) };
+    let site = site.quiet();
     println!(
         "cluster: {} processes of {} are ready after {:.1} s",
         site.cluster.members.len(),

@@ -135,6 +135,15 @@ impl Site {
         Ok(Some(site))
     }
 
+    /// Shows no logs when it is dropped.
+    pub fn quiet(mut self) -> Self {
+        self.cluster.shows_log = false;
+        for host in &mut self.builders {
+            host.builder.shows_log = false;
+        }
+        self
+    }
+
     /// A client with the bootstrap token.
     pub fn api(&self) -> Api {
         self.cluster.api()
