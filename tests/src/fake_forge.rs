@@ -214,11 +214,13 @@ async fn serve(
 
 /// The fields of a request: JSON, or a form in the body or the query.
 fn fields(uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Value {
-    let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let is_json =
+        headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     if is_json && let Ok(fields) = serde_json::from_slice(body) {
         return fields;
     }
-    let form = url::form_urlencoded::parse(body).chain(url::form_urlencoded::parse(uri.query().unwrap_or("").as_bytes()));
+    let form =
+        url::form_urlencoded::parse(body).chain(url::form_urlencoded::parse(uri.query().unwrap_or("").as_bytes()));
     Value::Object(form.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect())
 }
 

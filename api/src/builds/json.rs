@@ -10,9 +10,11 @@ use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::{BuildId, BuilderId, JobId, ProjectId};
 use slipway_domain::job::{JobKind, JobState};
 use slipway_domain::spec::BuildOptions;
+use slipway_domain::status::StatusState;
 use slipway_store::attempts::{Attempt, Step};
 use slipway_store::builds::{BuildView, JobView};
 use slipway_store::queues::Waiting;
+use slipway_store::statuses::StatusView;
 use utoipa::ToSchema;
 
 use crate::openapi::BuildOptionsDoc;
@@ -59,8 +61,25 @@ pub struct BuildJson {
     finished_at: Option<DateTime<Utc>>,
     waiting: Option<WaitingJson>,
     jobs: Vec<JobJson>,
+    /// How its commit status on the forge stands; empty for the public, and where nobody is told.
+    statuses: Vec<StatusJson>,
     /// The build's page.
     url: String,
+}
+
+/// What the forge shall show for a build.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StatusJson {
+    /// The name under which the forge shows it.
+    context: String,
+    /// The build's state that it shall show.
+    #[schema(value_type = String)]
+    shows: BuildState,
+    /// `due`, `sent` or `given_up`.
+    #[schema(value_type = String)]
+    state: StatusState,
+    /// Why it was not sent yet, or never will be.
+    error: Option<String>,
 }
 
 /// Why a build waits.
@@ -161,7 +180,7 @@ impl From<Waiting> for WaitingJson {
 
 impl BuildJson {
     /// The whole build.
-    pub fn new(view: BuildView, waiting: Option<WaitingJson>, url: String) -> Self {
+    pub fn new(view: BuildView, waiting: Option<WaitingJson>, statuses: Vec<StatusView>, url: String) -> Self {
         let BuildView { build, project_name, jobs, public: _ } = view;
         Self {
             id: build.id,
@@ -179,8 +198,15 @@ impl BuildJson {
             finished_at: build.finished_at,
             waiting,
             jobs: jobs.into_iter().map(JobJson::from).collect(),
+            statuses: statuses.into_iter().map(StatusJson::from).collect(),
             url,
         }
+    }
+}
+
+impl From<StatusView> for StatusJson {
+    fn from(view: StatusView) -> Self {
+        Self { context: view.context, shows: view.wanted, state: view.state, error: view.last_error }
     }
 }
 

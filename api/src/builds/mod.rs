@@ -11,6 +11,7 @@ use slipway_domain::build::BuildState;
 use slipway_domain::ids::{BuildId, ProjectId};
 use slipway_runtime::problem::{ApiError, JsonBody, PathOf, QueryOf};
 use slipway_store::builds::{BuildFilter, BuildView};
+use slipway_store::statuses::StatusView;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -95,11 +96,19 @@ async fn list(
     let now = state.db.now(&state.clock).await.or_problem()?;
     let jobs: Vec<_> = page.items.iter().flat_map(|view| view.jobs.iter().map(|job| &job.job)).collect();
     let mut waiting = state.db.waiting_jobs(&jobs, now).await.or_problem()?;
+    let covered: Vec<BuildId> = page
+        .items
+        .iter()
+        .map(|view| &view.build)
+        .filter(|build| caller.scope.covers(build.tenant_id))
+        .map(|build| build.id)
+        .collect();
+    let mut statuses = state.db.statuses_of_builds(&covered).await.or_problem()?;
     let show = |view: BuildView| {
         let id = view.build.id;
         let waiting = view.jobs.iter().find_map(|job| waiting.remove(&job.job.id)).map(WaitingJson::from);
         let url = state.config.url(&format!("builds/{id}"));
-        BuildJson::new(view, waiting, url)
+        BuildJson::new(view, waiting, statuses.remove(&id).unwrap_or_default(), url)
     };
     Ok(Json(PageOf { items: page.items.into_iter().map(show).collect(), next_cursor: page.next_cursor }))
 }
@@ -163,9 +172,18 @@ pub async fn waiting(state: &ApiState, view: &BuildView) -> Result<Option<Waitin
     Ok(None)
 }
 
+/// What the forge was told of a build; nothing for the public.
+pub async fn statuses(state: &ApiState, caller: Caller, view: &BuildView) -> Result<Vec<StatusView>, ApiError> {
+    if !caller.scope.covers(view.build.tenant_id) {
+        return Ok(Vec::new());
+    }
+    state.db.statuses_of_build(view.build.id).await.or_problem()
+}
+
 async fn shown(state: &ApiState, caller: Caller, id: BuildId) -> Result<BuildJson, ApiError> {
     let view = state.db.build_view(&caller.scope, id).await.or_problem()?;
     let waiting = waiting(state, &view).await?;
+    let statuses = statuses(state, caller, &view).await?;
     let url = state.config.url(&format!("builds/{id}"));
-    Ok(BuildJson::new(view, waiting, url))
+    Ok(BuildJson::new(view, waiting, statuses, url))
 }

@@ -11,7 +11,7 @@ use slipway_runtime::problem::{ApiError, PathOf};
 use slipway_store::builds::{BuildView, JobView};
 
 use crate::builds::json::{FailureJson, WaitingJson, failure_of, newest};
-use crate::builds::{make, waiting};
+use crate::builds::{make, statuses, waiting};
 use crate::caller::Caller;
 use crate::pages::view::{
     Badge, Moment, attempt_badge, build_badge, build_title, cancelling_badge, moment, ref_word, step_badge,
@@ -28,6 +28,8 @@ struct BuildPage {
     chrome: Chrome,
     build: BuildFacts,
     jobs: Vec<JobFacts>,
+    /// Why the forge does not show what it should.
+    untold: Vec<String>,
     may_build: bool,
 }
 
@@ -93,11 +95,13 @@ pub async fn page(
 ) -> Result<Response, ApiError> {
     let view = state.db.build_view(&caller.scope, id).await.or_problem()?;
     let waiting = waiting(&state, &view).await?;
+    let statuses = statuses(&state, caller, &view).await?;
     let now = state.clock.now();
     let chrome = Chrome::new(&state, caller, &headers, "");
     let chrome = if view.build.state.is_terminal() { chrome } else { chrome.refreshed(LIVE_MS) };
     render(&BuildPage {
         chrome,
+        untold: statuses.into_iter().filter_map(|status| status.last_error).collect(),
         may_build: caller.scope.may_write(view.build.tenant_id),
         build: BuildFacts::new(&view, waiting, now),
         jobs: view.jobs.iter().map(|job| JobFacts::new(job, now)).collect(),

@@ -5,11 +5,14 @@ pub mod json;
 
 use axum::Json;
 use axum::extract::State;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use serde::Deserialize;
+use slipway_domain::event::ForgeKind;
 use slipway_domain::ids::{ConnectionId, HookId, ProjectId, TenantId};
 use slipway_domain::tenant::{ProjectState, Visibility};
-use slipway_runtime::ids::{new_id, new_token, random_id};
+use slipway_runtime::ids::{new_id, new_token, random_bytes, random_id};
 use slipway_runtime::problem::{ApiError, JsonBody, PathOf, QueryOf};
 use slipway_store::connections::NewConnection;
 use slipway_store::hooks::NewHook;
@@ -65,7 +68,7 @@ async fn create(
     JsonBody(body): JsonBody<CreateProject>,
 ) -> Result<(StatusCode, Json<ProjectJson>), ApiError> {
     // First who asks: checking an address resolves names, and says what they point to.
-    let (tenant, connection) = connection_of(&state, caller, &body).await?;
+    let (tenant, forge, connection) = connection_of(&state, caller, &body).await?;
     check_name("name", &body.name)?;
     check_repo_path(&body.repo.full_path)?;
     let clone_url = check_url(&state, "repo.clone_url", &body.repo.clone_url).await?;
@@ -74,7 +77,7 @@ async fn create(
         check_image(&state, image).await?;
     }
     let hook: HookId = random_id();
-    let secret = new_token(SECRET_PREFIX);
+    let secret = hook_secret(forge);
     let now = state.clock.now();
     let new = NewProject {
         id: new_id(),
@@ -228,17 +231,31 @@ async fn check_image(state: &ApiState, image: &ImageJson) -> Result<(), ApiError
     check_tags("image.tags", image.tags.as_deref().unwrap_or_default())
 }
 
+/// A new secret in the form that the forge's hooks take. GitLab signs only under a key of this form, and takes
+/// it as a plain token as well.
+fn hook_secret(forge: ForgeKind) -> String {
+    match forge {
+        ForgeKind::Gitlab => format!("whsec_{}", STANDARD.encode(random_bytes::<32>())),
+        ForgeKind::Github
+        | ForgeKind::Bitbucket
+        | ForgeKind::BitbucketDc
+        | ForgeKind::Gitea
+        | ForgeKind::Gitee
+        | ForgeKind::Coding => new_token(SECRET_PREFIX),
+    }
+}
+
 async fn connection_of(
     state: &ApiState,
     caller: Caller,
     body: &CreateProject,
-) -> Result<(TenantId, ProjectConnection), ApiError> {
+) -> Result<(TenantId, ForgeKind, ProjectConnection), ApiError> {
     match (body.connection, &body.forge) {
         (Some(id), None) => existing_connection(state, caller, id, body.tenant.as_deref()).await,
         (None, Some(forge)) => {
             let tenant = tenant_of(state, caller, body.tenant.as_deref()).await?;
             caller.may_write(tenant.id)?;
-            Ok((tenant.id, ProjectConnection::New(new_connection(state, tenant.id, forge).await?)))
+            Ok((tenant.id, forge.kind, ProjectConnection::New(new_connection(state, tenant.id, forge).await?)))
         }
         (Some(_), Some(_)) | (None, None) => Err(ApiError::Invalid(
             "Give either connection (the id of a connection) or forge ({\"kind\": \"github\"}).".to_owned(),
@@ -251,7 +268,7 @@ async fn existing_connection(
     caller: Caller,
     id: ConnectionId,
     tenant: Option<&str>,
-) -> Result<(TenantId, ProjectConnection), ApiError> {
+) -> Result<(TenantId, ForgeKind, ProjectConnection), ApiError> {
     let scope = caller.signed_in()?.scope;
     let connection = state.db.connection(&scope, id).await.or_problem()?;
     caller.may_write(connection.tenant_id)?;
@@ -260,7 +277,7 @@ async fn existing_connection(
     {
         return Err(ApiError::Invalid("connection belongs to another tenant than the one named.".to_owned()));
     }
-    Ok((connection.tenant_id, ProjectConnection::Existing(id)))
+    Ok((connection.tenant_id, connection.kind, ProjectConnection::Existing(id)))
 }
 
 async fn new_connection(state: &ApiState, tenant: TenantId, forge: &ForgeRef) -> Result<NewConnection, ApiError> {
