@@ -21,3 +21,4 @@ mod stalling_registry;
 mod statuses;
 mod together;
 mod told;
+mod visibility;
