@@ -1,6 +1,8 @@
 //! Making and changing projects.
 
 use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 use slipway_domain::tenant::Role;
@@ -24,6 +26,27 @@ async fn a_project_comes_with_its_hook_and_shows_the_secret_once() {
     assert_eq!(again["hook"]["url"], url);
     assert_eq!(again["hook"]["secret"], Value::Null);
     app.post("/api/v1/projects", project_body("team/app")).await.problem(StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn a_hook_has_a_secret_of_the_form_that_its_forge_signs_with() {
+    let app = App::new().await;
+    let connection = app.post("/api/v1/connections", json!({"kind": "gitlab"})).await.json();
+    let cases = [
+        ("by-kind", json!({"kind": "gitlab"}), Value::Null, true),
+        ("by-connection", Value::Null, connection["id"].clone(), true),
+        ("github", json!({"kind": "github"}), Value::Null, false),
+    ];
+    for (name, forge, connection, is_signing_key) in cases {
+        let mut body = project_body(name);
+        (body["forge"], body["connection"]) = (forge, connection);
+        let made = app.post("/api/v1/projects", body).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{name}: {}", made.text);
+        let project = made.json();
+        let secret = project["hook"]["secret"].as_str().expect("a secret");
+        let key = secret.strip_prefix("whsec_").map(|key| STANDARD.decode(key).expect("base64").len());
+        assert_eq!(key, is_signing_key.then_some(32), "{name}");
+    }
 }
 
 #[tokio::test]

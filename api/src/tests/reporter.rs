@@ -1,7 +1,7 @@
 //! What a forge is told about a build, and what becomes of it when the forge does not listen.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use slipway_domain::ids::{BuildId, ProcessId};
 use slipway_domain::status::StatusState;
@@ -54,6 +54,22 @@ impl Reported {
         let owner: ProcessId = new_id();
         let wanted = want_statuses_once(&self.app.state, now).await.expect("a pass");
         (wanted, send_statuses_once(&self.app.state, owner, now).await.expect("a pass"))
+    }
+
+    /// What the API shows whom as the build's statuses, alone and in the list.
+    async fn shown(&self, token: Option<&str>, build: BuildId) -> [Value; 2] {
+        let (one, list) = (format!("/api/v1/builds/{build}"), format!("/api/v1/builds?project={}", self.project_id()));
+        let read = async |path: &str| match token {
+            Some(token) => self.app.get_as(token, path).await.json(),
+            None => self.app.get_public(path).await.json(),
+        };
+        let items = read(&list).await["items"].as_array().expect("items").clone();
+        let listed = items.into_iter().find(|item| item["id"] == build.to_string()).expect("it is listed");
+        [read(&one).await["statuses"].clone(), listed["statuses"].clone()]
+    }
+
+    fn project_id(&self) -> &str {
+        self.project["id"].as_str().expect("an id")
     }
 
     async fn view(&self, build: BuildId) -> StatusView {
@@ -157,4 +173,44 @@ async fn without_a_credential_nobody_is_told() {
     assert_eq!(want_statuses_once(&app.state, now).await.expect("a pass"), 1);
     assert_eq!(want_statuses_once(&app.state, now).await.expect("a pass"), 0, "it is not looked at again");
     assert_eq!(send_statuses_once(&app.state, new_id(), now).await.expect("a pass"), 0);
+}
+
+#[tokio::test]
+async fn a_build_and_its_page_say_how_its_status_stands() {
+    const UNTOLD: &str = "The forge does not show this build as it is";
+    let reported = Reported::new().await;
+    let app = &reported.app;
+    let build = reported.build().await;
+    assert_eq!(reported.shown(Some(&app.admin), build).await, [json!([]), json!([])], "not looked at yet");
+
+    reported.forge.refuse(Some((StatusCode::UNAUTHORIZED, None)));
+    reported.report().await;
+    let error = reported.view(build).await.last_error.expect("why");
+    let status = |shows: &str, state: &str, error: Value| json!([{"context": "slipway/reported", "shows": shows, "state": state, "error": error}]);
+    let given_up = status("pending", "given_up", json!(error));
+    assert_eq!(reported.shown(Some(&app.admin), build).await, [given_up.clone(), given_up]);
+    let page = app.get(&format!("/builds/{build}")).await.text;
+    assert!(page.contains(UNTOLD) && page.contains("(status 401); renew it"), "{error}: {page}");
+
+    reported.forge.refuse(None);
+    reported.cancel(build).await;
+    reported.report().await;
+    let sent = status("cancelled", "sent", Value::Null);
+    assert_eq!(reported.shown(Some(&app.admin), build).await, [sent.clone(), sent]);
+    assert!(!app.get(&format!("/builds/{build}")).await.text.contains(UNTOLD));
+}
+
+#[tokio::test]
+async fn the_public_is_not_told_how_statuses_stand() {
+    let reported = Reported::new().await;
+    let (app, path) = (&reported.app, format!("/api/v1/projects/{}", reported.project_id()));
+    let public = app.call_as(Method::PATCH, &app.admin, &path, json!({"visibility": "public"})).await;
+    assert_eq!(public.status, StatusCode::OK, "{}", public.text);
+    let build = reported.build().await;
+    reported.forge.refuse(Some((StatusCode::UNAUTHORIZED, None)));
+    reported.report().await;
+    assert_eq!(reported.shown(None, build).await, [json!([]), json!([])]);
+    assert_ne!(reported.shown(Some(&app.admin), build).await[0], json!([]), "a member is");
+    let page = app.get_public(&format!("/builds/{build}")).await;
+    assert!(page.status == StatusCode::OK && !page.text.contains("status 401"), "{}", page.text);
 }

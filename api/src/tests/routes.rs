@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use http::{Request, StatusCode, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::App;
 
@@ -57,6 +57,24 @@ async fn the_document_names_every_route_of_the_contract() {
         assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{method} {path} says nothing");
     }
     assert_every_reference_resolves(&document, &document);
+}
+
+#[tokio::test]
+async fn the_document_describes_the_statuses_of_a_build() {
+    let document = App::new().await.get_public("/api/openapi.json").await.json();
+    let schema = |name: &str| &document["components"]["schemas"][name];
+    let statuses = &schema("BuildJson")["properties"]["statuses"];
+    assert_eq!(
+        (&statuses["type"], &statuses["items"]["$ref"]),
+        (&json!("array"), &json!("#/components/schemas/StatusJson"))
+    );
+    let fields = schema("StatusJson")["properties"].as_object().expect("fields");
+    for (name, field) in fields {
+        assert!(field["description"].as_str().is_some_and(|text| !text.is_empty()), "{name} says nothing");
+    }
+    let names: Vec<_> = fields.keys().map(String::as_str).collect();
+    assert_eq!(names, ["context", "error", "shows", "state"]);
+    assert_eq!(fields["state"]["type"], "string", "a word, not the type that the store has");
 }
 
 fn assert_every_reference_resolves(document: &Value, part: &Value) {
