@@ -23,6 +23,9 @@ needs_test=(
     "/usr/bin/openssl openssl"
     "/usr/bin/redis-server redis-server"
     "/usr/sbin/nginx nginx-light"
+    "/usr/bin/caddy caddy"
+    "/usr/bin/sqlite3 sqlite3"
+    "/usr/bin/systemd-analyze systemd"
 )
 
 is_there() {

@@ -2,8 +2,9 @@
 //! the stories over the whole app. One binary, so that it is linked once.
 
 mod architecture;
-mod chaos;
 mod bus;
+mod chaos;
+mod deploy;
 mod environment;
 mod grown_up;
 mod stories;
