@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use regex::Regex;
 use serde_json::{Map, Value};
 use slipway_tests::env::host;
+use slipway_tests::env::slipway::{Settings, Slipway, binary};
 
 use super::{config_check, deploy, text, told};
 
@@ -176,6 +177,51 @@ fn secrets_are_made_once_and_are_private() -> Result<()> {
     let password = read("bus_password")?;
     ensure!(password.trim().len() == 48 && read("rabbitmq.conf")?.contains(password.trim()));
     ensure!(before.0.trim().len() == 44 && before.1.contains("@postgres/slipway"));
+    Ok(())
+}
+
+#[test]
+fn the_proxy_of_compose_speaks_without_tls() -> Result<()> {
+    let compose = compose()?;
+    let command = words(&compose["services"]["proxy"]["command"]).pop().context("a command")?.to_owned();
+    let (edit, _) = command.split_once('>').context("it writes a file")?;
+    let edit = edit.replace("/etc/slipway/nginx.conf", &deploy("proxy/nginx.conf").display().to_string());
+    let written = told(Command::new("/bin/sh").args(["-c", &edit]))?;
+    let listens: Vec<&str> = written.lines().filter_map(|line| line.trim().strip_prefix("listen ")).collect();
+    assert_eq!(listens, ["8080;", "8443;"]);
+    ensure!(!written.contains("ssl_"), "a certificate is asked for");
+    let ports: Vec<&str> = words(&compose["services"]["proxy"]["ports"]);
+    ensure!(ports.len() == 2 && ports[0].ends_with(":8080") && ports[1].ends_with(":8443"), "{ports:?}");
+    assert_eq!(compose["services"]["builder"]["environment"]["SLIPWAY_SERVER_URL"], "http://proxy:8443");
+    Ok(())
+}
+
+/// The script against the real client and service; only `docker compose exec` is played.
+#[tokio::test]
+async fn the_builders_token_is_made_by_its_script() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let variables = vec![("SLIPWAY_SLOTS".to_owned(), "0".to_owned())];
+    let engine = "unix:///nonexistent/docker.sock".to_owned();
+    let slipway = Slipway::start(Settings { engine, variables, ..Settings::default() }).await?;
+    let folder = prepared()?;
+    fs::copy(deploy("compose/join-token.sh"), folder.path().join("join-token.sh"))?;
+    let docker = folder.path().join("docker");
+    let exec = format!(
+        "#!/bin/sh\n[ \"$1 $2 $3 $4 $5\" = 'compose exec -T api-1 slipway' ] || exit 1\nshift 5\nexec {} \"$@\"\n",
+        binary()?.display()
+    );
+    fs::write(&docker, exec)?;
+    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755))?;
+    let mut script = Command::new(folder.path().join("join-token.sh"));
+    script.env_clear().env("PATH", format!("{}:{}", folder.path().display(), host::PATH));
+    // As in the container of an api.
+    let token = folder.path().join("secrets/bootstrap_token");
+    fs::remove_file(&token)?;
+    fs::write(&token, slipway.token())?;
+    script.env("SLIPWAY_SERVER_URL", slipway.base_url()).env("SLIPWAY_TOKEN_FILE", &token).env("HOME", folder.path());
+    told(&mut script)?;
+    let made = fs::read_to_string(folder.path().join("secrets/join_token"))?;
+    ensure!(made.starts_with("slj") && made.trim().len() > 20 && made.lines().count() == 1, "{made}");
     Ok(())
 }
 
