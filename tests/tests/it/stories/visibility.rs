@@ -12,6 +12,9 @@ use slipway_tests::world::{Database, World};
 use super::builds::BUILD;
 use super::told::{Told, job};
 
+/// A build argument's value that only members may read.
+const ARGUMENT: &str = "an-argument-for-members";
+
 /// A project with one finished build.
 struct Built {
     told: Told,
@@ -21,7 +24,12 @@ struct Built {
 
 impl Built {
     async fn new(world: &World, visibility: &str) -> Result<Self> {
-        let told = Told::with(world, visibility, json!({ "visibility": visibility })).await?;
+        let told = Told::with(
+            world,
+            visibility,
+            json!({ "visibility": visibility, "build": { "args": { "word": ARGUMENT } } }),
+        )
+        .await?;
         let moved = told.commit(&format!(
             "FROM {BASE_IMAGE}\nARG word=unsaid\nRUN echo said in {visibility} of {}\n",
             world.name
@@ -47,6 +55,7 @@ impl Built {
             format!("/api/v1/jobs/{job}"),
             format!("/api/v1/jobs/{job}/log"),
             format!("/api/v1/jobs/{job}/log/stream"),
+            format!("/api/v1/jobs/{job}/log/lines?from=1&count=10"),
         ])
     }
 
@@ -86,7 +95,7 @@ async fn who_sees_what(database: Database) -> Result<()> {
     let log = nobody.log(&job(&public.build)?.id).await?;
     ensure!(log.contains("said in public"), "{log}");
     check_members(&nobody, &stranger, &viewer, [&private, &public]).await?;
-    public_face(&nobody, &public).await
+    public_face(&nobody, &viewer, &public).await
 }
 
 /// Deliveries and changes are for members, of public projects as well.
@@ -118,15 +127,23 @@ async fn check_members(nobody: &Api, stranger: &Api, viewer: &Api, built: [&Buil
 }
 
 /// The public sees how a build went, not how it is set up.
-async fn public_face(nobody: &Api, public: &Built) -> Result<()> {
+async fn public_face(nobody: &Api, viewer: &Api, public: &Built) -> Result<()> {
     let path = format!("/api/v1/projects/{}", public.told.project.id);
-    let project: Value = nobody.expect(Method::GET, &path, None).await?;
+    let (whole, project): (Value, Value) =
+        (viewer.expect(Method::GET, &path, None).await?, nobody.expect(Method::GET, &path, None).await?);
     for hidden in ["hook", "build", "connection"] {
+        ensure!(whole.get(hidden).is_some(), "members see {hidden}: {whole}");
         ensure!(project.get(hidden).is_none(), "{hidden}: {project}");
     }
-    let (_, page) = nobody.call(Method::GET, &format!("/projects/{}", public.told.project.id), None).await?;
-    let page = page.as_str().context("a page")?;
-    ensure!(!page.contains("/hooks/") && !page.contains(&public.delivery), "{page}");
+    let connection = whole["connection"].as_str().context("a connection")?;
+    ensure!(whole["build"]["args"]["word"] == ARGUMENT, "{whole}");
+    for path in public.open_to_all()? {
+        let (_, answer) = nobody.call(Method::GET, &path, None).await?;
+        let answer = answer.to_string();
+        for hidden in [ARGUMENT, "/hooks/", connection, &public.delivery] {
+            ensure!(!answer.contains(hidden), "{path} shows {hidden}: {answer}");
+        }
+    }
     Ok(())
 }
 
