@@ -11,12 +11,13 @@ use slipway_runtime::secret_key::SecretKey;
 use slipway_tests::api::StoredDelivery;
 use slipway_tests::env::base_image::BASE_IMAGE;
 use slipway_tests::env::repo::MAIN;
-use slipway_tests::hooks::{Delivery, delivery_id, github, gitlab};
+use slipway_tests::hooks::{Delivery, github};
 use slipway_tests::world::{Database, World};
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use uuid::Uuid;
 
 use super::builds::BUILD;
+use super::gitlab_hooks;
 use super::together::Together;
 use super::told::Told;
 
@@ -36,8 +37,8 @@ async fn all(database: Database) -> Result<()> {
     stories.story("what made no build is opened again", opened_again);
     stories.story("what starts no build is ignored with the reason", ignored);
     stories.story("a stored delivery is replayed", replayed);
-    stories.story("GitLab by token", gitlab_by_token);
-    stories.story("GitLab by signature", gitlab_by_signature);
+    stories.story("GitLab by token", gitlab_hooks::by_token);
+    stories.story("GitLab by signature", gitlab_hooks::by_signature);
     stories.end().await
 }
 
@@ -52,16 +53,17 @@ async fn on_postgres() -> Result<()> {
 }
 
 /// Quick to build; `n` tells the images apart.
-fn dockerfile(n: u32) -> String {
+pub fn dockerfile(n: u32) -> String {
     format!("FROM {BASE_IMAGE}\nLABEL n={n}\n")
 }
 
-async fn count(world: &World, told: &Told) -> Result<usize> {
+/// How many builds the project has.
+pub async fn count(world: &World, told: &Told) -> Result<usize> {
     Ok(world.api().builds(&told.project.id).await?.len())
 }
 
 /// A delivery that is answered with this status; what is stored of it, worked.
-async fn answered(world: &World, told: &Told, delivery: &Delivery, expected: StatusCode) -> Result<StoredDelivery> {
+pub async fn answered(world: &World, told: &Told, delivery: &Delivery, expected: StatusCode) -> Result<StoredDelivery> {
     let (status, answer) = world.api().deliver(&told.project.hook.url, delivery).await?;
     ensure!(status == expected, "{status}: {answer}");
     let id = answer["delivery"].as_str().context("the delivery's id")?;
@@ -265,50 +267,5 @@ async fn ignored(world: Arc<World>) -> Result<()> {
         assert_eq!(status, expected, "{stored:?}");
     }
     assert_eq!(count(&world, &told).await?, 0);
-    Ok(())
-}
-
-async fn gitlab_by_token(world: Arc<World>) -> Result<()> {
-    let told = Told::with(&world, "gitlab", json!({ "forge": { "kind": "gitlab" } })).await?;
-    let secret = &told.project.hook.secret;
-    let moved = told.commit(&dockerfile(1))?;
-    let tag = told.repo.tag("v1.0")?;
-    let refused = gitlab::push(&told.repo, &moved, "not it");
-    let (status, answer) = world.api().deliver(&told.project.hook.url, &refused).await?;
-    assert_eq!(status, StatusCode::UNAUTHORIZED, "{answer}");
-    let push = gitlab::push(&told.repo, &moved, secret);
-    let stored = answered(&world, &told, &push, StatusCode::ACCEPTED).await?;
-    assert_eq!((stored.event.as_str(), stored.builds.len()), ("Push Hook", 1), "{stored:?}");
-    answered(&world, &told, &push, StatusCode::OK).await?;
-    let stored = answered(&world, &told, &gitlab::push(&told.repo, &tag, secret), StatusCode::ACCEPTED).await?;
-    assert_eq!((stored.event.as_str(), stored.builds.len()), ("Tag Push Hook", 1), "{stored:?}");
-    let build = world.api().finished_build(&stored.builds[0], BUILD).await?;
-    assert_eq!((build.trigger.as_str(), build.git_ref.as_deref()), ("tag", Some("refs/tags/v1.0")));
-    assert_eq!(Some(&build.commit), moved.commit.as_ref(), "the commit, not the tag's own object");
-    told.check_tag(&world, &build, "v1.0").await?;
-    assert_eq!(count(&world, &told).await?, 2);
-    Ok(())
-}
-
-async fn gitlab_by_signature(world: Arc<World>) -> Result<()> {
-    let told = Told::with(&world, "gitlab-signed", json!({ "forge": { "kind": "gitlab" } })).await?;
-    let secret = &told.project.hook.secret;
-    let moved = told.commit(&dockerfile(1))?;
-    let now = i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs())?;
-    let good = gitlab::push_signed(&told.repo, &moved, secret, now);
-    // A signature that is there must hold: neither a token nor an old time helps.
-    let wrong_but_with_token =
-        good.clone().with_header("webhook-id", &delivery_id()).with_header("x-gitlab-token", secret);
-    let too_old = gitlab::push_signed(&told.repo, &moved, secret, now - 3600);
-    for delivery in [&wrong_but_with_token, &too_old] {
-        let (status, answer) = world.api().deliver(&told.project.hook.url, delivery).await?;
-        assert_eq!(status, StatusCode::UNAUTHORIZED, "{answer}");
-    }
-    let stored = answered(&world, &told, &good, StatusCode::ACCEPTED).await?;
-    assert_eq!((stored.state.as_str(), stored.builds.len()), ("done", 1), "{stored:?}");
-    let path = format!("/api/v1/deliveries/{}", stored.id);
-    let whole: Value = world.api().expect(Method::GET, &path, None).await?;
-    assert_eq!(whole["auth"], "standard_webhooks_v1", "{whole}");
-    assert_eq!(count(&world, &told).await?, 1);
     Ok(())
 }

@@ -13,6 +13,7 @@ mod engine_down;
 mod failures;
 mod full_disk;
 mod gate;
+mod gitlab_hooks;
 mod later;
 mod processes;
 mod push_becomes_image;
