@@ -88,8 +88,6 @@ create table deliveries (
     auth text not null,
     state text not null,
     reason text,
-    headers text not null,
-    body blob not null,
     body_deleted_at text,
     received_at text not null,
     finished_at text,
@@ -103,6 +101,13 @@ create index deliveries_due on deliveries (next_at) where state = 'received';
 create index deliveries_by_tenant on deliveries (tenant_id, id);
 create index deliveries_finished on deliveries (finished_at) where finished_at is not null;
 create index deliveries_with_body on deliveries (finished_at) where body_deleted_at is null;
+
+-- What came in with a delivery. Beside its row: SQLite writes a row whole whenever it changes.
+create table delivery_payloads (
+    delivery_id blob primary key references deliveries (id),
+    headers text not null,
+    body blob not null
+) strict;
 
 -- The n-th time that a hook told of one and the same move. Two hooks count apart, so a second hook doubles
 -- nothing, while A->B, B->A, A->B are three moves.

@@ -61,10 +61,6 @@ struct DeliveryRow<'a> {
     auth: HookAuth,
     state: DeliveryState,
     reason: Option<&'a str>,
-    headers: &'a BTreeMap<String, String>,
-    /// Where its body begins, from 1, and how long it is.
-    body_from: usize,
-    body_bytes: usize,
     received_at: String,
     finished_at: Option<String>,
 }
@@ -74,34 +70,27 @@ struct DeliveryRow<'a> {
 pub(crate) async fn insert_deliveries(tx: &mut Tx, new: &[&NewDelivery]) -> Result<u64> {
     const INSERT: Dialects = Dialects {
         postgres: "insert into deliveries (id, hook_id, project_id, tenant_id, delivery_key, event, auth, state, \
-            reason, headers, body, received_at, finished_at, attempts, next_at) \
+            reason, received_at, finished_at, attempts, next_at) \
             select r.id, r.hook_id, r.project_id, r.tenant_id, r.delivery_key, r.event, r.auth, r.state, r.reason, \
-            r.headers, substring($2 from r.body_from for r.body_bytes), r.received_at, r.finished_at, 0, \
-            r.received_at from jsonb_to_recordset($1) as r(place bigint, id uuid, hook_id uuid, project_id uuid, \
-            tenant_id uuid, delivery_key text, event text, auth text, state text, reason text, headers jsonb, \
-            body_from integer, body_bytes integer, received_at timestamptz, finished_at timestamptz) \
+            r.received_at, r.finished_at, 0, r.received_at \
+            from jsonb_to_recordset($1) as r(place bigint, id uuid, hook_id uuid, project_id uuid, \
+            tenant_id uuid, delivery_key text, event text, auth text, state text, reason text, \
+            received_at timestamptz, finished_at timestamptz) \
             order by r.place on conflict (hook_id, delivery_key) do nothing",
-        // A piece of no bytes is null to SQLite if there are none at all.
-        sqlite: "insert into deliveries (id, hook_id, project_id, tenant_id, delivery_key, event, auth, state, \
-            reason, headers, body, received_at, finished_at, attempts, next_at) \
-            select unhex(r ->> 'id', '-'), unhex(r ->> 'hook_id', '-'), unhex(r ->> 'project_id', '-'), \
-            unhex(r ->> 'tenant_id', '-'), r ->> 'delivery_key', r ->> 'event', r ->> 'auth', r ->> 'state', \
-            r ->> 'reason', r ->> 'headers', coalesce(substr($2, r ->> 'body_from', r ->> 'body_bytes'), x''), \
-            r ->> 'received_at', r ->> 'finished_at', 0, r ->> 'received_at' \
-            from (select key, value as r from json_each($1)) where true order by key \
-            on conflict (hook_id, delivery_key) do nothing",
+        sqlite: "with r as materialized (select key as place, value as v from json_each($1)) \
+            insert into deliveries (id, hook_id, project_id, tenant_id, delivery_key, event, auth, state, \
+            reason, received_at, finished_at, attempts, next_at) \
+            select unhex(v ->> 'id', '-'), unhex(v ->> 'hook_id', '-'), unhex(v ->> 'project_id', '-'), \
+            unhex(v ->> 'tenant_id', '-'), v ->> 'delivery_key', v ->> 'event', v ->> 'auth', v ->> 'state', \
+            v ->> 'reason', v ->> 'received_at', v ->> 'finished_at', 0, v ->> 'received_at' \
+            from r where true order by place on conflict (hook_id, delivery_key) do nothing",
     };
-    let mut bodies = Vec::with_capacity(new.iter().map(|new| new.body.len()).sum());
-    let mut rows = Vec::with_capacity(new.len());
-    for (place, new) in new.iter().enumerate() {
-        rows.push(delivery_row(place, new, bodies.len() + 1));
-        bodies.extend_from_slice(&new.body);
-    }
+    let rows: Vec<_> = new.iter().enumerate().map(|(place, new)| delivery_row(place, new)).collect();
     let sql = INSERT.in_tx(tx);
-    Ok(execute!(tx, sql, Json(&rows), bodies))
+    Ok(execute!(tx, sql, Json(&rows)))
 }
 
-fn delivery_row(place: usize, new: &NewDelivery, body_from: usize) -> DeliveryRow<'_> {
+fn delivery_row(place: usize, new: &NewDelivery) -> DeliveryRow<'_> {
     let state = new.verdict.state();
     DeliveryRow {
         place,
@@ -114,9 +103,6 @@ fn delivery_row(place: usize, new: &NewDelivery, body_from: usize) -> DeliveryRo
         auth: new.auth,
         state,
         reason: new.verdict.reason(),
-        headers: &new.headers,
-        body_from,
-        body_bytes: new.body.len(),
         received_at: bound(new.now),
         finished_at: (state != DeliveryState::Received).then(|| bound(new.now)),
     }
@@ -125,6 +111,42 @@ fn delivery_row(place: usize, new: &NewDelivery, body_from: usize) -> DeliveryRo
 /// A time as it reads where it is bound alone, which is how SQLite compares it with others.
 fn bound(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, false)
+}
+
+#[derive(Serialize)]
+struct PayloadRow<'a> {
+    delivery_id: DeliveryId,
+    headers: &'a BTreeMap<String, String>,
+    /// Where its body begins, from 1, and how long it is.
+    body_from: usize,
+    body_bytes: usize,
+}
+
+/// Stores what came in with these deliveries, in place of what was there.
+pub(crate) async fn put_payloads(tx: &mut Tx, payloads: &BTreeMap<DeliveryId, &NewDelivery>) -> Result<()> {
+    const PUT: Dialects = Dialects {
+        postgres: "insert into delivery_payloads (delivery_id, headers, body) \
+            select r.delivery_id, r.headers, substring($2 from r.body_from for r.body_bytes) \
+            from jsonb_to_recordset($1) as r(delivery_id uuid, headers jsonb, body_from integer, body_bytes integer) \
+            order by r.delivery_id \
+            on conflict (delivery_id) do update set headers = excluded.headers, body = excluded.body",
+        // A piece of no bytes is null to SQLite if there are none at all.
+        sqlite: "with r as materialized (select key as place, value as v from json_each($1)) \
+            insert into delivery_payloads (delivery_id, headers, body) \
+            select unhex(v ->> 'delivery_id', '-'), v ->> 'headers', \
+            coalesce(substr($2, v ->> 'body_from', v ->> 'body_bytes'), x'') from r where true order by place \
+            on conflict (delivery_id) do update set headers = excluded.headers, body = excluded.body",
+    };
+    let mut bodies = Vec::with_capacity(payloads.values().map(|new| new.body.len()).sum());
+    let mut rows = Vec::with_capacity(payloads.len());
+    for (delivery_id, new) in payloads {
+        let (body_from, body_bytes) = (bodies.len() + 1, new.body.len());
+        rows.push(PayloadRow { delivery_id: *delivery_id, headers: &new.headers, body_from, body_bytes });
+        bodies.extend_from_slice(&new.body);
+    }
+    let sql = PUT.in_tx(tx);
+    execute!(tx, sql, Json(&rows), bodies);
+    Ok(())
 }
 
 #[derive(Serialize)]

@@ -185,6 +185,8 @@ impl Db {
             // An accepted delivery must survive a power cut, so every commit is flushed.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What a statement of many rows keeps to undo itself goes into a file otherwise, made each time.
+            .pragma("temp_store", "memory")
             .busy_timeout(ACQUIRE_TIMEOUT);
         // A connection to a file does not break, and each test is a way to its thread and back.
         let write = SqlitePoolOptions::new()

@@ -158,12 +158,13 @@ impl Db {
     /// key) are stored once, however many processes try; a redelivery of what made no build opens its
     /// row again. The answers are in the order of `new`.
     pub async fn accept_deliveries(&self, new: &[NewDelivery]) -> Result<Vec<Accepted>> {
-        // Rows are taken in one order everywhere, first all deliveries and then all moves, so that two
-        // batches wait for each other but never in a circle.
+        // Rows are taken in one order everywhere, first all deliveries, then what came in with them, then
+        // all moves, so that two batches wait for each other but never in a circle.
         let mut order: Vec<(usize, &NewDelivery)> = new.iter().enumerate().collect();
         order.sort_by_key(|(_, delivery)| (delivery.hook, &delivery.delivery_key));
         let sorted: Vec<&NewDelivery> = order.iter().map(|(_, delivery)| *delivery).collect();
         let mut accepted: Vec<(usize, Accepted)> = Vec::with_capacity(new.len());
+        let mut payloads: BTreeMap<DeliveryId, &NewDelivery> = BTreeMap::new();
         let mut moves: Vec<(HookId, DeliveryId, &Move)> = Vec::new();
         let mut tx = self.begin_write().await?;
         let inserted = batches::insert_deliveries(&mut tx, &sorted).await?;
@@ -171,9 +172,13 @@ impl Db {
         for (index, delivery) in order {
             let taken = if all_are_new { Accepted::New(delivery.id) } else { take_in(&mut tx, delivery).await? };
             if let Accepted::New(id) | Accepted::Reopened(id) = taken {
+                payloads.insert(id, delivery);
                 moves.extend(delivery.moves.iter().map(|told| (delivery.hook, id, told)));
             }
             accepted.push((index, taken));
+        }
+        if !payloads.is_empty() {
+            batches::put_payloads(&mut tx, &payloads).await?;
         }
         moves.sort_by_key(|(hook, id, told)| (*hook, &told.key, *id));
         number_moves(&mut tx, &moves).await?;
@@ -244,7 +249,8 @@ impl Db {
 
     /// What came in with a delivery that the scope sees.
     pub async fn delivery_payload(&self, scope: &Scope, id: DeliveryId) -> Result<DeliveryPayload> {
-        const PAYLOAD: &str = "select headers, body from deliveries where id = $1 and ($2 or tenant_id = $3)";
+        const PAYLOAD: &str = "select p.headers, p.body from delivery_payloads p \
+            join deliveries d on d.id = p.delivery_id where d.id = $1 and ($2 or d.tenant_id = $3)";
         on_db!(self, conn => sqlx::query_as(PAYLOAD)
             .bind(id)
             .bind(scope.sight().all)
@@ -322,11 +328,11 @@ async fn take_in(tx: &mut Tx, new: &NewDelivery) -> Result<Accepted> {
     Ok(Accepted::Duplicate { id: existing.id, state: existing.state, reason: existing.reason })
 }
 
-/// A redelivery brings everything along again: what was kept may be broken, or not be kept any more.
+/// A redelivery brings everything along again, its payload too: what was kept may be broken, or not be kept
+/// any more.
 async fn refill(tx: &mut Tx, id: DeliveryId, new: &NewDelivery) -> Result<()> {
-    const REFILL: &str = "update deliveries set event = $2, auth = $3, headers = $4, body = $5, body_deleted_at = null \
-        where id = $1";
-    execute!(tx, REFILL, id, &new.event, new.auth, Json(&new.headers), &new.body);
+    const REFILL: &str = "update deliveries set event = $2, auth = $3, body_deleted_at = null where id = $1";
+    execute!(tx, REFILL, id, &new.event, new.auth);
     Ok(())
 }
 

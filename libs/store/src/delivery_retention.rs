@@ -5,20 +5,30 @@ use chrono::{DateTime, Utc};
 use slipway_domain::ids::{DeliveryId, HookId};
 
 use crate::Db;
-use crate::db::{execute, on_db};
+use crate::db::{execute, on_db, on_tx};
 use crate::error::Result;
 
 impl Db {
     /// Deletes the bodies of deliveries that ended before `before`, at most `limit`; gives their number.
     pub async fn delete_delivery_bodies(&self, before: DateTime<Utc>, now: DateTime<Utc>, limit: i64) -> Result<u64> {
         // The outer condition is checked again on the row itself: it may have been opened again.
-        const DELETE: &str = "update deliveries set body = $3, body_deleted_at = $2 where id in \
+        const MARK: &str = "update deliveries set body_deleted_at = $2 where id in \
             (select id from deliveries where finished_at < $1 and body_deleted_at is null \
-            order by finished_at limit $4) and finished_at < $1";
+            order by finished_at limit $3) and finished_at < $1 returning id";
+        const EMPTY: &str = "update delivery_payloads set body = $2 where delivery_id = $1";
         let mut tx = self.begin_write().await?;
-        let deleted = execute!(&mut tx, DELETE, before, now, Vec::<u8>::new(), limit);
+        let mut marked: Vec<DeliveryId> = on_tx!(&mut tx, conn => sqlx::query_scalar(MARK)
+            .bind(before)
+            .bind(now)
+            .bind(limit)
+            .fetch_all(conn)
+            .await?);
+        marked.sort_unstable();
+        for id in &marked {
+            execute!(&mut tx, EMPTY, *id, Vec::<u8>::new());
+        }
         tx.commit().await?;
-        Ok(deleted)
+        Ok(u64::try_from(marked.len()).unwrap_or(u64::MAX))
     }
 
     /// Deletes deliveries that ended before `before` and made no build, at most `limit`; gives how many were
@@ -33,6 +43,7 @@ impl Db {
             order by d.finished_at limit $2";
         // Takes the row unless it was opened again since.
         const TAKE: &str = "update deliveries set next_at = next_at where id = $1 and finished_at < $2";
+        const PAYLOAD: &str = "delete from delivery_payloads where delivery_id = $1";
         const MOVES: &str = "delete from delivery_moves where delivery_id = $1";
         const DELETE: &str = "delete from deliveries where id = $1";
         let mut due: Vec<(DeliveryId, HookId, String)> =
@@ -50,6 +61,7 @@ impl Db {
             }
         }
         for id in &taken {
+            execute!(&mut tx, PAYLOAD, *id);
             execute!(&mut tx, MOVES, *id);
             execute!(&mut tx, DELETE, *id);
         }

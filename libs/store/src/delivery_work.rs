@@ -55,7 +55,9 @@ impl Db {
             where id in (select id from deliveries where state = 'received' and next_at <= $3 \
             and (lease_until is null or lease_until < $3) order by next_at, id limit $4) \
             and state = 'received' and (lease_until is null or lease_until < $3) \
-            returning id, hook_id, project_id, headers, body, attempts";
+            returning id, hook_id, project_id, attempts, \
+            (select p.headers from delivery_payloads p where p.delivery_id = deliveries.id) as headers, \
+            (select p.body from delivery_payloads p where p.delivery_id = deliveries.id) as body";
         let mut tx = self.begin_write().await?;
         let mut leased: Vec<LeasedDelivery> = on_tx!(&mut tx, conn => sqlx::query_as(LEASE)
             .bind(owner)

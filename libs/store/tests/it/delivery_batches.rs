@@ -121,6 +121,18 @@ both! {
 }
 
 both! {
+    async fn what_is_opened_again_in_its_own_batch_keeps_the_last_payload(env) {
+        let world = env.world("own").await;
+        let told_first = NewDelivery { verdict: Verdict::Ignored("skipped".to_owned()), ..new_delivery(&world.hook, "x") };
+        let told_again = NewDelivery { body: b"again".to_vec(), moves: told(&["a>b"]), ..new_delivery(&world.hook, "x") };
+        let accepted = env.db.accept_deliveries(&[told_first.clone(), told_again.clone()]).await.unwrap();
+        assert_eq!(accepted, [Accepted::New(told_first.id), Accepted::Reopened(told_first.id)]);
+        assert_eq!(bodies(&env, std::slice::from_ref(&told_first)).await, [told_again.body]);
+        assert_eq!(env.db.lease_deliveries(random_id(), start(), 10).await.unwrap().len(), 1);
+    }
+}
+
+both! {
     async fn a_delivery_that_cannot_be_stored_leaves_nothing_of_its_batch(env) {
         let world = env.world("own").await;
         let good = NewDelivery { moves: told(&["a>b"]), ..new_delivery(&world.hook, "good") };

@@ -92,6 +92,8 @@ async fn check_sample(url: &str) {
     let delivery = DeliveryId::from(Uuid::from_u128(6));
     let view = db.delivery(&Scope::Operator, delivery).await.expect("the delivery survived");
     assert_eq!(view.builds, [BuildId::from(Uuid::from_u128(7))]);
+    let payload = db.delivery_payload(&Scope::Operator, delivery).await.expect("its payload survived");
+    assert_eq!(payload.body, [0]);
     let build = db.build_view(&Scope::Operator, view.builds[0]).await.expect("the build survived");
     assert_eq!(build.jobs.len(), 1);
     db.close().await;

@@ -15,10 +15,11 @@ values ({id 4}, {id 1}, {id 3}, 'app', 'acme/app', 'https://github.com/acme/app.
     'private', {json "target":"run"}, null, 'active', '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00');
 insert into hooks (id, project_id, secret_sealed, created_at)
 values ({id 5}, {id 4}, {bytes ee}, '2026-01-01T00:00:00+00:00');
-insert into deliveries (id, hook_id, project_id, tenant_id, delivery_key, event, auth, state, headers, body, received_at,
+insert into deliveries (id, hook_id, project_id, tenant_id, delivery_key, event, auth, state, received_at,
     finished_at, attempts, next_at)
-values ({id 6}, {id 5}, {id 4}, {id 1}, 'guid', 'push', 'hmac_sha256', 'done', {json }, {bytes 00},
+values ({id 6}, {id 5}, {id 4}, {id 1}, 'guid', 'push', 'hmac_sha256', 'done',
     '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:01+00:00', 1, '2026-01-01T00:00:00+00:00');
+insert into delivery_payloads (delivery_id, headers, body) values ({id 6}, {json }, {bytes 00});
 insert into delivery_moves (delivery_id, event_index, hook_id, move_key, n) values ({id 6}, 0, {id 5}, 'move', 1);
 insert into ref_heads (project_id, ref, head, head_order, updated_at)
 values ({id 4}, 'refs/heads/main', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', 1, '2026-01-01T00:00:00+00:00');
