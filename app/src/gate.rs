@@ -19,8 +19,9 @@ const RETRY_SECS: u32 = 2;
 impl Gate {
     /// Lets requests through to `router` from now on.
     pub fn open(&self, router: Router) {
-        // A gate is opened once; a second router would mean two owners.
-        debug_assert!(self.0.set(router).is_ok());
+        let first = self.0.set(router).is_ok();
+        // A second router would mean two owners.
+        debug_assert!(first, "a gate is opened once");
     }
 
     /// Whether requests pass.
