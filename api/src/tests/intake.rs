@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
@@ -135,6 +136,33 @@ fn signed(hook: HookId, secret: &str, event: &str, delivery: &str, body: &str) -
         .header("x-hub-signature-256", format!("sha256={tag}"))
         .body(Body::from(body.to_owned()))
         .expect("a request")
+}
+
+#[tokio::test]
+async fn requests_that_share_a_read_of_their_hooks_each_get_their_own_answer() {
+    let hooked = Hooked::new().await;
+    let body = push("refs/heads/main", ZERO, &id('a')).to_string();
+    let expected = [StatusCode::ACCEPTED, StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED];
+    let send = async |round: usize, old: &str| -> Vec<StatusCode> {
+        let requests = (0..12).map(|n| {
+            let delivery = format!("{round}.{n}");
+            let (hook, secret) = match n % 3 {
+                0 => (hooked.hook, hooked.secret.as_str()),
+                1 => (random_id(), hooked.secret.as_str()),
+                _ => (hooked.hook, old),
+            };
+            hooked.app.send(signed(hook, secret, "push", &delivery, &body))
+        });
+        join_all(requests).await.into_iter().map(|answer| answer.status).collect()
+    };
+    assert_eq!(send(0, "wrong").await, expected.repeat(4));
+    // Twice, so that the first secret is not even the previous one any more.
+    let (db, key) = (&hooked.app.state.db, &hooked.app.state.secret_key);
+    for secret in ["second", "third"] {
+        db.rotate_hook_secret(key, &Scope::Operator, hooked.hook, secret).await.expect("rotated");
+    }
+    let refused = [StatusCode::UNAUTHORIZED, StatusCode::NOT_FOUND, StatusCode::ACCEPTED];
+    assert_eq!(send(1, "third").await, refused.repeat(4), "the row counts from the next request on");
 }
 
 #[tokio::test]
