@@ -2,9 +2,12 @@
 //! because a shared machine drifts; CPU per operation goes with it.
 
 pub mod claim;
+pub mod fake_builder;
 pub mod idle;
 pub mod log_lag;
+pub mod noop;
 pub mod overhead;
+pub mod split;
 pub mod stats;
 pub mod webhook;
 

@@ -1,0 +1,110 @@
+//! One process of every role on the run's backends, measured as they are: what the rows of many processes share.
+
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::ChildStdout;
+
+use crate::api::Api;
+use crate::bench::{cpu_secs, resident_mb};
+use crate::env::cluster::{Backends, Cluster, Role};
+use crate::env::process;
+
+/// More than any row needs.
+const RUNNING_LIMIT: i64 = 1_000_000;
+
+/// The roles and their database.
+pub struct Split {
+    /// The roles.
+    pub cluster: Cluster,
+    /// Where they meet.
+    pub backends: Backends,
+    /// Their database.
+    pub pool: PgPool,
+}
+
+/// Builders that build nothing, in a process of their own; ended on drop.
+pub struct Load(Child);
+
+impl Split {
+    /// Starts `each` processes of every role. `None` when a backend is missing and the run allows it.
+    pub async fn start(each: usize) -> Result<Option<Self>> {
+        let Some(backends) = Backends::fresh().await? else { return Ok(None) };
+        let mut cluster = Cluster::start(backends.clone(), each).await?;
+        cluster.shows_log = false;
+        let pool = PgPoolOptions::new().max_connections(16).connect(&backends.database_url).await?;
+        sqlx::query("update tenant_running set running_limit = $1").bind(RUNNING_LIMIT).execute(&pool).await?;
+        Ok(Some(Self { cluster, backends, pool }))
+    }
+
+    /// A client with the bootstrap token.
+    pub fn api(&self) -> Api {
+        self.cluster.api()
+    }
+
+    /// Where a role's first process listens.
+    pub fn url(&self, role: Role) -> Result<String> {
+        let member = self.cluster.members.iter().find(|member| member.role == role).context("a process of the role")?;
+        Ok(format!("http://127.0.0.1:{}", member.port))
+    }
+
+    /// CPU time of all roles together, seconds.
+    pub fn cpu_secs(&self) -> Result<f64> {
+        self.cluster.members.iter().map(|member| cpu_secs(member.id())).sum()
+    }
+
+    /// CPU time by process, seconds.
+    pub fn cpu_by_role(&self) -> Result<Vec<(&'static str, f64)>> {
+        self.cluster.members.iter().map(|member| Ok((member.role.name(), cpu_secs(member.id())?))).collect()
+    }
+
+    /// Resident memory of all roles together, MB.
+    pub fn resident_mb(&self) -> Result<f64> {
+        self.cluster.members.iter().map(|member| resident_mb(member.id())).sum()
+    }
+
+    /// Lets so many builders join; they take offers from the broker or over their sessions.
+    pub async fn join(&self, count: usize, slots: usize, by_broker: bool) -> Result<Load> {
+        let made: Value = self.api().expect(Method::POST, "/api/v1/builders/tokens", Some(&json!({}))).await?;
+        let program = std::env::current_exe()?.with_file_name("slipway-bench-load");
+        let mut command = process::guarded(&program);
+        command.args([count.to_string(), slots.to_string()]);
+        command.env("AGENT_URL", self.url(Role::Dispatcher)?).env("LOGS_URL", self.url(Role::Logsvc)?);
+        command.env("JOIN_TOKEN", made["token"].as_str().context("a join token")?);
+        if by_broker {
+            command.env("BUS_URL", self.backends.builder_bus_url()?.context("a broker's user for builders")?);
+        }
+        Load::start(command).await
+    }
+}
+
+impl Load {
+    async fn start(mut command: Command) -> Result<Self> {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting the builders")?;
+        let stdout = child.stdout.take().context("what it says")?;
+        let load = Self(child);
+        let mut line = String::new();
+        BufReader::new(ChildStdout::from_std(stdout)?).read_line(&mut line).await?;
+        ensure!(line == "joined\n", "the builders did not join: {line:?}");
+        Ok(load)
+    }
+
+    /// CPU time it has used, seconds.
+    pub fn cpu_secs(&self) -> Result<f64> {
+        cpu_secs(self.0.id())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
