@@ -30,9 +30,17 @@ pub struct Finding {
 
 type Look = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
+type Remark = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
 /// Everything a process depends on. Cheap to clone; clones share it.
 #[derive(Clone, Default)]
-pub struct Health(Arc<Mutex<Vec<Dependency>>>);
+pub struct Health(Arc<Mutex<Watched>>);
+
+#[derive(Default)]
+struct Watched {
+    dependencies: Vec<Dependency>,
+    remarks: Vec<Remark>,
+}
 
 #[derive(Clone)]
 struct Dependency {
@@ -48,14 +56,25 @@ impl Health {
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
         let look: Look = Arc::new(move || Box::pin(look()));
-        let mut dependencies = self.lock();
+        let dependencies = &mut self.lock().dependencies;
         dependencies.retain(|dependency| dependency.name != name);
         dependencies.push(Dependency { name, need, look });
     }
 
+    /// Adds lines about what the process can do without, such as strangers' servers. Anybody may read them.
+    pub fn remark(&self, tell: impl Fn() -> Vec<String> + Send + Sync + 'static) {
+        self.lock().remarks.push(Arc::new(tell));
+    }
+
+    /// What there is to say now.
+    pub fn remarks(&self) -> Vec<String> {
+        let remarks = self.lock().remarks.clone();
+        remarks.iter().flat_map(|tell| tell()).collect()
+    }
+
     /// Looks at all of them at once, each for 2 s at most.
     pub async fn examine(&self) -> Vec<Finding> {
-        let dependencies = self.lock().clone();
+        let dependencies = self.lock().dependencies.clone();
         let looks = dependencies.into_iter().map(|dependency| async move {
             let problem = match tokio::time::timeout(LOOK, (dependency.look)()).await {
                 Ok(result) => result.err(),
@@ -66,15 +85,15 @@ impl Health {
         join_all(looks).await
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Dependency>> {
-        // The list is whole after every operation.
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        // The lists are whole after every operation.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl std::fmt::Debug for Health {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.lock().iter().map(|dependency| dependency.name)).finish()
+        f.debug_list().entries(self.lock().dependencies.iter().map(|dependency| dependency.name)).finish()
     }
 }
 

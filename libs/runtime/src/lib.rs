@@ -2,6 +2,8 @@
 //! tasks, secrets at rest, the guard for outgoing connections, crash points and the HTTP kit.
 
 pub mod backoff;
+pub mod breaker;
+pub mod breakers;
 pub mod clock;
 pub mod config;
 pub mod crash;

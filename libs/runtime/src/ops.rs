@@ -41,7 +41,7 @@ impl Ops {
             .with_state(self)
     }
 
-    /// 200 or 503; `?verbose` tells of each dependency.
+    /// 200 or 503; `?verbose` tells of each dependency, and what else there is to say.
     pub async fn readiness(&self, query: Option<&str>) -> Response {
         let findings = self.health.examine().await;
         let stopping = self.life.is_stopping();
@@ -53,7 +53,8 @@ impl Ops {
             return (status, verdict).into_response();
         }
         let stopping = if stopping { "not stopping failed\n" } else { "not stopping ok\n" };
-        (status, format!("{}{stopping}{verdict}", report(&findings))).into_response()
+        let remarks: String = self.health.remarks().into_iter().map(|remark| remark + "\n").collect();
+        (status, format!("{}{remarks}{stopping}{verdict}", report(&findings))).into_response()
     }
 
     /// Prometheus' text format.
