@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use slipway_bus::Bus;
+use slipway_runtime::backoff::Backoff;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::egress::Egress;
 use slipway_runtime::lifecycle::Life;
@@ -17,7 +18,6 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::attempt::{remove_dir, ship_in_background};
-use crate::backoff::Backoff;
 use crate::client::{AgentClient, CallError};
 use crate::config::BuilderConfig;
 use crate::gate::Readiness;

@@ -10,6 +10,7 @@ use slipway_domain::agent::{Claimed, Finish, LogEnd, PushedImage};
 use slipway_domain::attempt::AttemptOutcome;
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::timing::{KILL_WITHIN, LOG_DURABLE_WAIT, RUNNING_GRACE};
+use slipway_runtime::backoff::Backoff;
 use slipway_runtime::crash;
 use slipway_runtime::lifecycle::Task;
 use tokio::sync::watch;
@@ -18,7 +19,6 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 
 use crate::agent::Agent;
 use crate::attempt_log::{AttemptLog, unwritable};
-use crate::backoff::Backoff;
 use crate::client::{AttemptApi, CallError};
 use crate::halt::{Halt, Reins};
 use crate::logship;

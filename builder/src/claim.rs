@@ -8,6 +8,7 @@ use slipway_bus::Delivery;
 use slipway_domain::agent::{ClaimRefusal, ClaimRequest, Claimed, Offer};
 use slipway_domain::ids::SessionId;
 use slipway_domain::timing::LOST_AFTER_SILENCE;
+use slipway_runtime::backoff::Backoff;
 use slipway_runtime::ids::random_id;
 use slipway_runtime::{clock::Clock, crash};
 use tokio::sync::mpsc;
@@ -15,7 +16,6 @@ use tracing::{debug, info};
 
 use crate::agent::Agent;
 use crate::attempt;
-use crate::backoff::Backoff;
 use crate::client::{AgentClient, CallError, ClaimAnswer};
 
 /// A claim without an answer is repeated at least this often: heartbeats list its attempt only afterwards.

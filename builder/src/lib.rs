@@ -3,7 +3,6 @@
 pub mod agent;
 mod attempt;
 mod attempt_log;
-mod backoff;
 mod claim;
 mod client;
 pub mod config;

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use slipway_domain::agent::LogAck;
 use slipway_domain::timing::LOG_SEAL_CUT;
 use slipway_logfmt::chunk::Chunk;
+use slipway_runtime::backoff::Backoff;
 use slipway_runtime::clock::Clock;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::backoff::Backoff;
 use crate::client::{AttemptApi, CallError, ChunkAnswer};
 use crate::shelf::{Marks, Shelf};
 

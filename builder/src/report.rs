@@ -8,11 +8,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use slipway_domain::agent::{Report, StepReport};
 use slipway_domain::attempt::{Phase, StepState};
+use slipway_runtime::backoff::Backoff;
 use slipway_runtime::clock::Clock;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::backoff::Backoff;
 use crate::client::{AttemptApi, CallError};
 use crate::halt::{Halt, Reins};
 

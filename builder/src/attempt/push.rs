@@ -17,13 +17,13 @@ use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::spec::{BuildOptions, ImageTarget};
 use slipway_domain::timing::LEAVE_LEASE;
 use slipway_registry::{Manifest, Registry};
+use slipway_runtime::backoff::Backoff;
 use slipway_runtime::crash;
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::flow::{Flow, beside, stopped};
 use super::tags::wanted_tags;
-use crate::backoff::Backoff;
 use crate::client::CallError;
 use crate::halt::Halt;
 use crate::work::engine::{PushRequest, local_image};
