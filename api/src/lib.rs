@@ -9,6 +9,7 @@ mod builds;
 mod caller;
 mod connections;
 mod deliveries;
+pub mod forge;
 mod gauges;
 mod headers;
 mod idempotency;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use slipway_live::Live;
+use slipway_runtime::breakers::Breakers;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::egress::{Egress, FetchAllow};
 use slipway_runtime::health::Health;
@@ -28,6 +29,8 @@ pub struct ApiState {
     pub life: Life,
     /// The guard in front of every host that a tenant chose.
     pub egress: Egress,
+    /// Which forges are called at all; [`crate::forge::breakers`].
+    pub forges: Breakers,
     /// What this process depends on.
     pub health: Health,
     /// Renders `/metrics`.

@@ -55,6 +55,8 @@ impl Control {
 
     /// Starts `api`; gives its routes for everybody.
     pub fn api(&self, secret_key: SecretKey) -> anyhow::Result<Router> {
+        let forges = slipway_api::forge::breakers(self.clock.clone());
+        forges.watch(&self.health);
         let api = ApiState {
             db: self.db.clone(),
             live: self.live.clone(),
@@ -62,6 +64,7 @@ impl Control {
             clock: self.clock.clone(),
             life: self.life.clone(),
             egress: self.egress(),
+            forges,
             health: self.health.clone(),
             metrics: self.metrics.clone(),
             config: Arc::new(self.api_config()),
@@ -92,6 +95,7 @@ impl Control {
             life: self.life.clone(),
             trust_tenants: self.config.trust_tenants,
         });
+        dispatcher.watch(&self.health);
         dispatcher.start();
         dispatcher.router()
     }

@@ -20,8 +20,10 @@ use axum::Router;
 use axum::routing::{get, post};
 use slipway_bus::Bus;
 use slipway_live::{Live, Topic, WakeKind};
+use slipway_runtime::breakers::Breakers;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::egress::Egress;
+use slipway_runtime::health::Health;
 use slipway_runtime::lifecycle::Life;
 use slipway_runtime::secret_key::SecretKey;
 use slipway_runtime::wake::Wake;
@@ -59,6 +61,8 @@ pub struct Dispatcher {
     fleet: Fleet,
     feeds: Feeds,
     renewals: Renewals,
+    /// Which registries are asked at all.
+    registries: Breakers,
     /// Rings when an offer might find a taker.
     offers: Wake,
     /// Rings when a running job might have to be stopped.
@@ -69,6 +73,7 @@ impl Dispatcher {
     /// A dispatcher that nobody is connected to.
     pub fn new(deps: Deps) -> Self {
         Self {
+            registries: sweep::breakers(deps.clock.clone()),
             deps,
             fleet: Fleet::default(),
             feeds: Feeds::default(),
@@ -76,6 +81,11 @@ impl Dispatcher {
             offers: Wake::default(),
             cancels: Wake::default(),
         }
+    }
+
+    /// Adds registries that are out to what the process tells of its health.
+    pub fn watch(&self, health: &Health) {
+        self.registries.watch(health);
     }
 
     /// The routes that builders call, for the agent listener.

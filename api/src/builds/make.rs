@@ -8,7 +8,6 @@ use slipway_domain::build::{BuildState, CancelledBy, Trigger};
 use slipway_domain::git_ref::{GitRef, is_commit_id};
 use slipway_domain::ids::{BuildId, ProjectId, TokenId};
 use slipway_domain::spec::BuildOptions;
-use slipway_forges::api::ForgeApi;
 use slipway_live::{Topic, WakeKind};
 use slipway_runtime::ids::random_id;
 use slipway_runtime::problem::ApiError;
@@ -20,6 +19,7 @@ use tracing::debug;
 
 use crate::builds::json::CreateBuild;
 use crate::caller::Caller;
+use crate::forge;
 use crate::intake;
 use crate::new_build::{WantedBuild, new_build};
 use crate::projects::checks::check_options;
@@ -190,8 +190,8 @@ async fn head_of(state: &ApiState, project: &Project, git_ref: &GitRef) -> Resul
 
 async fn ask_forge(state: &ApiState, project: &Project, git_ref: &GitRef) -> anyhow::Result<Option<String>> {
     let access = state.db.connection_access(&state.secret_key, project.connection_id).await?;
-    let Some(connect) = intake::connect(state, access, FORGE_PATIENCE)? else { return Ok(None) };
-    Ok(ForgeApi::new(connect)?.head_of(&project.repo_path, git_ref).await?)
+    let Some((api, permit)) = forge::open(state, access, FORGE_PATIENCE)? else { return Ok(None) };
+    Ok(forge::call(permit, api.head_of(&project.repo_path, git_ref)).await?)
 }
 
 async fn asked_before(state: &ApiState, id: BuildId) -> Result<BuildOptions, ApiError> {

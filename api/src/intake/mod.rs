@@ -11,5 +11,5 @@ mod rules;
 mod work;
 
 pub use pass::{start, work_deliveries_once};
-pub(crate) use pipeline::{connect, read as read_pipeline};
+pub(crate) use pipeline::read as read_pipeline;
 pub use receive::router;

@@ -4,12 +4,11 @@
 use std::time::Duration;
 
 use slipway_domain::pipeline::{self, Pipeline};
-use slipway_forges::api::{Connect, FileAt, ForgeApi};
-use slipway_store::connections::ConnectionAccess;
+use slipway_forges::api::FileAt;
 use slipway_store::projects::Project;
 use tracing::debug;
-use url::Url;
 
+use crate::forge;
 use crate::state::ApiState;
 
 /// Limit for one call; the whole reading has 3 s.
@@ -30,24 +29,7 @@ pub(crate) async fn read(state: &ApiState, project: &Project, commit: &str) -> P
 
 async fn try_read(state: &ApiState, project: &Project, commit: &str) -> anyhow::Result<Option<String>> {
     let access = state.db.connection_access(&state.secret_key, project.connection_id).await?;
-    let Some(connect) = connect(state, access, CALL_TIMEOUT)? else { return Ok(None) };
+    let Some((api, permit)) = forge::open(state, access, CALL_TIMEOUT)? else { return Ok(None) };
     let file = FileAt { repo: &project.repo_path, commit, path: pipeline::FILE_NAME };
-    Ok(ForgeApi::new(connect)?.read_file(&file).await?)
-}
-
-/// How to speak to a connection's forge; `None` without a credential.
-pub(crate) fn connect(
-    state: &ApiState,
-    access: ConnectionAccess,
-    timeout: Duration,
-) -> anyhow::Result<Option<Connect>> {
-    let Some(token) = access.token else { return Ok(None) };
-    Ok(Some(Connect {
-        kind: access.kind,
-        base_url: access.base_url.as_deref().map(Url::parse).transpose()?,
-        token,
-        egress: state.egress.clone(),
-        clock: state.clock.clone(),
-        timeout,
-    }))
+    Ok(forge::call(permit, api.read_file(&file)).await?)
 }

@@ -20,8 +20,12 @@ pub struct FakeForge {
 /// What it answers with, and what it was told.
 #[derive(Default)]
 pub struct Seen {
-    /// `slipway.yml`, or the status to refuse it with.
+    /// `slipway.yml`; refused with 502 unless set.
     pub file: Option<String>,
+    /// How often that was asked for.
+    pub asked: usize,
+    /// Statuses get no answer.
+    pub silent: bool,
     /// Where `main` points; unknown unless set.
     pub head: Option<&'static str>,
     /// Answer to the next status: code and `Retry-After`.
@@ -59,7 +63,9 @@ impl FakeForge {
 }
 
 async fn file(State(seen): State<Arc<Mutex<Seen>>>) -> Response {
-    match &seen.lock().expect("not poisoned").file {
+    let mut seen = seen.lock().expect("not poisoned");
+    seen.asked += 1;
+    match &seen.file {
         Some(text) => {
             ([("content-type", "application/vnd.github.v3.raw; charset=utf-8")], text.clone()).into_response()
         }
@@ -80,6 +86,9 @@ async fn status(
     headers: HeaderMap,
     body: String,
 ) -> Response {
+    if seen.lock().expect("not poisoned").silent {
+        return std::future::pending().await;
+    }
     let mut seen = seen.lock().expect("not poisoned");
     if let Some((code, retry_after)) = seen.refuse {
         let wait = retry_after.map(|secs| (HeaderName::from_static("retry-after"), secs));

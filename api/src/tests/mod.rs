@@ -10,6 +10,7 @@ mod pages;
 mod projects;
 mod reporter;
 mod routes;
+mod sick_forges;
 
 use std::sync::Arc;
 
@@ -96,7 +97,10 @@ impl App {
         change(&mut config);
         let health = Health::default();
         db.watch(&health);
+        let forges = crate::forge::breakers(clock.clone());
+        forges.watch(&health);
         let state = ApiState {
+            forges,
             db,
             live: Live::memory(),
             secret_key: SecretKey::generate(),

@@ -1,6 +1,7 @@
 //! What a forge is told about a build, and what becomes of it when the forge does not listen.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use slipway_domain::ids::{BuildId, ProcessId};
@@ -10,7 +11,8 @@ use slipway_store::statuses::StatusView;
 
 use super::fake_forge::FakeForge;
 use super::{App, COMMIT, project_body};
-use crate::reporter::{send_statuses_once, want_statuses_once};
+use crate::reporter::send::take;
+use crate::reporter::want_statuses_once;
 
 struct Reported {
     app: App,
@@ -53,7 +55,10 @@ impl Reported {
     async fn report_at(&self, now: DateTime<Utc>) -> (usize, usize) {
         let owner: ProcessId = new_id();
         let wanted = want_statuses_once(&self.app.state, now).await.expect("a pass");
-        (wanted, send_statuses_once(&self.app.state, owner, now).await.expect("a pass"))
+        let taken = take(&self.app.state, owner, now, 32).await.expect("a pass");
+        let sent = taken.len();
+        join_all(taken.into_iter().map(|sending| sending.send(&self.app.state))).await;
+        (wanted, sent)
     }
 
     /// What the API shows whom as the build's statuses, alone and in the list.
@@ -172,7 +177,7 @@ async fn without_a_credential_nobody_is_told() {
     let now = app.state.clock.now();
     assert_eq!(want_statuses_once(&app.state, now).await.expect("a pass"), 1);
     assert_eq!(want_statuses_once(&app.state, now).await.expect("a pass"), 0, "it is not looked at again");
-    assert_eq!(send_statuses_once(&app.state, new_id(), now).await.expect("a pass"), 0);
+    assert!(take(&app.state, new_id(), now, 32).await.expect("a pass").is_empty());
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
+use futures_util::future::join_all;
 use http::Method;
 use sha2::{Digest as _, Sha256};
 use slipway_bus::Bus;
@@ -37,6 +38,8 @@ use slipway_store::sessions::NewSession;
 use tempfile::TempDir;
 
 use super::*;
+
+mod sick_registries;
 
 const TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// What Basic makes of robot:pw.
@@ -110,6 +113,7 @@ async fn answer(State(fake): State<Fake>, request: Request) -> Response {
 struct Scene {
     _folder: TempDir,
     _task: Task<()>,
+    registries: Breakers,
     deps: Deps,
     fake: Fake,
     registry: String,
@@ -145,6 +149,7 @@ impl Scene {
             session: session(&deps, &pool).await,
             _folder: folder,
             _task: task,
+            registries: breakers(deps.clock.clone()),
             deps,
             fake,
             registry,
@@ -168,10 +173,14 @@ impl Scene {
     }
 
     fn leave(&self, digest: &str) -> LeaveRequest {
+        self.leave_of(&self.registry, "main", digest)
+    }
+
+    fn leave_of(&self, registry: &str, tag: &str, digest: &str) -> LeaveRequest {
         LeaveRequest {
-            registry: self.registry.clone(),
+            registry: registry.to_owned(),
             repository: "team/app".to_owned(),
-            tag: "main".to_owned(),
+            tag: tag.to_owned(),
             digest: digest.to_owned(),
         }
     }
@@ -234,8 +243,19 @@ impl Scene {
     }
 
     async fn grant(&self, attempt: AttemptRef, digest: &str) {
-        let asked = self.deps.db.request_leave(attempt, &self.leave(digest), self.deps.clock.now()).await;
+        self.grant_of(attempt, &self.leave(digest)).await;
+    }
+
+    async fn grant_of(&self, attempt: AttemptRef, leave: &LeaveRequest) {
+        let asked = self.deps.db.request_leave(attempt, leave, self.deps.clock.now()).await;
         assert!(matches!(asked, Ok(Leave::Granted { .. })), "{asked:?}");
+    }
+
+    /// Of how many leaves of a registry it is still to be found out what their tags show.
+    async fn left(&self, registry: &str) -> usize {
+        self.deps.clock.advance(timing::LEAVE_LEASE * 2);
+        let due = self.deps.db.due_leaves(self.deps.clock.now()).await.expect("an answer");
+        due.iter().filter(|leave| leave.registry == registry).count()
     }
 
     /// A build that moved the tag and said so.
@@ -251,14 +271,20 @@ impl Scene {
     /// Lets the leave end and the sweeper come by.
     async fn sweep(&self) {
         self.deps.clock.advance(timing::LEAVE_LEASE * 2);
-        sweep_once(&self.deps).await.expect("a pass");
+        self.sweep_now().await;
+    }
+
+    async fn sweep_now(&self) {
+        let looks = take(&self.deps, &self.registries, AT_ONCE).await.expect("a pass");
+        join_all(looks.into_iter().map(|look| look.settle(&self.deps))).await;
     }
 
     /// Whether a tag is still to be settled, however long one waits.
     async fn unsettled(&self) -> bool {
         self.deps.clock.advance(timing::LEAVE_LEASE * 2);
         let now = self.deps.clock.now();
-        !self.deps.db.take_unreturned_leaves(now, 10).await.expect("an answer").is_empty()
+        let due = self.deps.db.due_leaves(now).await.expect("an answer");
+        !self.deps.db.take_leaves(now, due).await.expect("an answer").is_empty()
     }
 }
 

@@ -135,31 +135,29 @@ impl Breakers {
         }
     }
 
-    /// As many places for calls to an upstream as it may have now, at most `at_most`: none while it is out, one
-    /// to see whether it is back, few while it is in doubt.
-    pub fn reserve(&self, upstream: &str, at_most: usize) -> Vec<Permit> {
+    /// A place for a call to an upstream, if it may have one more now: none while it is out, one to see whether it
+    /// is back, few while it is in doubt.
+    pub fn reserve(&self, upstream: &str) -> Option<Permit> {
         let now = self.clock.now();
         let mut known = self.lock();
-        let in_doubt = self.limits.all_doubtful_places.saturating_sub(known.doubtful);
+        let in_doubt = known.doubtful < self.limits.all_doubtful_places;
         let entry = self.entry(&mut known, upstream);
         let (place, free) = if entry.trusted {
-            (Place::Trusted, self.limits.trusted_places.saturating_sub(entry.taken))
+            (Place::Trusted, entry.taken < self.limits.trusted_places)
         } else {
-            (Place::Doubtful, self.limits.doubtful_places.saturating_sub(entry.taken).min(in_doubt))
+            (Place::Doubtful, in_doubt && entry.taken < self.limits.doubtful_places)
         };
-        let mut rounds = Vec::new();
-        while rounds.len() < free.min(at_most)
-            && let Ok(round) = entry.breaker.admit(now)
-        {
-            rounds.push(round);
+        if !free {
+            return None;
         }
-        entry.taken += rounds.len();
+        let round = entry.breaker.admit(now).ok()?;
+        entry.taken += 1;
         let number = entry.number;
         if place == Place::Doubtful {
-            known.doubtful += rounds.len();
+            known.doubtful += 1;
         }
         drop(known);
-        rounds.into_iter().map(|round| self.permit(upstream, number, round, Some(place))).collect()
+        Some(self.permit(upstream, number, round, Some(place)))
     }
 
     /// Whether an upstream is open or half-open.

@@ -15,6 +15,11 @@ use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::jobs::delta;
 
+/// Due statuses of one forge that one look finds.
+const OF_ONE_FORGE: i64 = 8;
+/// Due statuses that one look finds.
+const OF_ALL_FORGES: i64 = 1000;
+
 /// A build whose state the reporter has not seen yet.
 #[derive(Debug, Clone, FromRow)]
 pub struct UnreportedBuild {
@@ -46,7 +51,7 @@ pub struct UnreportedBuild {
 }
 
 /// Names one status on one forge.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, FromRow)]
 pub struct StatusKey {
     /// The link to the forge.
     pub connection_id: ConnectionId,
@@ -84,6 +89,26 @@ pub struct Reported {
     pub state: BuildState,
     /// What to show; `None` where there is nobody to show it to.
     pub wanted: Option<WantedStatus>,
+}
+
+/// A forge as a connection names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, FromRow)]
+pub struct ForgeAddress {
+    /// The forge.
+    pub kind: ForgeKind,
+    /// Where the instance is; the forge's public one unless set.
+    pub base_url: Option<String>,
+}
+
+/// A status that may be sent now.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct DueStatus {
+    /// Which one.
+    #[sqlx(flatten)]
+    pub key: StatusKey,
+    /// Who is to be told.
+    #[sqlx(flatten)]
+    pub forge: ForgeAddress,
 }
 
 /// A status that this process may send until its lease ends.
@@ -146,16 +171,31 @@ impl Db {
         tx.commit().await
     }
 
-    /// Takes the oldest due statuses for [`timing::WORK_LEASE`], at most `limit`.
-    pub async fn lease_statuses(&self, owner: ProcessId, now: DateTime<Utc>, limit: i64) -> Result<Vec<LeasedStatus>> {
-        const DUE: &str = "select connection_id, repo_path, commit_id, context from statuses where state = 'due' \
-            and next_at <= $1 and (lease_until is null or lease_until < $1) order by next_at limit $2";
+    /// Statuses that are due: of each forge a few, one of each of its connections before a second one of any,
+    /// the oldest first. So whoever has thousands hides nobody else's.
+    pub async fn due_statuses(&self, now: DateTime<Utc>) -> Result<Vec<DueStatus>> {
+        const DUE: &str = "select connection_id, repo_path, commit_id, context, kind, base_url from \
+            (select d.*, row_number() over (partition by d.kind, d.base_url order by d.nth, d.next_at) as place from \
+            (select s.connection_id, s.repo_path, s.commit_id, s.context, s.next_at, c.kind, c.base_url, \
+            row_number() over (partition by s.connection_id order by s.next_at) as nth \
+            from statuses s join connections c on c.id = s.connection_id where s.state = 'due' and s.next_at <= $1 \
+            and (s.lease_until is null or s.lease_until < $1)) d) p \
+            where place <= $2 order by place, next_at limit $3";
+        let due = on_db!(self, conn => sqlx::query_as(DUE).bind(now).bind(OF_ONE_FORGE).bind(OF_ALL_FORGES).fetch_all(conn).await?);
+        Ok(due)
+    }
+
+    /// Takes those of these statuses that still are due for [`timing::WORK_LEASE`].
+    pub async fn lease_statuses(
+        &self,
+        owner: ProcessId,
+        now: DateTime<Utc>,
+        mut due: Vec<StatusKey>,
+    ) -> Result<Vec<LeasedStatus>> {
         const LEASE: &str = "update statuses set lease_owner = $5, lease_until = $6, attempts = attempts + 1 \
             where connection_id = $1 and repo_path = $2 and commit_id = $3 and context = $4 and state = 'due' \
-            and (lease_until is null or lease_until < $7) returning connection_id, repo_path, commit_id, context, \
-            build_id, ref, wanted, wanted_seq, pipeline_id, attempts";
-        let mut due: Vec<StatusKey> =
-            on_db!(self, conn => sqlx::query_as(DUE).bind(now).bind(limit).fetch_all(conn).await?);
+            and next_at <= $7 and (lease_until is null or lease_until < $7) returning connection_id, repo_path, \
+            commit_id, context, build_id, ref, wanted, wanted_seq, pipeline_id, attempts";
         if due.is_empty() {
             return Ok(Vec::new());
         }

@@ -17,6 +17,11 @@ use crate::error::Result;
 use crate::jobs::delta;
 use crate::tags::note_shown;
 
+/// Due leaves of one registry that one look finds.
+const OF_ONE_REGISTRY: i64 = 4;
+/// Due leaves that one look finds.
+const OF_ALL_REGISTRIES: i64 = 1000;
+
 /// A leave that was given and never returned, held by the caller for [`timing::LEAVE_LEASE`].
 pub struct UnreturnedLeave {
     /// Registry host with port.
@@ -49,36 +54,48 @@ pub enum Found {
     NotMoved,
 }
 
-#[derive(FromRow)]
-struct DueRow {
-    registry: String,
-    repository: String,
-    tag: String,
+/// A leave that may be taken over now.
+#[derive(Debug, Clone, FromRow)]
+pub struct DueLeave {
+    /// Registry host with port.
+    pub registry: String,
+    /// Path of the repository there.
+    pub repository: String,
+    /// The tag.
+    pub tag: String,
     version: i64,
     holder_job: JobId,
     holder_digest: String,
     shown_digest: Option<String>,
     tenant_id: TenantId,
-    finished_at: Option<DateTime<Utc>>,
+    /// When the holder's job ended, if it did.
+    #[sqlx(rename = "finished_at")]
+    pub job_finished_at: Option<DateTime<Utc>>,
     shown_is_newer: i32,
 }
 
 impl Db {
-    /// Takes over the leaves that ended [`timing::LEAVE_LEASE`] ago without a return, oldest first, at most
-    /// `limit`. By then no PUT of a holder is on its way any more. Of two processes one gets a leave.
-    pub async fn take_unreturned_leaves(&self, now: DateTime<Utc>, limit: i64) -> Result<Vec<UnreturnedLeave>> {
-        const DUE: &str = "select t.registry, t.repository, t.tag, t.version, t.holder_job, t.holder_digest, \
-            t.shown_digest, j.tenant_id, j.finished_at, case when exists (select 1 from jobs sj \
-            join builds s on s.id = sj.build_id where sj.id = t.shown_job and s.project_id = b.project_id \
-            and s.ref = b.ref and s.ref_order > b.ref_order) then 1 else 0 end as shown_is_newer \
-            from tag_leases t join jobs j on j.id = t.holder_job \
-            join builds b on b.id = j.build_id where t.holder_until <= $1 and t.holder_digest is not null \
-            order by t.holder_until limit $2";
+    /// Leaves that ended [`timing::LEAVE_LEASE`] ago without a return: of each registry a few, the oldest first,
+    /// so that one registry with many hides no other's. By then no PUT of a holder is on its way any more.
+    pub async fn due_leaves(&self, now: DateTime<Utc>) -> Result<Vec<DueLeave>> {
+        const DUE: &str = "select d.registry, d.repository, d.tag, d.version, d.holder_job, d.holder_digest, \
+            d.shown_digest, j.tenant_id, j.finished_at, case when exists (select 1 from jobs sj \
+            join builds s on s.id = sj.build_id where sj.id = d.shown_job and s.project_id = b.project_id \
+            and s.ref = b.ref and s.ref_order > b.ref_order) then 1 else 0 end as shown_is_newer from \
+            (select t.registry, t.repository, t.tag, t.version, t.holder_job, t.holder_digest, t.holder_until, \
+            t.shown_job, t.shown_digest, row_number() over (partition by t.registry order by t.holder_until) as place \
+            from tag_leases t where t.holder_until <= $1 and t.holder_digest is not null) d \
+            join jobs j on j.id = d.holder_job join builds b on b.id = j.build_id \
+            where d.place <= $2 order by d.place, d.holder_until limit $3";
+        let overdue = now - delta(timing::LEAVE_LEASE);
+        let due = on_db!(self, conn => sqlx::query_as(DUE).bind(overdue).bind(OF_ONE_REGISTRY).bind(OF_ALL_REGISTRIES).fetch_all(conn).await?);
+        Ok(due)
+    }
+
+    /// Takes over those of these leaves that nobody touched meanwhile. Of two processes one gets a leave.
+    pub async fn take_leaves(&self, now: DateTime<Utc>, mut due: Vec<DueLeave>) -> Result<Vec<UnreturnedLeave>> {
         const TAKE: &str = "update tag_leases set version = version + 1, holder_epoch = null, holder_until = $5 \
             where registry = $1 and repository = $2 and tag = $3 and version = $4";
-        let overdue = now - delta(timing::LEAVE_LEASE);
-        let mut due: Vec<DueRow> =
-            on_db!(self, conn => sqlx::query_as(DUE).bind(overdue).bind(limit).fetch_all(conn).await?);
         if due.is_empty() {
             return Ok(Vec::new());
         }
@@ -120,15 +137,15 @@ impl Db {
     }
 }
 
-impl From<DueRow> for UnreturnedLeave {
-    fn from(row: DueRow) -> Self {
+impl From<DueLeave> for UnreturnedLeave {
+    fn from(row: DueLeave) -> Self {
         Self {
             registry: row.registry,
             repository: row.repository,
             tag: row.tag,
             tenant: row.tenant_id,
             job: row.holder_job,
-            job_finished_at: row.finished_at,
+            job_finished_at: row.job_finished_at,
             holder_digest: row.holder_digest,
             shown_digest: row.shown_digest,
             shown_is_newer: row.shown_is_newer == 1,

@@ -16,6 +16,11 @@ fn breakers() -> Breakers {
     Breakers::new(Kind::Forge, LIMITS, Clock::system())
 }
 
+/// Places, as many as there are up to `at_most`.
+fn reserve(breakers: &Breakers, upstream: &str, at_most: usize) -> Vec<Permit> {
+    (0..at_most).map_while(|_| breakers.reserve(upstream)).collect()
+}
+
 /// Two failures.
 fn break_down(breakers: &Breakers, upstream: &str) {
     for _ in 0..2 {
@@ -25,7 +30,7 @@ fn break_down(breakers: &Breakers, upstream: &str) {
 }
 
 fn answer(breakers: &Breakers, upstream: &str) {
-    breakers.reserve(upstream, 1).remove(0).answered();
+    breakers.reserve(upstream).expect("a place").answered();
 }
 
 #[test]
@@ -34,34 +39,34 @@ fn who_is_out_is_left_alone_and_nobody_else() {
     break_down(&breakers, "sick");
     let out = breakers.ask("sick").expect_err("it is out");
     assert!(out.retry_in <= LIMITS.rules.first_pause && !out.retry_in.is_zero(), "{out}");
-    assert!(breakers.reserve("sick", 9).is_empty());
+    assert!(reserve(&breakers, "sick", 9).is_empty());
     assert!(breakers.ask("well").is_ok());
 
     breakers.clock.advance(LIMITS.rules.first_pause);
-    let look = breakers.reserve("sick", 9);
+    let look = reserve(&breakers, "sick", 9);
     assert_eq!(look.len(), 1, "one looks");
-    assert!(breakers.ask("sick").is_err() && breakers.reserve("sick", 9).is_empty(), "the others wait");
+    assert!(breakers.ask("sick").is_err() && reserve(&breakers, "sick", 9).is_empty(), "the others wait");
     look.into_iter().for_each(Permit::answered);
     assert!(!breakers.is_out("sick"));
-    assert_eq!(breakers.reserve("sick", 9).len(), 4);
+    assert_eq!(reserve(&breakers, "sick", 9).len(), 4);
 }
 
 #[test]
 fn places_go_to_those_who_answered() {
     let breakers = breakers();
-    assert_eq!(breakers.reserve("new", 9).len(), 2, "in doubt until it answered");
+    assert_eq!(reserve(&breakers, "new", 9).len(), 2, "in doubt until it answered");
     answer(&breakers, "well");
-    let taken = breakers.reserve("well", 3);
-    assert_eq!((taken.len(), breakers.reserve("well", 9).len()), (3, 1), "four in all");
+    let taken = reserve(&breakers, "well", 3);
+    assert_eq!((taken.len(), reserve(&breakers, "well", 9).len()), (3, 1), "four in all");
     drop(taken);
-    breakers.reserve("well", 1).remove(0).failed();
-    let taken = breakers.reserve("well", 9);
+    reserve(&breakers, "well", 1).remove(0).failed();
+    let taken = reserve(&breakers, "well", 9);
     assert_eq!(taken.len(), 2, "in doubt again");
     // All that are in doubt share three places.
-    let (one, none) = (breakers.reserve("new", 9), breakers.reserve("newer", 9));
+    let (one, none) = (reserve(&breakers, "new", 9), reserve(&breakers, "newer", 9));
     assert_eq!((one.len(), none.len()), (1, 0));
     drop(taken);
-    assert_eq!(breakers.reserve("newer", 9).len(), 2);
+    assert_eq!(reserve(&breakers, "newer", 9).len(), 2);
     assert!(breakers.ask("newest").is_ok(), "who bounds its calls itself needs no place");
 }
 
@@ -69,7 +74,7 @@ fn places_go_to_those_who_answered() {
 fn answers_to_calls_without_a_place_earn_none() {
     let breakers = breakers();
     breakers.ask("half sick").expect("closed").answered();
-    assert_eq!(breakers.reserve("half sick", 9).len(), 2);
+    assert_eq!(reserve(&breakers, "half sick", 9).len(), 2);
 }
 
 #[test]
@@ -81,14 +86,14 @@ fn memory_is_bounded_and_keeps_who_is_out() {
     }
     assert_eq!(breakers.lock().upstreams.len(), 3);
     assert!(breakers.is_out("sick"), "those that are well are forgotten first");
-    let old = breakers.reserve("forgotten", 2);
+    let old = reserve(&breakers, "forgotten", 2);
     for n in 0..100 {
         break_down(&breakers, &format!("https://{n}.example"));
     }
     assert_eq!(breakers.lock().upstreams.len(), 3);
     assert_eq!(breakers.report().len(), 3);
     // What was allowed before it was forgotten says nothing about who has its name now.
-    let new = breakers.reserve("forgotten", 1);
+    let new = reserve(&breakers, "forgotten", 1);
     old.into_iter().for_each(Permit::failed);
     assert_eq!((new.len(), breakers.is_out("forgotten"), breakers.lock().doubtful), (1, false, 1));
 }
@@ -120,7 +125,7 @@ proptest! {
         let mut held: Vec<Permit> = Vec::new();
         for (upstream, step, index) in steps {
             if step == 0 {
-                held.extend(breakers.reserve(&format!("upstream {upstream}"), 3));
+                held.extend(reserve(&breakers, &format!("upstream {upstream}"), 3));
             } else if !held.is_empty() {
                 let permit = held.swap_remove(index.index(held.len()));
                 match step {

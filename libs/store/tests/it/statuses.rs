@@ -2,13 +2,14 @@
 
 use slipway_domain::build::{BuildState, CancelledBy};
 use slipway_domain::git_ref::GitRef;
-use slipway_domain::ids::{BuildId, ProcessId};
+use slipway_domain::ids::{BuildId, ConnectionId, ProcessId};
 use slipway_domain::status::StatusState;
 use slipway_runtime::ids::new_id;
 use slipway_store::StoreError;
+use slipway_store::projects::ProjectConnection;
 use slipway_store::statuses::{LeasedStatus, Reported, StatusKey, WantedStatus};
 
-use crate::env::{Env, World, both, commit, later, start};
+use crate::env::{Env, World, both, commit, later, new_project, start};
 
 fn reported(world: &World, build_id: BuildId, state: BuildState, seq: i64) -> Reported {
     let wanted = WantedStatus {
@@ -32,7 +33,8 @@ async fn want(env: &Env, reported: Reported) {
 }
 
 async fn lease(env: &Env, owner: ProcessId, secs: i64) -> Option<LeasedStatus> {
-    let mut leased = env.db.lease_statuses(owner, later(secs), 10).await.unwrap();
+    let due = env.db.due_statuses(later(secs)).await.unwrap().into_iter().map(|due| due.key).collect();
+    let mut leased = env.db.lease_statuses(owner, later(secs), due).await.unwrap();
     assert!(leased.len() <= 1);
     leased.pop()
 }
@@ -92,6 +94,49 @@ both! {
         env.db.mark_status_sent(other, &second, None).await.unwrap();
         let views = env.db.statuses_of_build(build).await.unwrap();
         assert_eq!(views.iter().map(|view| (view.wanted, view.state)).collect::<Vec<_>>(), [(BuildState::Succeeded, StatusState::Sent)]);
+    }
+}
+
+/// A project on a connection of its own, with statuses due for these commits, each a second after the other.
+async fn told_of(env: &Env, name: &str, base_url: Option<&str>, commits: &str) -> ConnectionId {
+    let tenant = env.tenant(name).await;
+    let mut new = new_project(tenant, name);
+    if let ProjectConnection::New(connection) = &mut new.connection {
+        connection.base_url = base_url.map(str::to_owned);
+    }
+    let project = env.db.create_project(&env.key, &new).await.unwrap();
+    let hook = env.db.hook(&env.key, new.hook.id).await.unwrap();
+    let world = World { tenant, project, hook };
+    let build = env.build(&world, "push:1", commit('a')).await;
+    for (digit, secs) in commits.chars().zip(0..) {
+        let mut seen = reported(&world, build, BuildState::Pending, 1);
+        if let Some(wanted) = &mut seen.wanted {
+            wanted.key.commit_id = commit(digit);
+        }
+        env.db.want_statuses(&[seen], later(secs)).await.unwrap();
+    }
+    world.project.connection_id
+}
+
+both! {
+    async fn whoever_has_many_hides_nobody_elses(env) {
+        let many = told_of(&env, "many", None, "0123456789abcdef").await;
+        let few = told_of(&env, "few", None, "01").await;
+        let elsewhere = told_of(&env, "elsewhere", Some("https://git.example"), "0123456789").await;
+        let due = env.db.due_statuses(later(100)).await.unwrap();
+        let of = |connection: ConnectionId| due.iter().filter(|due| due.key.connection_id == connection).count();
+        assert_eq!((of(many), of(few), of(elsewhere)), (6, 2, 8), "8 of each forge, both connections in turn");
+        let first: Vec<_> = due.iter().take(4).map(|due| due.forge.base_url.is_some()).collect();
+        assert_eq!(first.iter().filter(|elsewhere| **elsewhere).count(), 2, "the forges in turn: {first:?}");
+        assert_eq!(env.db.due_statuses(start()).await.unwrap().len(), 3, "only what is due");
+
+        // What is taken is due for nobody, and what follows takes its place.
+        let owner: ProcessId = new_id();
+        let keys: Vec<StatusKey> = due.iter().map(|due| due.key.clone()).collect();
+        assert_eq!(env.db.lease_statuses(owner, later(100), keys.clone()).await.unwrap().len(), 16);
+        assert!(env.db.lease_statuses(new_id(), later(100), keys).await.unwrap().is_empty());
+        let rest = env.db.due_statuses(later(100)).await.unwrap();
+        assert_eq!((rest.len(), rest.iter().filter(|due| due.key.connection_id == many).count()), (10, 8));
     }
 }
 

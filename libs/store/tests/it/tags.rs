@@ -157,7 +157,8 @@ both! {
 
 /// What a sweeper takes over so many seconds after the start.
 async fn due(env: &Env, secs: i64) -> Vec<UnreturnedLeave> {
-    env.db.take_unreturned_leaves(later(secs), 10).await.unwrap()
+    let due = env.db.due_leaves(later(secs)).await.unwrap();
+    env.db.take_leaves(later(secs), due).await.unwrap()
 }
 
 both! {
@@ -204,6 +205,25 @@ both! {
         assert!(granted(&env.db.request_leave(dead, &tag("sha256:b2"), later(61)).await.unwrap()));
         let leave = due(&env, 121).await.remove(0);
         assert_eq!((leave.shown_digest.as_deref(), leave.holder_digest.as_str()), (Some("sha256:b"), "sha256:b2"));
+    }
+}
+
+both! {
+    async fn a_registry_with_many_due_leaves_hides_no_other(env) {
+        let world = env.world("own").await;
+        let crew = env.crew(start()).await;
+        let (_, dead) = pushed(&env, &world, &crew, None, 'a').await;
+        let leave = |registry: &str, tag: &str| LeaveRequest { registry: registry.to_owned(), tag: tag.to_owned(), ..self::tag("sha256:a") };
+        for n in 0..9 {
+            assert!(granted(&env.db.request_leave(dead, &leave("many.example", &format!("t{n}")), start()).await.unwrap()));
+        }
+        assert!(granted(&env.db.request_leave(dead, &leave("one.example", "main"), later(9)).await.unwrap()));
+        let found = env.db.due_leaves(later(100)).await.unwrap();
+        let registries: Vec<_> = found.iter().map(|due| due.registry.as_str()).collect();
+        assert_eq!(registries, ["many.example", "one.example", "many.example", "many.example", "many.example"]);
+        let taken = env.db.take_leaves(later(100), found.clone()).await.unwrap();
+        assert_eq!((taken.len(), env.db.take_leaves(later(100), found).await.unwrap().len()), (5, 0));
+        assert_eq!(env.db.due_leaves(later(100)).await.unwrap().len(), 4, "the next of those that are left");
     }
 }
 
