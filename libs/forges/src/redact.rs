@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use http::HeaderMap;
-use serde_json::Value;
+use serde::de::IgnoredAny;
 
 use crate::headers::is_content_type;
+
+mod json;
 
 /// Stands in place of what was taken out.
 pub const MASK: &str = "[redacted]";
@@ -79,59 +81,36 @@ fn is_harmless(name: &str) -> bool {
 }
 
 fn redact_json(body: &[u8]) -> Cow<'_, [u8]> {
-    let Ok(mut value) = serde_json::from_slice::<Value>(body) else {
+    // `IgnoredAny` passes over numbers of any size and any nesting, but also over bytes that are no text.
+    if std::str::from_utf8(body).is_err() || serde_json::from_slice::<IgnoredAny>(body).is_err() {
         return Cow::Owned(format!("[{} bytes that are not JSON were not kept]", body.len()).into_bytes());
-    };
+    }
+    let secrets = json::secrets(body);
     // Most bodies hold no secret and stay byte for byte what the forge sent.
-    if mask(&mut value) { Cow::Owned(value.to_string().into_bytes()) } else { Cow::Borrowed(body) }
+    if secrets.is_empty() {
+        return Cow::Borrowed(body);
+    }
+    let (mut shown, mut kept) = (Vec::with_capacity(body.len()), 0);
+    for secret in secrets {
+        shown.extend_from_slice(&body[kept..secret.start]);
+        shown.extend_from_slice(format!("\"{MASK}\"").as_bytes());
+        kept = secret.end;
+    }
+    shown.extend_from_slice(&body[kept..]);
+    Cow::Owned(shown)
 }
 
 fn redact_form(body: &[u8]) -> Cow<'_, [u8]> {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
-    for (key, value) in url::form_urlencoded::parse(body) {
-        match key.as_ref() {
-            "payload" => form.append_pair(&key, &String::from_utf8_lossy(&redact_json(value.as_bytes()))),
-            _ => form.append_pair(&key, MASK),
-        };
+    // Forges send nothing beside the payload, and JSON under the wrong type reads as one long name.
+    for (key, value) in url::form_urlencoded::parse(body).filter(|(key, _)| key == "payload") {
+        form.append_pair(&key, &String::from_utf8_lossy(&redact_json(value.as_bytes())));
     }
     Cow::Owned(form.finish().into_bytes())
 }
 
-/// Masks in place; true when anything was masked.
-fn mask(value: &mut Value) -> bool {
-    match value {
-        Value::Object(fields) => {
-            let mut masked = false;
-            for (key, value) in fields {
-                masked |= if is_secret(key) { blank(value) } else { mask(value) };
-                if key == "variables" {
-                    masked |= mask_variables(value);
-                }
-            }
-            masked
-        }
-        Value::Array(items) => items.iter_mut().fold(false, |masked, item| mask(item) | masked),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
-}
-
-/// GitLab's pipeline events list the pipeline's variables as `{"key", "value"}`.
-fn mask_variables(variables: &mut Value) -> bool {
-    let Value::Array(items) = variables else { return false };
-    items.iter_mut().filter_map(|item| item.get_mut("value")).fold(false, |masked, value| blank(value) | masked)
-}
-
-fn is_secret(key: &str) -> bool {
-    SECRET_KEYS.iter().any(|secret| key.eq_ignore_ascii_case(secret))
-}
-
-fn blank(value: &mut Value) -> bool {
-    let says_something = !matches!(value, Value::Null | Value::Bool(_)) && value.as_str() != Some("");
-    if says_something {
-        *value = Value::from(MASK);
-    }
-    says_something
-}
+#[cfg(test)]
+mod json_tests;
 
 #[cfg(test)]
 mod tests {
@@ -214,6 +193,9 @@ mod tests {
         let delivery = github("push", form).with("Content-Type", "application/x-www-form-urlencoded");
         let shown = String::from_utf8(redact_body(&delivery.headers, &delivery.body).into_owned()).expect("text");
         assert!(!shown.contains("hunter2") && shown.starts_with("payload=%7B"), "{shown}");
+
+        let lying = github("push", "{\"token\":\"hunter2\"}").with("Content-Type", "application/x-www-form-urlencoded");
+        assert_eq!(redact_body(&lying.headers, &lying.body), Cow::<[u8]>::Borrowed(b""));
 
         let broken = gitlab("Push Hook", "{\"token\":\"hunter2\"");
         assert_eq!(
