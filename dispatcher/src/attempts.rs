@@ -9,7 +9,7 @@ use slipway_domain::git_ref::is_image_tag;
 use slipway_domain::spec::JobSpec;
 use slipway_live::{Topic, WakeKind};
 use slipway_runtime::problem::{ApiError, JsonBody};
-use slipway_store::attempts::Ended;
+use slipway_store::attempt_ends::Ended;
 use tracing::{info, warn};
 
 use crate::Dispatcher;
@@ -67,11 +67,11 @@ pub async fn finish(
         return Err(ApiError::Invalid("outcome: only the dispatcher finds an attempt lost".to_owned()));
     }
     let deps = &dispatcher.deps;
-    let now = deps.db.now(&deps.clock).await.map_err(store_error)?;
-    match deps.db.finish_attempt(caller.attempt, &finish, now).await.map_err(store_error)? {
+    let outcome = finish.outcome;
+    match dispatcher.finishes.ask((caller.attempt, finish)).await?.map_err(store_error)? {
         Ended::Now(state) => {
-            tally::attempts_ended(finish.outcome, 1);
-            info!(job.id = %caller.attempt.job, epoch = caller.attempt.epoch, outcome = %finish.outcome,
+            tally::attempts_ended(outcome, 1);
+            info!(job.id = %caller.attempt.job, epoch = caller.attempt.epoch, outcome = %outcome,
                 state = %state, "attempt finished");
             dispatcher.jobs_changed();
             deps.live.publish(Topic::Wake(WakeKind::Statuses), Default::default());

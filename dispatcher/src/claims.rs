@@ -12,7 +12,6 @@ use slipway_live::Topic;
 use slipway_runtime::ids::token_hash;
 use slipway_runtime::problem::{ApiError, JsonBody, bearer};
 use slipway_store::StoreError;
-use slipway_store::attempts::Claim;
 use tracing::{debug, info};
 
 use crate::Dispatcher;
@@ -30,21 +29,16 @@ pub async fn claim(
     JsonBody(request): JsonBody<ClaimRequest>,
 ) -> Result<Response, ApiError> {
     let deps = &dispatcher.deps;
-    let token = bearer(&headers).ok_or_else(refused)?;
-    let session = deps.db.session_by_token(request.session, &token_hash(token)).await.map_err(store_error)?;
-    if session.is_none() {
+    let hash = token_hash(bearer(&headers).ok_or_else(refused)?);
+    // A session of this process showed its token when its channel opened.
+    if !dispatcher.fleet.is_session(request.session, &hash)
+        && deps.db.session_by_token(request.session, &hash).await.map_err(store_error)?.is_none()
+    {
         return Err(refused());
     }
-    let now = deps.db.now(&deps.clock).await.map_err(store_error)?;
-    let key = deps.secret_key.clone();
-    let claim = Claim {
-        request,
-        one_tenant_per_shared_engine: !deps.trust_tenants,
-        token_hash: &move |attempt, claim| token_hash(&attempt_token(&key, attempt, claim)),
-    };
-    let decided = deps.db.claim_job(&claim, now).await.map_err(store_error)?;
+    let decided = dispatcher.claims.ask(request).await?.map_err(store_error)?;
     settled(&dispatcher, request.session, request.dispatch, decided.is_ok()).await;
-    let won = match decided {
+    let (won, spec) = match decided {
         Ok(won) => won,
         Err(refusal) => {
             debug!(job.id = %request.job, ?refusal, "claim refused");
@@ -55,7 +49,6 @@ pub async fn claim(
         }
     };
     info!(job.id = %won.attempt.job, epoch = won.attempt.epoch, session.id = %request.session, "job claimed");
-    let spec = deps.db.job_spec(won.attempt.job).await.map_err(store_error)?;
     deps.live.publish(Topic::Build(spec.build), Default::default());
     dispatcher.jobs_changed();
     let claimed = Claimed {
@@ -103,6 +96,6 @@ async fn not_for(dispatcher: &Dispatcher, request: ClaimRequest, refusal: ClaimR
 }
 
 /// Can be made again for a repeated claim, so it is never stored.
-fn attempt_token(key: &slipway_runtime::secret_key::SecretKey, attempt: AttemptRef, claim: ClaimId) -> String {
+pub fn attempt_token(key: &slipway_runtime::secret_key::SecretKey, attempt: AttemptRef, claim: ClaimId) -> String {
     key.derive_token("sla", &format!("attempt:{}:{}:{claim}", attempt.job, attempt.epoch))
 }

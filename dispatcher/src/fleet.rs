@@ -10,6 +10,7 @@ use slipway_domain::agent::{Offer, ToBuilder};
 use slipway_domain::ids::{BuilderId, DispatchId, SessionId, TenantId};
 use slipway_domain::placement::Pool;
 use slipway_domain::timing;
+use slipway_store::sessions::Session;
 use tokio::sync::{mpsc, watch};
 
 /// Messages that a channel may lag behind before it is closed.
@@ -44,6 +45,7 @@ struct Table {
 struct Connected {
     builder: BuilderId,
     pool: Pool,
+    token_hash: Vec<u8>,
     free: i64,
     /// When its last heartbeat came.
     heard: Option<Instant>,
@@ -82,11 +84,19 @@ pub struct Taker {
 }
 
 impl Fleet {
-    /// A channel opened. It takes nothing until its first heartbeat.
-    pub fn connect(&self, session: SessionId, builder: BuilderId, pool: Pool, channel: mpsc::Sender<ToBuilder>) {
+    /// The channel of a session opened, by whoever has the token of this hash. It takes nothing until its first
+    /// heartbeat.
+    pub fn connect(&self, session: &Session, token_hash: Vec<u8>, channel: mpsc::Sender<ToBuilder>) {
+        let (builder, pool) = (session.builder_id, session.pool.clone());
         let (heard, refuses, offered) = (None, HashSet::new(), HashMap::new());
-        let connected = Connected { builder, pool, free: 0, heard, refuses, from_queue: false, offered, channel };
-        self.change().sessions.insert(session, connected);
+        let connected =
+            Connected { builder, pool, token_hash, free: 0, heard, refuses, from_queue: false, offered, channel };
+        self.change().sessions.insert(session.id, connected);
+    }
+
+    /// Whether this session is connected here, under the token of this hash.
+    pub fn is_session(&self, session: SessionId, token_hash: &[u8]) -> bool {
+        self.lock().sessions.get(&session).is_some_and(|connected| connected.token_hash == token_hash)
     }
 
     /// A channel closed. Only if it still is the session's channel.
@@ -259,12 +269,17 @@ mod tests {
 
     use super::*;
 
+    fn session(id: SessionId) -> Session {
+        let pool = "a/b/c".parse().expect("valid");
+        Session { id, builder_id: new_id(), pool, open: true, shared_engine: false }
+    }
+
     #[tokio::test]
     async fn an_offer_holds_a_slot_until_it_is_decided_or_too_old() {
         let fleet = Fleet::default();
         let (channel, mut inbox) = mpsc::channel(CHANNEL_BUFFER);
         let (session, now) = (new_id::<SessionId>(), Clock::system().monotonic());
-        fleet.connect(session, new_id(), "a/b/c".parse().expect("valid"), channel.clone());
+        fleet.connect(&self::session(session), Vec::new(), channel.clone());
         assert!(fleet.takers(now).is_empty(), "nothing before the first heartbeat");
         fleet.heard(session, 1, false, now);
         let offer = Offer { job: new_id(), dispatch: random_id() };
@@ -290,7 +305,7 @@ mod tests {
         let fleet = Fleet::default();
         let (channel, _inbox) = mpsc::channel(1);
         let (session, now) = (new_id::<SessionId>(), Clock::system().monotonic());
-        fleet.connect(session, new_id(), "a/b/c".parse().expect("valid"), channel);
+        fleet.connect(&self::session(session), Vec::new(), channel);
         fleet.heard(session, 4, false, now);
         assert_eq!(fleet.takers(now + timing::HEARTBEAT).len(), 1);
         assert!(fleet.takers(now + SILENT).is_empty());
@@ -303,7 +318,7 @@ mod tests {
         let fleet = Fleet::default();
         let (channel, _inbox) = mpsc::channel(1);
         let (session, now) = (new_id::<SessionId>(), Clock::system().monotonic());
-        fleet.connect(session, new_id(), "a/b/c".parse().expect("valid"), channel);
+        fleet.connect(&self::session(session), Vec::new(), channel);
         fleet.heard(session, 2, false, now);
         let offer = Offer { job: new_id(), dispatch: random_id() };
         assert!(fleet.offer(session, offer, now));
@@ -320,9 +335,9 @@ mod tests {
         let (old, _old_inbox) = mpsc::channel(1);
         let (new, _new_inbox) = mpsc::channel(1);
         let session = new_id::<SessionId>();
-        let pool: Pool = "a/b/c".parse().expect("valid");
-        fleet.connect(session, new_id(), pool.clone(), old.clone());
-        fleet.connect(session, new_id(), pool, new.clone());
+        fleet.connect(&self::session(session), vec![1], old.clone());
+        fleet.connect(&self::session(session), vec![2], new.clone());
+        assert!(fleet.is_session(session, &[2]) && !fleet.is_session(session, &[1]));
         assert!(!fleet.disconnect(session, &old));
         assert!(fleet.disconnect(session, &new));
     }

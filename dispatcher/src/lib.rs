@@ -3,6 +3,7 @@
 
 mod attempts;
 mod auth;
+mod batches;
 mod cancels;
 mod claims;
 mod credentials;
@@ -20,6 +21,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use slipway_bus::Bus;
 use slipway_live::{Live, Topic, WakeKind};
+use slipway_runtime::batch::Batcher;
 use slipway_runtime::breakers::Breakers;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::egress::Egress;
@@ -29,6 +31,7 @@ use slipway_runtime::secret_key::SecretKey;
 use slipway_runtime::wake::Wake;
 use slipway_store::Db;
 
+use crate::batches::{Claims, Finishes};
 use crate::feeds::Feeds;
 use crate::fleet::Fleet;
 use crate::renewals::Renewals;
@@ -61,6 +64,8 @@ pub struct Dispatcher {
     fleet: Fleet,
     feeds: Feeds,
     renewals: Renewals,
+    claims: Batcher<Claims>,
+    finishes: Batcher<Finishes>,
     /// Which registries are asked at all.
     registries: Breakers,
     /// Rings when an offer might find a taker.
@@ -74,6 +79,8 @@ impl Dispatcher {
     pub fn new(deps: Deps) -> Self {
         Self {
             registries: sweep::breakers(deps.clock.clone()),
+            claims: Batcher::new(Claims(deps.clone()), deps.life.clone()),
+            finishes: Batcher::new(Finishes(deps.clone()), deps.life.clone()),
             deps,
             fleet: Fleet::default(),
             feeds: Feeds::default(),

@@ -1,12 +1,17 @@
 //! Ready jobs become offers. A job is dispatched first (its row names the dispatch id), then the hint goes
 //! out; a hint that is lost is repeated after the row's deadline under a new id.
 
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use slipway_domain::agent::Offer;
-use slipway_domain::ids::{BuilderId, DispatchId, TenantId};
+use slipway_domain::ids::{BuilderId, DispatchId, JobId, SessionId, TenantId};
 use slipway_domain::placement::Pool;
 use slipway_domain::timing;
 use slipway_runtime::crash;
 use slipway_runtime::ids::random_id;
+use slipway_store::jobs::Job;
 use tracing::{debug, error};
 
 use crate::fleet::Taker;
@@ -49,6 +54,15 @@ async fn expire_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A dispatch to be committed, and where its offer goes.
+struct Choice {
+    job: Job,
+    offer: Offer,
+    session: SessionId,
+    /// On the pool's queue somebody might take it who may not have it.
+    direct: bool,
+}
+
 /// Dispatches ready jobs as far as builders of their pool are there to take them.
 async fn dispatch_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
     let deps = &dispatcher.deps;
@@ -58,29 +72,49 @@ async fn dispatch_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
         return Ok(());
     }
     let now = deps.db.now(&deps.clock).await?;
+    let mut choices = Vec::new();
     for job in deps.db.ready_jobs(BATCH).await? {
         let avoided = deps.db.avoided_builder(&job, now).await?;
         let wish = Wish { pool: &job.pool, tenant: job.tenant_id, avoided };
-        // On the pool's queue somebody might take it who may not have it.
         let direct = avoided.is_some() || takers.iter().any(|taker| taker.pool == job.pool && !wish.may_have(taker));
         let Some(taker) = choose(&mut takers, &wish) else { continue };
+        taker.free -= 1;
         let offer = Offer { job: job.id, dispatch: random_id::<DispatchId>() };
-        match deps.db.dispatch_job(job.id, offer.dispatch, now).await {
-            Ok(true) => taker.free -= 1,
-            Ok(false) => continue,
-            // One bad row never stops the pass.
-            Err(error) => {
-                error!(job.id = %job.id, %error, "job not dispatched");
-                continue;
-            }
+        choices.push(Choice { session: taker.session, offer, direct, job });
+    }
+    let dispatched = commit(dispatcher, &choices, now).await;
+    crash::point("dispatch.before_publish");
+    choices.retain(|choice| dispatched.contains(&choice.job.id));
+    // What is not sent is brought back by the row's deadline.
+    let sent = choices.iter().map(|choice| async {
+        if choice.direct || !publish(dispatcher, &choice.job.pool, choice.offer).await {
+            dispatcher.fleet.offer(choice.session, choice.offer, began);
         }
-        crash::point("dispatch.before_publish");
-        // What is not sent is brought back by the row's deadline.
-        if direct || !publish(dispatcher, &job.pool, offer).await {
-            dispatcher.fleet.offer(taker.session, offer, began);
+    });
+    join_all(sent).await;
+    Ok(())
+}
+
+/// Gives the jobs that are dispatched now: all in one commit or, when that fails, each in its own.
+async fn commit(dispatcher: &Dispatcher, choices: &[Choice], now: DateTime<Utc>) -> HashSet<JobId> {
+    let db = &dispatcher.deps.db;
+    let dispatches: Vec<_> = choices.iter().map(|choice| (&choice.job, choice.offer.dispatch)).collect();
+    if dispatches.is_empty() {
+        return HashSet::new();
+    }
+    match db.dispatch_jobs(&dispatches, now).await {
+        Ok(dispatched) => return dispatched,
+        Err(error) => debug!(%error, jobs = dispatches.len(), "jobs not dispatched together"),
+    }
+    let mut dispatched = HashSet::new();
+    for dispatch in &dispatches {
+        match db.dispatch_jobs(std::slice::from_ref(dispatch), now).await {
+            Ok(one) => dispatched.extend(one),
+            // One bad row never stops the pass.
+            Err(error) => error!(job.id = %dispatch.0.id, %error, "job not dispatched"),
         }
     }
-    Ok(())
+    dispatched
 }
 
 /// Puts an offer on its pool's queue. False when that did not work: the session is the other way.

@@ -1,7 +1,7 @@
 //! Heartbeats are committed in batches and answered only then, so that a builder that heard an answer knows
 //! that its lease is renewed. Here an attempt that its builder no longer lists is found.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use slipway_domain::builder::Load;
 use slipway_domain::ids::SessionId;
 use slipway_domain::timing;
 use slipway_runtime::wake::Wake;
-use slipway_store::attempts::Ended;
-use slipway_store::sessions::Renewal;
+use slipway_store::attempt_ends::Ended;
+use slipway_store::sessions::{HeldAttempt, Renewal};
 use tracing::{error, warn};
 
 use crate::{Dispatcher, tally};
@@ -141,13 +141,22 @@ async fn renew_once(dispatcher: &Dispatcher, beats: &[Beat]) -> anyhow::Result<(
             draining: beat.draining,
         })
         .collect();
-    let open = if renewals.is_empty() { Vec::new() } else { deps.db.renew_sessions(&renewals, now).await? };
+    let open: HashSet<SessionId> = if renewals.is_empty() {
+        HashSet::new()
+    } else {
+        deps.db.renew_sessions(&renewals, now).await?.into_iter().collect()
+    };
     dispatcher.renewals.committed(now);
+    let sessions: Vec<SessionId> = open.iter().copied().collect();
+    let mut held = if sessions.is_empty() { HashMap::new() } else { deps.db.held_attempts(&sessions).await? };
     for beat in beats {
         if !open.contains(&beat.session) {
             let reason = "this session was closed or lost".to_owned();
             dispatcher.fleet.tell(beat.session, ToBuilder::Closed { reason });
-        } else if let Err(error) = answer(dispatcher, beat, now).await {
+            continue;
+        }
+        let held = held.remove(&beat.session).unwrap_or_default();
+        if let Err(error) = answer(dispatcher, beat, &held, now).await {
             // One bad session never stops the others; it asks again in five seconds.
             warn!(session.id = %beat.session, error = format!("{error:#}"), "heartbeat not answered");
         }
@@ -156,14 +165,13 @@ async fn renew_once(dispatcher: &Dispatcher, beats: &[Beat]) -> anyhow::Result<(
 }
 
 /// Compares what the builder lists with what the rows say, and answers.
-async fn answer(dispatcher: &Dispatcher, beat: &Beat, now: DateTime<Utc>) -> anyhow::Result<()> {
+async fn answer(dispatcher: &Dispatcher, beat: &Beat, open: &[HeldAttempt], now: DateTime<Utc>) -> anyhow::Result<()> {
     let deps = &dispatcher.deps;
-    let open = deps.db.session_attempts(beat.session).await?;
-    let is_open = |attempt: &AttemptRef| open.iter().any(|(held, _, _)| held == attempt);
+    let is_open = |attempt: &AttemptRef| open.iter().any(|held| held.attempt == *attempt);
     let stop = beat.held.iter().copied().filter(|attempt| !is_open(attempt)).collect();
-    let cancel = open.iter().filter(|(_, _, cancelling)| *cancelling).map(|(attempt, _, _)| *attempt).collect();
+    let cancel = open.iter().filter(|held| held.cancelling).map(|held| held.attempt).collect();
     let ago = TimeDelta::from_std(deps.clock.monotonic().duration_since(beat.arrived)).unwrap_or_default();
-    for attempt in dispatcher.renewals.missed(beat.session, &missing(&open, &beat.held, now - ago)) {
+    for attempt in dispatcher.renewals.missed(beat.session, &missing(open, &beat.held, now - ago)) {
         let why = "The builder no longer knows of this build.";
         if let Ended::Now(_) = deps.db.lose_attempt(attempt, why, now).await? {
             tally::attempts_ended(AttemptOutcome::Lost, 1);
@@ -176,9 +184,9 @@ async fn answer(dispatcher: &Dispatcher, beat: &Beat, now: DateTime<Utc>) -> any
 }
 
 /// Open attempts that a heartbeat of this time should have listed and did not.
-fn missing(open: &[(AttemptRef, DateTime<Utc>, bool)], held: &[AttemptRef], begun: DateTime<Utc>) -> Vec<AttemptRef> {
-    let due = |claimed_at: DateTime<Utc>| begun - claimed_at >= CLAIM_ANSWER;
-    open.iter().filter(|(attempt, at, _)| due(*at) && !held.contains(attempt)).map(|(attempt, ..)| *attempt).collect()
+fn missing(open: &[HeldAttempt], held: &[AttemptRef], begun: DateTime<Utc>) -> Vec<AttemptRef> {
+    let due = |open: &&HeldAttempt| begun - open.claimed_at >= CLAIM_ANSWER && !held.contains(&open.attempt);
+    open.iter().filter(due).map(|open| open.attempt).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -212,7 +220,7 @@ mod tests {
     #[test]
     fn heartbeats_right_after_a_claim_prove_nothing() {
         let (claimed_at, fresh, held) = (Clock::system().now(), attempt(), attempt());
-        let open = [(fresh, claimed_at, false), (held, claimed_at, false)];
+        let open = [fresh, held].map(|attempt| HeldAttempt { attempt, claimed_at, cancelling: false });
         let at = |millis| missing(&open, &[held], claimed_at + TimeDelta::milliseconds(millis));
         assert!(at(10).is_empty() && at(4_999).is_empty() && at(-60_000).is_empty());
         assert_eq!(at(5_000), [fresh]);

@@ -84,21 +84,20 @@ pub async fn channel(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, ApiError> {
-    let token = bearer(&headers).ok_or_else(refused)?;
-    let session =
-        dispatcher.deps.db.session_by_token(id, &token_hash(token)).await.map_err(store_error)?.ok_or_else(refused)?;
+    let hash = token_hash(bearer(&headers).ok_or_else(refused)?);
+    let session = dispatcher.deps.db.session_by_token(id, &hash).await.map_err(store_error)?.ok_or_else(refused)?;
     if !session.open {
         return Err(ApiError::Gone("This session is closed; open a new one.".to_owned()));
     }
     Ok(upgrade.max_message_size(MESSAGE_MAX_BYTES).on_upgrade(move |socket| async move {
-        attend(dispatcher, session, socket).await;
+        attend(dispatcher, session, hash, socket).await;
     }))
 }
 
 /// Keeps the channel until either side ends it.
-async fn attend(dispatcher: Dispatcher, session: Session, socket: WebSocket) {
+async fn attend(dispatcher: Dispatcher, session: Session, hash: Vec<u8>, socket: WebSocket) {
     let (outbox, inbox) = mpsc::channel(CHANNEL_BUFFER);
-    dispatcher.fleet.connect(session.id, session.builder_id, session.pool.clone(), outbox.clone());
+    dispatcher.fleet.connect(&session, hash, outbox.clone());
     dispatcher.feeds.begin(&dispatcher, &session.pool);
     let (sink, stream) = socket.split();
     let goodbye = tokio::select! {

@@ -1,4 +1,5 @@
-//! Makes received bytes durable: one loop, one segment after the other per log.
+//! Makes received bytes durable: many logs at once, one segment after the other per log. The segment that ends an
+//! announced stream seals its log.
 //!
 //! Race: another log service stores the same run. The object's name is its start, made only once; then the
 //! row's `durable` moves by compare-and-set. Whoever finds the object there books that one instead and goes
@@ -12,16 +13,21 @@ use futures_util::StreamExt as _;
 use slipway_blobs::{Put, SegmentKey};
 use slipway_domain::timing;
 use slipway_logfmt::chunk::Chunk;
+use slipway_logfmt::digest::StreamDigest;
 use slipway_logfmt::segment::Segment;
 use slipway_logfmt::text::count_lines;
+use slipway_runtime::breakers::{Out, Permit};
 use slipway_runtime::crash;
-use slipway_store::logs::{LogState, NewSegment};
-use tracing::warn;
+use slipway_store::logs::{Booked, LogState, NewSegment};
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
 
 use crate::logs::{Logs, OpenLog};
+use crate::seal::{is_whole, sealed};
+use crate::storage::{self, WRITES};
 
 /// Logs that are stored at the same time.
-const PARALLEL: usize = 8;
+const PARALLEL: usize = 16;
 /// One segment must be stored within this time.
 pub(crate) const STORAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A log that nobody wrote to for this long is forgotten here.
@@ -31,8 +37,10 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// The loop. When the process stops, it stores what is here once more.
 pub(crate) async fn run(logs: Logs) -> anyhow::Result<()> {
+    let places = Arc::new(Semaphore::new(PARALLEL));
+    let mut looked_at = logs.clock().monotonic();
+    let mut waiting = false;
     loop {
-        let waiting = flush_once(&logs, false).await;
         let pause = if waiting { TICK } else { timing::POLL };
         tokio::select! {
             () = logs.flush_wake().wait(pause) => {}
@@ -41,25 +49,43 @@ pub(crate) async fn run(logs: Logs) -> anyhow::Result<()> {
                 return Ok(());
             }
         }
+        let mut due = logs.urgent();
+        let now = logs.clock().monotonic();
+        waiting |= !due.is_empty();
+        if now.duration_since(looked_at) >= TICK {
+            looked_at = now;
+            waiting = tidy(&logs);
+            due.extend(logs.open_logs().into_iter().filter(|log| logs.with_tail(log, |tail| tail.is_due(now))));
+        }
+        // One log that waits for its storage holds up no other.
+        for log in due {
+            let (logs, places) = (logs.clone(), Arc::clone(&places));
+            logs.clone().life().errand("store log", async move {
+                let Ok(_alone) = log.flushing.try_lock() else { return };
+                let Ok(_place) = places.acquire().await else { return };
+                flush_or_postpone(&logs, &log, false).await;
+            });
+        }
     }
 }
 
 /// Stores what is due (in a hurry: everything). True if something still waits.
 pub(crate) async fn flush_once(logs: &Logs, hurry: bool) -> bool {
-    let open = logs.open_logs();
-    futures_util::stream::iter(&open)
-        .for_each_concurrent(PARALLEL, |log| async {
-            if let Err(error) = flush_log(logs, log, hurry).await {
-                warn!(attempt = %log.attempt, error = format!("{error:#}"), "log not stored yet; it is tried again");
-                let later = logs.clock().monotonic() + timing::LOG_FLUSH;
-                logs.with_tail(log, |tail| tail.postpone(later));
-            }
+    futures_util::stream::iter(logs.open_logs())
+        .for_each_concurrent(PARALLEL, |log| async move {
+            let _alone = log.flushing.lock().await;
+            flush_or_postpone(logs, &log, hurry).await;
         })
         .await;
+    tidy(logs)
+}
+
+/// Forgets logs that nobody writes to any more. True if something waits to be stored.
+fn tidy(logs: &Logs) -> bool {
     let now = logs.clock().monotonic();
     let mut waiting = false;
-    for log in &open {
-        let (idle, rest) = logs.with_tail(log, |tail| {
+    for log in logs.open_logs() {
+        let (idle, rest) = logs.with_tail(&log, |tail| {
             let ack = tail.ack();
             (tail.is_idle(now, FORGET_AFTER), ack.received > ack.durable)
         });
@@ -71,29 +97,61 @@ pub(crate) async fn flush_once(logs: &Logs, hurry: bool) -> bool {
     waiting
 }
 
+async fn flush_or_postpone(logs: &Logs, log: &Arc<OpenLog>, hurry: bool) {
+    if let Err(error) = flush_log(logs, log, hurry).await {
+        warn!(attempt = %log.attempt, error = format!("{error:#}"), "log not stored yet; it is tried again");
+        // If the storage is out: behind those that did not fail, because it may be this log alone that does.
+        let later = logs.clock().monotonic() + logs.storage().retry_in(WRITES) + timing::LOG_FLUSH;
+        logs.with_tail(log, |tail| tail.postpone(later));
+    }
+}
+
 async fn flush_log(logs: &Logs, log: &Arc<OpenLog>, hurry: bool) -> anyhow::Result<()> {
     loop {
         let now = logs.clock().monotonic();
         let Some(batch) = logs.with_tail(log, |tail| tail.due(now, hurry)) else { return Ok(()) };
-        let stored = tokio::time::timeout(STORAGE_TIMEOUT, store_batch(logs, log, batch)).await;
-        let Some(durable) = stored.context("storage did not answer in time")?? else {
-            logs.forget(log.attempt);
-            return Ok(());
+        let permit = match logs.storage().ask(WRITES) {
+            Ok(permit) => permit,
+            Err(Out { retry_in }) => {
+                logs.with_tail(log, |tail| tail.postpone(now + retry_in));
+                return Ok(());
+            }
         };
+        let stored = tokio::time::timeout(STORAGE_TIMEOUT, store_batch(logs, log, batch, permit)).await;
+        let stored = stored.context("storage did not answer in time")??;
         let now = logs.clock().monotonic();
+        let durable = match stored {
+            Stored::Closed => {
+                logs.forget(log.attempt);
+                return Ok(());
+            }
+            Stored::Until(durable) | Stored::Sealed(durable) => durable,
+        };
         let complete = logs.with_tail(log, |tail| {
             tail.set_durable(durable, now);
             tail.end().is_some_and(|end| durable >= end)
         });
-        if complete {
+        if matches!(stored, Stored::Sealed(_)) {
+            info!(attempt = %log.attempt, durable, "log sealed");
+            sealed(logs, log.attempt, durable);
+        } else if complete {
             logs.seal_wake().ring();
         }
     }
 }
 
-/// Stores one segment and books it; gives the row's `durable`, or `None` when the log was closed meanwhile and
-/// nothing more of it is taken.
-async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Chunk>) -> anyhow::Result<Option<i64>> {
+/// What became of a segment.
+enum Stored {
+    /// The log is durable up to here.
+    Until(i64),
+    /// It is sealed here.
+    Sealed(i64),
+    /// The log was closed meanwhile, and nothing more of it is taken.
+    Closed,
+}
+
+/// Stores one segment and books it.
+async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Chunk>, permit: Permit) -> anyhow::Result<Stored> {
     let packed = logs.life().blocking("pack log segment", move || {
         let segment = Segment::merge(&batch).context("a batch holds no bytes")?;
         let stored = segment.encode().context("a segment does not pack")?;
@@ -101,7 +159,9 @@ async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Chunk>) -> anyhow::R
     });
     let (segment, stored) = packed.await.context("packing broke off")??;
     let key = SegmentKey { attempt: log.attempt, start: segment.0.offset };
-    let booked = match logs.blobs().put_segment(key, stored).await.context("cannot put a segment")? {
+    let put = logs.blobs().put_segment(key, stored).await;
+    storage::tell(permit, &put);
+    let booked = match put.context("cannot put a segment")? {
         Put::Created => segment,
         Put::AlreadyExists => match existing(logs, key).await? {
             Some(existing) => existing,
@@ -109,13 +169,33 @@ async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Chunk>) -> anyhow::R
         },
     };
     crash::point("log.segment_stored");
-    let new =
-        NewSegment { attempt: log.attempt, start: key.start, end: booked.0.end(), lines: count_lines(&booked.0.bytes) };
-    if logs.db().add_log_segment(&new).await.context("cannot book a segment")? {
-        return Ok(Some(new.end));
+    let digest = log.digest_with(key.start, &booked.0.bytes);
+    let announced = |digest: &StreamDigest| log.end().is_some_and(|end| is_whole(digest, &end));
+    let new = NewSegment {
+        attempt: log.attempt,
+        start: key.start,
+        end: booked.0.end(),
+        lines: count_lines(&booked.0.bytes),
+        whole: digest.as_ref().is_some_and(announced),
+    };
+    match logs
+        .segments()
+        .ask(new)
+        .await
+        .map_err(|error| anyhow::anyhow!("{error:?}"))?
+        .context("cannot book a segment")?
+    {
+        Booked::Yes => {
+            log.keep_digest(digest);
+            Ok(Stored::Until(new.end))
+        }
+        Booked::Sealed => Ok(Stored::Sealed(new.end)),
+        Booked::No => {
+            log.keep_digest(None);
+            let row = logs.db().attempt_log(log.attempt).await.context("cannot read the log's row")?;
+            Ok(if row.state == LogState::Open { Stored::Until(row.durable) } else { Stored::Closed })
+        }
     }
-    let row = logs.db().attempt_log(log.attempt).await.context("cannot read the log's row")?;
-    Ok((row.state == LogState::Open).then_some(row.durable))
 }
 
 /// The segment that somebody else stored here, or we before a crash. One that does not read was never

@@ -38,7 +38,6 @@ pub(crate) enum Step {
 }
 
 /// One watcher of one job.
-#[derive(Debug)]
 pub(crate) struct Follower {
     logs: Logs,
     scope: Scope,

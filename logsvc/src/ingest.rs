@@ -18,6 +18,7 @@ use slipway_logfmt::chunk::{Chunk, MAX_ENCODED_BYTES};
 use slipway_logfmt::segment::SEGMENT_BYTES;
 use slipway_runtime::ids::token_hash;
 use slipway_runtime::problem::{ApiError, JsonBody, PathOf, bearer};
+use slipway_store::StoreError;
 use slipway_store::logs::{LogRow, LogState};
 
 use crate::logs::{Logs, OpenLog};
@@ -79,7 +80,7 @@ async fn append(
             let message = if body.len() <= LIVE_MAX_BYTES { body } else { Chunk::empty(chunk.end()).encode() };
             logs.live().publish(Topic::Log(attempt), message);
             if ack.received - ack.durable >= SEGMENT_BYTES as i64 {
-                logs.flush_wake().ring();
+                logs.hurry(log);
             }
             Ok(Json(ack).into_response())
         }
@@ -117,16 +118,19 @@ async fn end(
     if logs.with_tail(&log, |tail| tail.ack().received) > end.end {
         return Err(ApiError::BadRequest("More bytes were received than the announced end.".to_owned()));
     }
-    let known = logs.db().end_log(attempt, &end, logs.clock().now()).await.map_err(store_problem)?;
+    let known = logs.ends().ask((attempt, end.clone())).await?.map_err(store_problem)?;
+    let known = known.ok_or_else(|| store_problem(StoreError::Stale("log")))?;
     if known != end {
         return Err(ApiError::Conflict(format!("The end was announced before, at {}.", known.end)));
     }
-    let received = logs.with_tail(&log, |tail| {
-        tail.announce_end(end.end);
-        tail.ack().received
-    });
-    logs.flush_wake().ring();
-    logs.seal_wake().ring();
+    log.announce_end(&end);
+    let ack = logs.with_tail(&log, |tail| tail.ack());
+    let received = ack.received;
+    if ack.durable >= end.end {
+        logs.seal_wake().ring();
+    } else {
+        logs.hurry(Arc::clone(&log));
+    }
     Ok(Json(wait_for_durable(&log, received).await))
 }
 
@@ -163,7 +167,7 @@ async fn find(logs: &Logs, attempt: AttemptRef, headers: &HeaderMap) -> Result<F
     }
     let row = match logs.db().attempt_log(attempt).await {
         // To strangers an attempt that is not there looks like one that is.
-        Err(slipway_store::StoreError::NotFound(_)) => return Err(refused()),
+        Err(StoreError::NotFound(_)) => return Err(refused()),
         other => other.map_err(store_problem)?,
     };
     if row.token_hash != hash {

@@ -3,6 +3,7 @@
 //! builder's spool has it until then.
 
 mod access;
+mod batches;
 mod flush;
 mod follow;
 mod ingest;
@@ -12,6 +13,7 @@ mod reader;
 mod render;
 mod routes;
 mod seal;
+mod storage;
 mod tail;
 
 pub use logs::{Deps, Logs};

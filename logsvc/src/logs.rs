@@ -5,16 +5,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slipway_blobs::Blobs;
-use slipway_domain::agent::LogAck;
+use slipway_domain::agent::{LogAck, LogEnd};
 use slipway_domain::attempt::AttemptRef;
 use slipway_live::Live;
+use slipway_logfmt::digest::StreamDigest;
+use slipway_runtime::batch::Batcher;
+use slipway_runtime::breakers::Breakers;
 use slipway_runtime::clock::Clock;
+use slipway_runtime::health::Health;
 use slipway_runtime::lifecycle::Life;
 use slipway_runtime::wake::Wake;
 use slipway_store::Db;
 use slipway_store::logs::LogRow;
 use tokio::sync::watch;
 
+use crate::batches::{Ends, Segments};
+use crate::storage;
 use crate::tail::Tail;
 
 /// What the service stands on.
@@ -33,18 +39,22 @@ pub struct Deps {
 }
 
 /// The service's state. Cheap to clone; clones share it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Logs {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     deps: Deps,
     open: Mutex<HashMap<AttemptRef, Arc<OpenLog>>>,
     cost: AtomicUsize,
+    storage: Breakers,
     flush_wake: Wake,
     seal_wake: Wake,
+    /// Logs that shall be stored at once.
+    urgent: Mutex<Vec<Arc<OpenLog>>>,
+    segments: Batcher<Segments>,
+    ends: Batcher<Ends>,
 }
 
 /// A log that grows here.
@@ -54,11 +64,17 @@ pub(crate) struct OpenLog {
     pub(crate) token_hash: Vec<u8>,
     held: Mutex<Held>,
     acks: watch::Sender<LogAck>,
+    /// Somebody stores of it just now.
+    pub(crate) flushing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
 struct Held {
     tail: Tail,
+    /// The announced end.
+    end: Option<LogEnd>,
+    /// Of everything below `durable`; `None` when some of it was not seen here.
+    digest: Option<StreamDigest>,
     /// False once forgotten: its memory counts no more, whoever still holds it.
     counted: bool,
 }
@@ -66,6 +82,10 @@ struct Held {
 impl Logs {
     pub(crate) fn new(deps: Deps) -> Self {
         let inner = Inner {
+            storage: storage::breakers(deps.clock.clone()),
+            segments: Batcher::new(Segments(deps.clone()), deps.life.clone()),
+            ends: Batcher::new(Ends(deps.clone()), deps.life.clone()),
+            urgent: Mutex::default(),
             deps,
             open: Mutex::default(),
             cost: AtomicUsize::new(0),
@@ -75,12 +95,22 @@ impl Logs {
         Self { inner: Arc::new(inner) }
     }
 
+    /// Adds a storage that is out to what the process tells of its health.
+    pub fn watch(&self, health: &Health) {
+        self.inner.storage.watch(health);
+    }
+
     pub(crate) fn db(&self) -> &Db {
         &self.inner.deps.db
     }
 
     pub(crate) fn blobs(&self) -> &Blobs {
         &self.inner.deps.blobs
+    }
+
+    /// Whether those are called at all.
+    pub(crate) fn storage(&self) -> &Breakers {
+        &self.inner.storage
     }
 
     pub(crate) fn live(&self) -> &Live {
@@ -103,6 +133,26 @@ impl Logs {
         &self.inner.seal_wake
     }
 
+    /// Books segments and ends of many logs together.
+    pub(crate) fn segments(&self) -> &Batcher<Segments> {
+        &self.inner.segments
+    }
+
+    pub(crate) fn ends(&self) -> &Batcher<Ends> {
+        &self.inner.ends
+    }
+
+    /// Has this log stored at once.
+    pub(crate) fn hurry(&self, log: Arc<OpenLog>) {
+        self.inner.urgent.lock().unwrap_or_else(PoisonError::into_inner).push(log);
+        self.inner.flush_wake.ring();
+    }
+
+    /// The logs that shall be stored at once.
+    pub(crate) fn urgent(&self) -> Vec<Arc<OpenLog>> {
+        std::mem::take(&mut *self.inner.urgent.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The log, if it grows here.
     pub(crate) fn open_log(&self, attempt: AttemptRef) -> Option<Arc<OpenLog>> {
         self.open().get(&attempt).cloned()
@@ -121,7 +171,13 @@ impl Logs {
                 attempt: row.attempt(),
                 token_hash: row.token_hash.clone(),
                 acks: watch::Sender::new(tail.ack()),
-                held: Mutex::new(Held { tail, counted: true }),
+                held: Mutex::new(Held {
+                    tail,
+                    end: row.announced(),
+                    digest: (row.durable == 0).then(StreamDigest::default),
+                    counted: true,
+                }),
+                flushing: tokio::sync::Mutex::default(),
             })
         };
         self.open().entry(row.attempt()).or_insert_with(make).clone()
@@ -163,6 +219,30 @@ impl Logs {
 }
 
 impl OpenLog {
+    /// The whole stream is announced.
+    pub(crate) fn announce_end(&self, end: &LogEnd) {
+        let mut held = self.lock();
+        held.tail.announce_end(end.end);
+        held.end = Some(end.clone());
+    }
+
+    /// The digest of all that is durable once `bytes` are, which begin at `start`; `None` when not all was seen here.
+    pub(crate) fn digest_with(&self, start: i64, bytes: &[u8]) -> Option<StreamDigest> {
+        let mut digest = self.lock().digest.clone().filter(|digest| digest.len() == start)?;
+        digest.update(bytes);
+        Some(digest)
+    }
+
+    /// That is durable now.
+    pub(crate) fn keep_digest(&self, digest: Option<StreamDigest>) {
+        self.lock().digest = digest;
+    }
+
+    /// The announced end.
+    pub(crate) fn end(&self) -> Option<LogEnd> {
+        self.lock().end.clone()
+    }
+
     /// Follows how far it is.
     pub(crate) fn acks(&self) -> watch::Receiver<LogAck> {
         self.acks.subscribe()

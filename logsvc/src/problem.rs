@@ -1,6 +1,7 @@
 //! What store and storage say, as an answer.
 
 use slipway_blobs::BlobError;
+use slipway_runtime::breakers::Out;
 use slipway_runtime::problem::ApiError;
 use slipway_store::StoreError;
 
@@ -33,6 +34,9 @@ pub(crate) enum ReadError {
         /// What is wrong.
         reason: slipway_logfmt::chunk::DecodeError,
     },
+    /// It is not even tried.
+    #[error("object storage: {0}")]
+    Out(#[from] Out),
     /// It took too long.
     #[error("object storage did not answer in time")]
     Timeout,

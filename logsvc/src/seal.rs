@@ -3,6 +3,7 @@
 
 use chrono::TimeDelta;
 use slipway_blobs::BlobError;
+use slipway_domain::agent::LogEnd;
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::timing;
 use slipway_live::Topic;
@@ -15,6 +16,7 @@ use tracing::{error, info, warn};
 use crate::logs::Logs;
 use crate::problem::ReadError;
 use crate::reader;
+use crate::storage::READS;
 
 /// Logs that one pass looks at.
 const BATCH: i64 = 64;
@@ -51,9 +53,16 @@ async fn seal(logs: &Logs, log: &LogRow) -> Result<(), ReadError> {
     let attempt = log.attempt();
     let state = match (log.end_offset, &log.sha256) {
         (Some(end), Some(sha256)) if log.durable >= end => {
-            let digest = stored_digest(logs, attempt, log.durable).await?;
-            let whole = digest.is_some_and(|digest| digest.len() == end && digest.hex() == sha256.to_ascii_lowercase());
-            if whole { LogState::Sealed } else { LogState::Damaged }
+            let permit = logs.storage().ask(READS)?;
+            let digest = stored_digest(logs, attempt, log.durable).await;
+            match &digest {
+                Ok(_) => permit.answered(),
+                Err(ReadError::Blob(BlobError::Storage(_)) | ReadError::Timeout) => permit.failed(),
+                Err(_) => drop(permit),
+            }
+            let digest = digest?;
+            let end = LogEnd { end, sha256: sha256.clone() };
+            if digest.is_some_and(|digest| is_whole(&digest, &end)) { LogState::Sealed } else { LogState::Damaged }
         }
         _ => LogState::Cut,
     };
@@ -66,9 +75,19 @@ async fn seal(logs: &Logs, log: &LogRow) -> Result<(), ReadError> {
         LogState::Cut => warn!(%attempt, durable = log.durable, "log sealed without its end"),
         LogState::Open | LogState::Sealed => info!(%attempt, durable = log.durable, "log sealed"),
     }
-    logs.forget(attempt);
-    logs.live().publish(Topic::Log(attempt), Chunk::empty(log.durable).encode());
+    sealed(logs, attempt, log.durable);
     Ok(())
+}
+
+/// Whether what was stored is what was announced.
+pub(crate) fn is_whole(digest: &StreamDigest, end: &LogEnd) -> bool {
+    digest.len() == end.end && digest.hex() == end.sha256.to_ascii_lowercase()
+}
+
+/// Nothing more comes: the log is forgotten here, and viewers look at its row.
+pub(crate) fn sealed(logs: &Logs, attempt: AttemptRef, durable: i64) {
+    logs.forget(attempt);
+    logs.live().publish(Topic::Log(attempt), Chunk::empty(durable).encode());
 }
 
 /// The hash of the stored stream, read back from object storage; `None` if a part of it is missing or does

@@ -106,15 +106,21 @@ impl Tail {
         self.pieces.get(index).filter(|piece| piece.chunk.offset <= offset).cloned()
     }
 
-    /// Chunks for the next segment, if it is time: enough bytes, old enough, or the end is here.
-    pub fn due(&self, now: Instant, hurry: bool) -> Option<Vec<Chunk>> {
-        if self.received == self.durable || self.not_before.is_some_and(|not_before| now < not_before) {
-            return None;
-        }
+    /// Whether it is time for the next segment: enough bytes, old enough, or the end is here.
+    pub fn is_due(&self, now: Instant) -> bool {
         let full = self.received - self.durable >= SEGMENT_BYTES as i64;
         let old = self.waiting_since.is_some_and(|since| now.duration_since(since) >= timing::LOG_FLUSH);
         let ended = self.end.is_some_and(|end| self.received >= end);
-        if !(full || old || ended || hurry) {
+        self.may_be_stored(now) && (full || old || ended)
+    }
+
+    fn may_be_stored(&self, now: Instant) -> bool {
+        self.received > self.durable && self.not_before.is_none_or(|not_before| now >= not_before)
+    }
+
+    /// Chunks for the next segment, if it is time or there is a hurry.
+    pub fn due(&self, now: Instant, hurry: bool) -> Option<Vec<Chunk>> {
+        if !(self.is_due(now) || hurry && self.may_be_stored(now)) {
             return None;
         }
         let from = self.pieces.partition_point(|piece| piece.chunk.end() <= self.durable);

@@ -2,37 +2,34 @@
 
 use std::collections::HashMap;
 
-use slipway_domain::placement::Pool;
+use slipway_domain::ids::TenantId;
 use slipway_store::jobs::Job;
-use slipway_store::queues::PoolStatus;
+use slipway_store::queues::PoolRoom;
 
 /// Jobs admitted per pool beyond its free slots, so that a builder that becomes free finds one at once.
 const LEAD: i64 = 1;
 
-/// The jobs to admit, oldest first, as far as their pools have room. Tenants' limits are checked where they
-/// are booked: in the transaction that admits.
-pub fn choose<'a>(queued: &'a [Job], pools: &[PoolStatus]) -> Vec<&'a Job> {
-    let mut room: HashMap<&Pool, i64> =
-        pools.iter().map(|status| (&status.pool, window(status) - status.ready)).collect();
-    queued
-        .iter()
-        .filter(|job| {
-            room.get_mut(&job.pool).is_some_and(|left| {
-                *left -= 1;
-                *left >= 0
-            })
-        })
-        .collect()
+/// How many jobs of a pool may be admitted now.
+pub fn window(room: &PoolRoom) -> i64 {
+    room.free + LEAD - room.ready
 }
 
-/// How many jobs of a pool may be admitted without a builder yet.
-fn window(status: &PoolStatus) -> i64 {
-    if status.builders == 0 { 0 } else { status.free + LEAD }
+/// The jobs to admit among the oldest of a pool, oldest first, as far as their tenants have room. The limit itself
+/// is kept where it is booked: in the transaction that admits.
+pub fn choose(queued: &[Job], mut rooms: HashMap<TenantId, i64>) -> Vec<&Job> {
+    let mut fits = |job: &&Job| {
+        rooms.get_mut(&job.tenant_id).is_some_and(|room| {
+            *room -= 1;
+            *room >= 0
+        })
+    };
+    queued.iter().filter(|job| fits(job)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use slipway_domain::job::{JobKind, JobState};
+    use slipway_domain::placement::Pool;
     use slipway_runtime::clock::Clock;
     use slipway_runtime::ids::new_id;
 
@@ -42,16 +39,16 @@ mod tests {
         name.parse().expect("a valid pool")
     }
 
-    fn job(pool_name: &str) -> Job {
+    fn job(tenant: TenantId) -> Job {
         let now = Clock::system().now();
         Job {
             id: new_id(),
             build_id: new_id(),
-            tenant_id: new_id(),
+            tenant_id: tenant,
             project_id: new_id(),
             kind: JobKind::Image,
             state: JobState::Queued,
-            pool: pool(pool_name),
+            pool: pool("a/b/c"),
             version: 0,
             epoch: 0,
             infra_retries: 0,
@@ -68,23 +65,18 @@ mod tests {
         }
     }
 
-    fn status(pool_name: &str, ready: i64, builders: i64, free: i64) -> PoolStatus {
-        PoolStatus { pool: pool(pool_name), queued: 0, ready, running: 0, builders, free }
+    #[test]
+    fn the_oldest_go_first_and_each_tenant_as_far_as_it_may() {
+        let (one, other, unknown) = (new_id(), new_id(), new_id());
+        let queued = [job(one), job(unknown), job(one), job(other), job(one)];
+        let chosen = choose(&queued, [(one, 2), (other, 1)].into());
+        assert_eq!(chosen.iter().map(|job| job.id).collect::<Vec<_>>(), [0, 2, 3].map(|at: usize| queued[at].id));
+        assert!(choose(&queued, [(one, 0), (other, -1)].into()).is_empty(), "a lowered limit");
     }
 
     #[test]
-    fn the_oldest_go_first_and_the_window_holds() {
-        let queued = [job("a/b/c"), job("a/b/c"), job("a/b/c"), job("x/b/c")];
-        let chosen = choose(&queued, &[status("a/b/c", 0, 1, 1)]);
-        assert_eq!(chosen.iter().map(|job| job.id).collect::<Vec<_>>(), [queued[0].id, queued[1].id]);
-    }
-
-    #[test]
-    fn ready_jobs_fill_the_window_and_pools_without_builders_have_none() {
-        let queued = [job("a/b/c")];
-        assert!(choose(&queued, &[status("a/b/c", 2, 1, 1)]).is_empty());
-        assert!(choose(&queued, &[status("a/b/c", 0, 0, 0)]).is_empty());
-        assert!(choose(&queued, &[]).is_empty());
-        assert_eq!(choose(&queued, &[status("a/b/c", 0, 1, 0)]).len(), 1, "a busy pool gets one ahead");
+    fn a_pool_gets_one_job_ahead_of_its_free_slots() {
+        let window = |ready, free| window(&PoolRoom { pool: pool("a/b/c"), ready, free });
+        assert_eq!((window(0, 0), window(0, 3), window(1, 0), window(5, 1)), (1, 4, 0, -3));
     }
 }

@@ -9,7 +9,7 @@ use slipway_runtime::secret_key::SecretKey;
 use slipway_store::hooks::Hook;
 use slipway_store::{Db, StoreError};
 
-use crate::intake::batch::Batched;
+use slipway_runtime::batch::Batched;
 
 /// Reads hooks.
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use slipway_store::deliveries::{Accepted, NewDelivery};
 use slipway_store::{Db, StoreError};
 
-use crate::intake::batch::Batched;
+use slipway_runtime::batch::Batched;
 
 /// Takes deliveries in.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ mod tests {
     use slipway_store::projects::{NewProject, Project, ProjectConnection};
 
     use super::*;
-    use crate::intake::batch::Batcher;
+    use slipway_runtime::batch::Batcher;
 
     async fn project(db: &Db, hook: HookId) -> Project {
         let now = Clock::system().now();

@@ -1,6 +1,5 @@
 //! What forges tell us: a request is verified and stored before it is answered, and worked from its row.
 
-mod batch;
 mod body;
 mod hook_rows;
 mod inbox;

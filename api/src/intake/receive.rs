@@ -24,13 +24,13 @@ use slipway_store::deliveries::{Accepted, NewDelivery, Verdict};
 use slipway_store::hooks::Hook;
 use tracing::info;
 
-use crate::intake::batch::Batcher;
 use crate::intake::body::{self, Memory};
 use crate::intake::hook_rows::HookRows;
 use crate::intake::inbox::Inbox;
 use crate::intake::rules::{moves, verdict};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem as _;
+use slipway_runtime::batch::Batcher;
 
 /// Where a forge gives no delivery id, equal bodies within this many seconds are one delivery.
 const WINDOW_SECS: i64 = 300;

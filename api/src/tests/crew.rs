@@ -9,7 +9,7 @@ use slipway_domain::failure::Failure;
 use slipway_domain::ids::{BuildId, SessionId};
 use slipway_domain::placement::Pool;
 use slipway_runtime::ids::{new_id, random_id, token_hash};
-use slipway_store::attempts::Claim;
+use slipway_store::claims::Claim;
 use slipway_store::leaders::Lead;
 use slipway_store::sessions::NewSession;
 

@@ -165,6 +165,12 @@ impl Breakers {
         self.lock().upstreams.get(upstream).is_some_and(|entry| entry.breaker.outage().is_some())
     }
 
+    /// How long nobody calls an upstream from now on; zero unless it is out.
+    pub fn retry_in(&self, upstream: &str) -> Duration {
+        let now = self.clock.now();
+        self.lock().upstreams.get(upstream).map_or(Duration::ZERO, |entry| entry.breaker.retry_in(now))
+    }
+
     /// A line for each upstream that is out, without its address.
     pub fn report(&self) -> Vec<String> {
         let now = self.clock.now();

@@ -2,6 +2,7 @@
 //! tasks, secrets at rest, the guard for outgoing connections, crash points and the HTTP kit.
 
 pub mod backoff;
+pub mod batch;
 pub mod breaker;
 pub mod breakers;
 pub mod clock;

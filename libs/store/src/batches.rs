@@ -27,6 +27,20 @@ use crate::projects::Project;
 use crate::ref_heads::RefMove;
 use crate::scope::Scope;
 
+/// A statement over the rows of these ids, which stand last in its condition.
+macro_rules! of_ids {
+    ($before:literal, $after:literal) => {
+        Dialects {
+            postgres: concat!($before, " in (select r::uuid from jsonb_array_elements_text($1) as r) ", $after),
+            sqlite: concat!($before, " in (select unhex(value, '-') from json_each($1)) ", $after),
+        }
+    };
+}
+
+pub(crate) mod attempts;
+pub(crate) mod jobs;
+pub(crate) mod logs;
+
 /// One statement in the words of each database.
 struct Dialects {
     postgres: &'static str,
@@ -279,16 +293,6 @@ pub(crate) async fn heads(db: &Db, moves: &[RefMove<'_>]) -> Result<Vec<(Project
     let rows: Vec<RefRow<'_>> = refs.into_iter().map(|(project_id, git_ref)| RefRow { project_id, git_ref }).collect();
     let sql = HEADS.in_db(db);
     Ok(on_db!(db, conn => sqlx::query_as(sql).bind(Json(&rows)).fetch_all(conn).await?))
-}
-
-/// A statement over the rows of these ids, which stand last in its condition.
-macro_rules! of_ids {
-    ($before:literal, $after:literal) => {
-        Dialects {
-            postgres: concat!($before, " in (select r::uuid from jsonb_array_elements_text($1) as r) ", $after),
-            sqlite: concat!($before, " in (select unhex(value, '-') from json_each($1)) ", $after),
-        }
-    };
 }
 
 /// The jobs of these builds, in the order in which they were made.

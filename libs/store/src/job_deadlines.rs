@@ -7,7 +7,7 @@ use slipway_domain::ids::JobId;
 use slipway_domain::job::{JobEvent, JobState};
 
 use crate::Db;
-use crate::attempts::{AttemptEnd, end_attempt};
+use crate::attempt_ends::{AttemptEnd, end_attempt};
 use crate::db::{execute, on_db};
 use crate::error::Result;
 use crate::jobs::{Job, Saved, TRY_AGAIN, job_in, save};
@@ -50,7 +50,7 @@ impl Db {
         }
         if matches!(job.state, JobState::Running | JobState::Cancelling) {
             let attempt = AttemptRef { job: id, epoch: job.epoch };
-            end_attempt(&mut tx, attempt, AttemptEnd::deadline(&job, now)).await?;
+            end_attempt(&mut tx, attempt, AttemptEnd::deadline(&job), now).await?;
         } else {
             let mut next = job.after(JobEvent::DeadlinePassed, now)?;
             if next.state == JobState::Cancelled {

@@ -2,10 +2,11 @@
 //! the whole row where the version is still the one that was read. Who loses reads again. The tenant's
 //! running row and the build's state change in the same transaction, so they need no repair.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use slipway_domain::build::{BuildState, CancelledBy, build_state};
+use slipway_domain::build::{CancelledBy, build_state};
 use slipway_domain::ids::{BuildId, BuilderId, DispatchId, JobId, ProjectId, TenantId};
 use slipway_domain::job::{IllegalTransition, JobEvent, JobKind, JobState};
 use slipway_domain::placement::Pool;
@@ -15,6 +16,8 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use crate::Db;
+use crate::batches;
+use crate::batches::jobs::Change;
 use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::leaders::{Lead, check_lead};
@@ -89,11 +92,11 @@ const JOBS_OF_BUILD: &str = "select id, build_id, tenant_id, project_id, kind, s
 
 const QUEUED: &str = "select id, build_id, tenant_id, project_id, kind, state, pool, version, epoch, infra_retries, \
     dispatch_id, leave_epoch, avoid_builder, avoid_until, cancelled_by, timeout_secs, queued_at, not_before, \
-    deadline_at, finished_at from jobs where state = 'queued' and not_before <= $1 \
+    deadline_at, finished_at from jobs where state = 'queued' and pool = $2 and not_before <= $1 \
     and exists (select 1 from sessions s join builders b on b.id = s.builder_id where s.pool = jobs.pool \
     and s.state = 'open' and (b.serves_tenant is null or b.serves_tenant = jobs.tenant_id)) \
     and exists (select 1 from tenant_running t where t.tenant_id = jobs.tenant_id and t.running < t.running_limit) \
-    order by id limit $2";
+    order by id limit $3";
 
 const READY: &str = "select id, build_id, tenant_id, project_id, kind, state, pool, version, epoch, infra_retries, \
     dispatch_id, leave_epoch, avoid_builder, avoid_until, cancelled_by, timeout_secs, queued_at, not_before, \
@@ -119,10 +122,25 @@ impl Db {
             .ok_or(StoreError::NotFound("job"))
     }
 
-    /// The oldest jobs that the scheduler may admit, at most `limit`. Those that nobody could run now, because
-    /// their pool has no builder for their tenant or that is at its limit, take no place among them.
-    pub async fn queued_jobs(&self, now: DateTime<Utc>, limit: i64) -> Result<Vec<Job>> {
-        Ok(on_db!(self, conn => sqlx::query_as::<_, Job>(QUEUED).bind(now).bind(limit).fetch_all(conn).await?))
+    /// The oldest jobs of a pool that the scheduler may admit, at most `limit`. Those that nobody could run now,
+    /// because the pool has no builder for their tenant or that is at its limit, take no place among them.
+    pub async fn queued_jobs(&self, pool: &Pool, now: DateTime<Utc>, limit: i64) -> Result<Vec<Job>> {
+        Ok(on_db!(self, conn => sqlx::query_as::<_, Job>(QUEUED)
+            .bind(now)
+            .bind(pool.to_string())
+            .bind(limit)
+            .fetch_all(conn)
+            .await?))
+    }
+
+    /// How many jobs more the tenants of these jobs may run.
+    pub async fn tenant_rooms(&self, jobs: &[Job]) -> Result<HashMap<TenantId, i64>> {
+        batches::jobs::tenant_rooms(self, &jobs.iter().map(|job| job.tenant_id).collect()).await
+    }
+
+    /// What builders will be told of these jobs, as far as they are there.
+    pub async fn job_specs(&self, ids: &[JobId]) -> Result<HashMap<JobId, JobSpec>> {
+        batches::jobs::job_specs(self, ids).await
     }
 
     /// The oldest jobs that wait for a dispatch, at most `limit`.
@@ -133,21 +151,34 @@ impl Db {
     /// `queued -> ready` under the tenant's limit, as the leader of `lead`. Fails with `Stale` when
     /// somebody else leads by now.
     pub async fn admit_job(&self, lead: &Lead, id: JobId, now: DateTime<Utc>) -> Result<Admission> {
-        let mut tx = self.begin_write().await?;
-        check_lead(&mut tx, lead, now).await?;
-        let job = job_in(&mut tx, id).await?;
+        let job = self.job(id).await?;
         if job.state != JobState::Queued || job.not_before > now {
             return Ok(Admission::Gone);
         }
-        let next = job.after(JobEvent::Admitted, now)?;
-        match save(&mut tx, &job, &next, now).await? {
-            Saved::Yes => {
-                tx.commit().await?;
-                Ok(Admission::Admitted)
-            }
-            Saved::Raced => Ok(Admission::Gone),
-            Saved::LimitReached => Ok(Admission::LimitReached),
+        let admitted = self.admit_jobs(lead, std::slice::from_ref(&job), now).await?;
+        Ok(match admitted {
+            None => Admission::LimitReached,
+            Some(admitted) if admitted.contains(&id) => Admission::Admitted,
+            Some(_) => Admission::Gone,
+        })
+    }
+
+    /// The same for many queued jobs as they were read, all or, where a tenant would exceed its limit, none
+    /// (`None`). Gives those that were admitted; the others were cancelled or changed meanwhile.
+    pub async fn admit_jobs(&self, lead: &Lead, jobs: &[Job], now: DateTime<Utc>) -> Result<Option<HashSet<JobId>>> {
+        let mut changes = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            changes.push(Change { old: job.clone(), new: job.after(JobEvent::Admitted, now)? });
         }
+        let mut tx = self.begin_write().await?;
+        check_lead(&mut tx, lead, now).await?;
+        let admitted = batches::jobs::save_jobs(&mut tx, &changes).await?;
+        let by = by_tenant(changes.iter().filter(|change| admitted.contains(&change.new.id)), 1);
+        if batches::jobs::move_running(&mut tx, &by).await? < by.len() as u64 {
+            return Ok(None);
+        }
+        tx.commit().await?;
+        Ok(Some(admitted))
     }
 
     /// Lets others be admitted first for a while, because admitting this one failed.
@@ -179,17 +210,24 @@ impl Db {
 
     /// `ready -> dispatched` under a new dispatch id. False when somebody was faster.
     pub async fn dispatch_job(&self, id: JobId, dispatch: DispatchId, now: DateTime<Utc>) -> Result<bool> {
-        let mut tx = self.begin_write().await?;
-        let job = job_in(&mut tx, id).await?;
+        let job = self.job(id).await?;
         if job.state != JobState::Ready {
             return Ok(false);
         }
-        let next = Job { dispatch_id: Some(dispatch), ..job.after(JobEvent::Dispatched, now)? };
-        let saved = save(&mut tx, &job, &next, now).await? == Saved::Yes;
-        if saved {
-            tx.commit().await?;
+        Ok(self.dispatch_jobs(&[(&job, dispatch)], now).await?.contains(&id))
+    }
+
+    /// The same for many ready jobs as they were read. Gives those that were dispatched.
+    pub async fn dispatch_jobs(&self, dispatches: &[(&Job, DispatchId)], now: DateTime<Utc>) -> Result<HashSet<JobId>> {
+        let mut changes = Vec::with_capacity(dispatches.len());
+        for (job, dispatch) in dispatches {
+            let new = Job { dispatch_id: Some(*dispatch), ..job.after(JobEvent::Dispatched, now)? };
+            changes.push(Change { old: (*job).clone(), new });
         }
-        Ok(saved)
+        let mut tx = self.begin_write().await?;
+        let dispatched = save_all(&mut tx, &changes, now).await?;
+        tx.commit().await?;
+        Ok(dispatched)
     }
 }
 
@@ -198,7 +236,6 @@ impl Db {
 pub(crate) enum Saved {
     Yes,
     Raced,
-    LimitReached,
 }
 
 impl Job {
@@ -249,74 +286,45 @@ pub(crate) async fn job_in(tx: &mut Tx, id: JobId) -> Result<Job> {
         .ok_or(StoreError::NotFound("job"))
 }
 
-/// Writes `new` where the row still is `old`, moves the tenant's running row when the job enters or leaves
-/// ready..cancelling, and settles the build. Lock order: job, tenant, build.
+/// Writes `new` where the row still is `old`, with all that follows from it ([`save_all`]).
 pub(crate) async fn save(tx: &mut Tx, old: &Job, new: &Job, now: DateTime<Utc>) -> Result<Saved> {
-    const SAVE: &str = "update jobs set state = $3, version = $4, epoch = $5, infra_retries = $6, dispatch_id = $7, \
-        leave_epoch = $8, avoid_builder = $9, avoid_until = $10, cancelled_by = $11, queued_at = $12, \
-        not_before = $13, deadline_at = $14, finished_at = $15 where id = $1 and version = $2";
-    let written = execute!(
-        tx,
-        SAVE,
-        old.id,
-        old.version,
-        new.state,
-        new.version,
-        new.epoch,
-        new.infra_retries,
-        new.dispatch_id,
-        new.leave_epoch,
-        new.avoid_builder,
-        new.avoid_until,
-        new.cancelled_by,
-        new.queued_at,
-        new.not_before,
-        new.deadline_at,
-        new.finished_at
-    );
-    if written == 0 {
-        return Ok(Saved::Raced);
-    }
-    match (old.state.is_admitted(), new.state.is_admitted()) {
-        (false, true) => {
-            if !raise_running(tx, new.tenant_id).await? {
-                return Ok(Saved::LimitReached);
-            }
-        }
-        (true, false) => lower_running(tx, new.tenant_id).await?,
-        (true, true) | (false, false) => {}
-    }
-    if old.state != new.state {
-        settle_build(tx, new.build_id, now).await?;
-    }
-    Ok(Saved::Yes)
+    let change = Change { old: old.clone(), new: new.clone() };
+    let saved = save_all(tx, std::slice::from_ref(&change), now).await?;
+    Ok(if saved.contains(&old.id) { Saved::Yes } else { Saved::Raced })
 }
 
-async fn raise_running(tx: &mut Tx, tenant: TenantId) -> Result<bool> {
-    const RAISE: &str =
-        "update tenant_running set running = running + 1 where tenant_id = $1 and running < running_limit";
-    Ok(execute!(tx, RAISE, tenant) == 1)
+/// Writes each new row where the old one still stands, lowers the running rows of the tenants whose jobs leave
+/// ready..cancelling, and settles the builds. Gives the jobs that were written. Only an admission raises a running
+/// row, and has its own way. Lock order: job, tenant, build.
+pub(crate) async fn save_all(tx: &mut Tx, changes: &[Change], now: DateTime<Utc>) -> Result<HashSet<JobId>> {
+    let saved = batches::jobs::save_jobs(tx, changes).await?;
+    let written = || changes.iter().filter(|change| saved.contains(&change.new.id));
+    let left = |change: &&Change| change.old.state.is_admitted() && !change.new.state.is_admitted();
+    let lowered = by_tenant(written().filter(left), -1);
+    if !lowered.is_empty() {
+        batches::jobs::move_running(tx, &lowered).await?;
+    }
+    let turned = |change: &&Change| !looks_the_same(change.old.state, change.new.state);
+    let builds: BTreeSet<BuildId> = written().filter(turned).map(|change| change.new.build_id).collect();
+    if !builds.is_empty() {
+        batches::jobs::lock_builds(tx, &builds).await?;
+        let states = batches::jobs::states_of_builds(tx, &builds).await?;
+        let settled = states.into_iter().map(|(build, jobs)| (build, build_state(&jobs)));
+        batches::jobs::settle_builds(tx, settled, now).await?;
+    }
+    Ok(saved)
 }
 
-async fn lower_running(tx: &mut Tx, tenant: TenantId) -> Result<()> {
-    const LOWER: &str = "update tenant_running set running = running - 1 where tenant_id = $1";
-    execute!(tx, LOWER, tenant);
-    Ok(())
+/// How much the running row of each tenant moves.
+fn by_tenant<'a>(changes: impl Iterator<Item = &'a Change>, each: i64) -> BTreeMap<TenantId, i64> {
+    let mut by = BTreeMap::new();
+    for change in changes {
+        *by.entry(change.new.tenant_id).or_default() += each;
+    }
+    by
 }
 
-/// Writes what `domain` says the build is now. The first statement locks the build's row, so that two jobs
-/// ending at once do not each miss the other.
-pub(crate) async fn settle_build(tx: &mut Tx, build: BuildId, now: DateTime<Utc>) -> Result<()> {
-    const LOCK: &str = "update builds set state = state where id = $1";
-    const STATES: &str = "select state, cancelled_by from jobs where build_id = $1";
-    const SETTLE: &str = "update builds set state = $2, started_at = coalesce(started_at, $3), finished_at = $4 \
-        where id = $1 and finished_at is null";
-    execute!(tx, LOCK, build);
-    let states: Vec<(JobState, Option<CancelledBy>)> =
-        on_tx!(tx, conn => sqlx::query_as(STATES).bind(build).fetch_all(conn).await?);
-    let state = build_state(&states);
-    let started = (state != BuildState::Pending).then_some(now);
-    let finished = state.is_terminal().then_some(now);
-    execute!(tx, SETTLE, build, state, started, finished);
-    Ok(())
+/// Whether a build looks the same with a job in either state: alone, and so among others.
+fn looks_the_same(old: JobState, new: JobState) -> bool {
+    old == new || !old.is_terminal() && !new.is_terminal() && build_state(&[(old, None)]) == build_state(&[(new, None)])
 }

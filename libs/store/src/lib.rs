@@ -1,6 +1,7 @@
 //! All SQL of Slipway, for PostgreSQL and SQLite behind one [`Db`]: one text per statement (but for `batches`),
 //! one file per table. A state change is decided by `domain` and committed here by compare-and-set.
 
+pub mod attempt_ends;
 pub mod attempts;
 pub mod avoidance;
 mod batches;
@@ -8,6 +9,7 @@ pub mod build_pages;
 pub mod builders;
 pub mod builds;
 pub mod census;
+pub mod claims;
 pub mod connections;
 pub mod db;
 pub mod deliveries;

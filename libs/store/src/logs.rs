@@ -5,6 +5,8 @@
 //! and goes on behind the winner. If we die between object and row, the next writer finds the object at
 //! this start and books it instead of its own.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use slipway_domain::agent::LogEnd;
 use slipway_domain::attempt::{AttemptRef, AttemptState};
@@ -13,7 +15,9 @@ use slipway_domain::job::JobState;
 use sqlx::FromRow;
 
 use crate::Db;
-use crate::db::{execute, on_db, on_tx};
+use crate::batches;
+use crate::batches::logs::EndRow;
+use crate::db::{execute, on_db};
 use crate::error::{Result, StoreError};
 use crate::jobs::TRY_AGAIN;
 use crate::scope::Scope;
@@ -94,6 +98,19 @@ pub struct NewSegment {
     pub end: i64,
     /// Line breaks in it.
     pub lines: i64,
+    /// The stream up to its end has the announced hash: where that end is the announced one, the log is sealed.
+    pub whole: bool,
+}
+
+/// What became of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Booked {
+    /// It is part of the log.
+    Yes,
+    /// It is, and the log is sealed with it.
+    Sealed,
+    /// `durable` was no longer at its start, or the log is not open: read the row again.
+    No,
 }
 
 const LOG: &str = "select l.job_id, l.epoch, l.state, l.durable, l.lines, l.end_offset, l.sha256, a.token_hash, \
@@ -155,44 +172,42 @@ impl Db {
         self.one_segment(OF_BREAK, attempt, line_break).await
     }
 
-    /// Books a segment whose object exists. False if `durable` was no longer at its start, or the log is
-    /// not open: read the row again.
-    pub async fn add_log_segment(&self, segment: &NewSegment) -> Result<bool> {
-        const ADVANCE: &str = "update attempt_logs set durable = $4, lines = lines + $5 \
-            where job_id = $1 and epoch = $2 and durable = $3 and state = 'open'";
-        const FIRST_LINE: &str = "select lines from attempt_logs where job_id = $1 and epoch = $2";
-        const INSERT: &str = "insert into log_segments (job_id, epoch, start_offset, end_offset, first_line, lines) \
-            values ($1, $2, $3, $4, $5, $6)";
-        let AttemptRef { job, epoch } = segment.attempt;
+    /// Books segments whose objects exist, in their order; no two of one log.
+    pub async fn add_log_segments(&self, new: &[NewSegment], now: DateTime<Utc>) -> Result<Vec<Booked>> {
         let mut tx = self.begin_write().await?;
-        let advanced = execute!(&mut tx, ADVANCE, job, epoch, segment.start, segment.end, segment.lines);
-        if advanced == 0 {
-            return Ok(false);
-        }
-        // The row is locked since the update, so this is the count with this segment.
-        let lines: i64 = on_tx!(&mut tx, conn => sqlx::query_scalar(FIRST_LINE)
-            .bind(job)
-            .bind(epoch)
-            .fetch_one(conn)
-            .await?);
-        let first_line = lines - segment.lines;
-        execute!(&mut tx, INSERT, job, epoch, segment.start, segment.end, first_line, segment.lines);
+        let advanced = batches::logs::add_segments(&mut tx, new, now).await?;
         tx.commit().await?;
-        Ok(true)
+        let booked = |segment| match advanced.iter().find(|log| log.booked(segment)) {
+            Some(log) if log.state == LogState::Sealed => Booked::Sealed,
+            Some(_) => Booked::Yes,
+            None => Booked::No,
+        };
+        Ok(new.iter().map(booked).collect())
     }
 
-    /// The builder announced the whole stream. The first word counts; gives what is stored.
-    pub async fn end_log(&self, attempt: AttemptRef, end: &LogEnd, now: DateTime<Utc>) -> Result<LogEnd> {
-        const END: &str = "update attempt_logs set end_offset = $3, sha256 = $4, ended_at = $5 \
-            where job_id = $1 and epoch = $2 and end_offset is null and state = 'open'";
+    /// The builders announced whole streams. The first word about each counts; gives what is stored, in their
+    /// order, and `None` for a log that was closed without an end.
+    pub async fn end_logs(&self, ends: &[(AttemptRef, LogEnd)], now: DateTime<Utc>) -> Result<Vec<Option<LogEnd>>> {
+        let rows: Vec<EndRow<'_>> = ends
+            .iter()
+            .map(|(attempt, end)| EndRow {
+                job_id: attempt.job,
+                epoch: attempt.epoch,
+                end_offset: end.end,
+                sha256: &end.sha256,
+            })
+            .collect();
         let mut tx = self.begin_write().await?;
-        execute!(&mut tx, END, attempt.job, attempt.epoch, end.end, &end.sha256, now);
+        batches::logs::end_logs(&mut tx, &rows, now).await?;
+        let stored = batches::logs::ends_of_logs(&mut tx, &rows).await?;
         tx.commit().await?;
-        let log = self.attempt_log(attempt).await?;
-        match (log.end_offset, log.sha256) {
-            (Some(end), Some(sha256)) => Ok(LogEnd { end, sha256 }),
-            (None, _) | (_, None) => Err(StoreError::Stale("log")),
-        }
+        let stored: HashMap<AttemptRef, LogEnd> = stored
+            .into_iter()
+            .filter_map(|(job, epoch, end, sha256)| {
+                Some((AttemptRef { job, epoch }, LogEnd { end: end?, sha256: sha256? }))
+            })
+            .collect();
+        Ok(ends.iter().map(|(attempt, _)| stored.get(attempt).cloned()).collect())
     }
 
     /// Open logs that can be sealed: all announced bytes are durable, or the attempt was closed before
@@ -240,6 +255,11 @@ impl Db {
 }
 
 impl LogRow {
+    /// The announced end.
+    pub fn announced(&self) -> Option<LogEnd> {
+        Some(LogEnd { end: self.end_offset?, sha256: self.sha256.clone()? })
+    }
+
     /// Whose log.
     pub fn attempt(&self) -> AttemptRef {
         AttemptRef { job: self.job_id, epoch: self.epoch }

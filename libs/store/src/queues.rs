@@ -34,6 +34,18 @@ pub struct PoolStatus {
     pub free: i64,
 }
 
+/// What a pool with builders would take, without a look at its backlog.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct PoolRoom {
+    /// `region/class/platform`.
+    #[sqlx(try_from = "String")]
+    pub pool: Pool,
+    /// Jobs that are admitted and wait for a builder.
+    pub ready: i64,
+    /// Jobs that its builders would take now.
+    pub free: i64,
+}
+
 /// Why a job waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
@@ -60,6 +72,14 @@ impl Db {
             select pool, 0, 0, 0, 1, free from sessions where state = 'open' \
             ) as counts group by pool order by pool";
         Ok(on_db!(self, conn => sqlx::query_as::<_, PoolStatus>(POOLS).fetch_all(conn).await?))
+    }
+
+    /// Every pool that has builders. Costs the same whatever waits in them.
+    pub async fn pool_rooms(&self) -> Result<Vec<PoolRoom>> {
+        const ROOMS: &str = "select s.pool, (select count(*) from jobs j where j.pool = s.pool \
+            and j.state in ('ready', 'dispatched')) as ready, s.free from (select pool, \
+            cast(sum(free) as bigint) as free from sessions where state = 'open' group by pool) as s order by s.pool";
+        Ok(on_db!(self, conn => sqlx::query_as::<_, PoolRoom>(ROOMS).fetch_all(conn).await?))
     }
 
     /// Why a job waits, in words; `None` once it runs.

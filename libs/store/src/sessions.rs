@@ -1,6 +1,8 @@
 //! Builder sessions: the lease of everything that a builder runs. Renewed by heartbeats, closed by a newer
 //! session, a goodbye or silence; what a closed session held is lost in the same pass.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use slipway_domain::agent::OpenSession;
 use slipway_domain::attempt::AttemptRef;
@@ -11,7 +13,8 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use crate::Db;
-use crate::attempts::{AttemptEnd, end_attempt};
+use crate::attempt_ends::{AttemptEnd, end_attempts};
+use crate::batches;
 use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 
@@ -81,6 +84,17 @@ pub struct Renewal {
     pub draining: bool,
 }
 
+/// An open attempt of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldAttempt {
+    /// The attempt.
+    pub attempt: AttemptRef,
+    /// When it was claimed.
+    pub claimed_at: DateTime<Utc>,
+    /// Its job is being cancelled.
+    pub cancelling: bool,
+}
+
 /// A session that went without a goodbye, and what it held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostSession {
@@ -93,8 +107,8 @@ pub struct LostSession {
 }
 
 #[derive(FromRow)]
-struct SessionRow {
-    id: SessionId,
+pub(crate) struct SessionRow {
+    pub(crate) id: SessionId,
     builder_id: BuilderId,
     #[sqlx(try_from = "String")]
     pool: Pool,
@@ -135,16 +149,12 @@ impl Db {
         let open = lock_open_attempts(&mut tx, builder).await?;
         let (kept, stop): (Vec<_>, Vec<_>) = new.open.held.iter().partition(|attempt| open.contains(attempt));
         let claimed = attempts_of_claims(&mut tx, &new.open.claiming).await?;
-        let mut lost = Vec::new();
-        for attempt in open {
-            if kept.contains(&attempt) || claimed.contains(&attempt) {
-                move_attempt(&mut tx, attempt, new.id).await?;
-            } else {
-                let why = "The builder started again without this build.";
-                end_attempt(&mut tx, attempt, AttemptEnd::lost(why, now)).await?;
-                lost.push(attempt);
-            }
+        let (held, lost): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|attempt| kept.contains(attempt) || claimed.contains(attempt));
+        for attempt in held {
+            move_attempt(&mut tx, attempt, new.id).await?;
         }
+        lose(&mut tx, &lost, "The builder started again without this build.", now).await?;
         tx.commit().await?;
         Ok(Ok(Opened { pool, stop, closed, lost }))
     }
@@ -164,18 +174,8 @@ impl Db {
     /// Commits a batch of heartbeats. Returns the sessions that are still open; the others are told to
     /// open a new one. Sessions are locked in one order, as everywhere.
     pub async fn renew_sessions(&self, renewals: &[Renewal], now: DateTime<Utc>) -> Result<Vec<SessionId>> {
-        const RENEW: &str = "update sessions set renewed_at = $2, channel_closed_at = null, free = $3, load = $4, \
-            draining = $5 where id = $1 and state = 'open'";
-        let mut renewals: Vec<&Renewal> = renewals.iter().collect();
-        renewals.sort_by_key(|renewal| renewal.session);
         let mut tx = self.begin_write().await?;
-        let mut open = Vec::new();
-        for renewal in renewals {
-            let Renewal { session, free, load, draining } = renewal;
-            if execute!(&mut tx, RENEW, session, now, free, Json(load), draining) == 1 {
-                open.push(renewal.session);
-            }
-        }
+        let open = batches::attempts::renew_sessions(&mut tx, renewals, now).await?;
         tx.commit().await?;
         Ok(open)
     }
@@ -221,18 +221,16 @@ impl Db {
         self.close_session(session, "lost", now).await
     }
 
-    /// The open attempts of one session, with when each was claimed and whether its job is being
-    /// cancelled.
-    pub async fn session_attempts(&self, session: SessionId) -> Result<Vec<(AttemptRef, DateTime<Utc>, bool)>> {
-        const HELD: &str = "select a.job_id, a.epoch, a.started_at, \
-            case when j.state = 'cancelling' then 1 else 0 end as cancelling from attempts a \
-            join jobs j on j.id = a.job_id where a.session_id = $1 and a.state = 'open'";
-        let rows: Vec<(JobId, i64, DateTime<Utc>, i32)> =
-            on_db!(self, conn => sqlx::query_as(HELD).bind(session).fetch_all(conn).await?);
-        Ok(rows
-            .into_iter()
-            .map(|(job, epoch, started_at, cancelling)| (AttemptRef { job, epoch }, started_at, cancelling == 1))
-            .collect())
+    /// The open attempts of each of these sessions that has any.
+    pub async fn held_attempts(&self, sessions: &[SessionId]) -> Result<HashMap<SessionId, Vec<HeldAttempt>>> {
+        let mut held: HashMap<SessionId, Vec<HeldAttempt>> = HashMap::new();
+        for (session, job, epoch, claimed_at, cancelling) in
+            batches::attempts::attempts_of_sessions(self, sessions).await?
+        {
+            let attempt = HeldAttempt { attempt: AttemptRef { job, epoch }, claimed_at, cancelling: cancelling == 1 };
+            held.entry(session).or_default().push(attempt);
+        }
+        Ok(held)
     }
 
     /// Open attempts whose jobs are being cancelled, with the session that must hear of it.
@@ -257,27 +255,19 @@ impl Db {
             .await?);
         let Some(builder) = builder else { return Ok(None) };
         let attempts = lock_open_attempts(&mut tx, builder).await?;
-        for attempt in &attempts {
-            let why = "The builder vanished while it worked on this build.";
-            end_attempt(&mut tx, *attempt, AttemptEnd::lost(why, now)).await?;
-        }
+        lose(&mut tx, &attempts, "The builder vanished while it worked on this build.", now).await?;
         tx.commit().await?;
         Ok(Some(LostSession { session, builder, attempts }))
     }
 }
 
-/// Reads a session inside a transaction.
-pub(crate) async fn session_in(tx: &mut Tx, id: SessionId) -> Result<Option<Session>> {
-    const SESSION: &str = "select s.id, s.builder_id, s.pool, s.state, b.shared_engine from sessions s \
-        join builders b on b.id = s.builder_id where s.id = $1";
-    let row: Option<SessionRow> = on_tx!(tx, conn => sqlx::query_as(SESSION).bind(id).fetch_optional(conn).await?);
-    Ok(row.map(Session::from))
-}
-
-/// Keeps a session from being closed until the transaction ends. False if it is closed.
-pub(crate) async fn lock_session(tx: &mut Tx, id: SessionId) -> Result<bool> {
-    const LOCK: &str = "update sessions set state = state where id = $1 and state = 'open'";
-    Ok(execute!(tx, LOCK, id) == 1)
+/// Ends attempts whose builder vanished.
+async fn lose(tx: &mut Tx, attempts: &[AttemptRef], why: &str, now: DateTime<Utc>) -> Result<()> {
+    if attempts.is_empty() {
+        return Ok(());
+    }
+    let ends = attempts.iter().map(|attempt| (*attempt, AttemptEnd::lost(why))).collect();
+    end_attempts(tx, ends, now).await.map(drop)
 }
 
 async fn join_token(tx: &mut Tx, hash: &[u8]) -> Result<Option<(JoinTokenId, Pool)>> {
@@ -348,14 +338,13 @@ async fn insert_session(tx: &mut Tx, new: &NewSession<'_>, pool: &Pool, now: Dat
     Ok(())
 }
 
-/// Locks every open attempt of a builder, so that none ends while the caller decides, and gives them in the
-/// order in which their tenants' and builds' rows are to be taken.
+/// Locks every open attempt of a builder, so that none ends while the caller decides.
 async fn lock_open_attempts(tx: &mut Tx, builder: BuilderId) -> Result<Vec<AttemptRef>> {
     const ATTEMPTS: &str = "update attempts set state = state where builder_id = $1 and state = 'open'";
     const JOBS: &str = "update jobs set version = version where id in \
         (select job_id from attempts where builder_id = $1 and state = 'open')";
     const OPEN: &str = "select a.job_id, a.epoch from attempts a join jobs j on j.id = a.job_id \
-        where a.builder_id = $1 and a.state = 'open' order by j.tenant_id, j.build_id, j.id";
+        where a.builder_id = $1 and a.state = 'open' order by j.id";
     execute!(tx, ATTEMPTS, builder);
     execute!(tx, JOBS, builder);
     let rows: Vec<(JobId, i64)> = on_tx!(tx, conn => sqlx::query_as(OPEN).bind(builder).fetch_all(conn).await?);

@@ -107,14 +107,21 @@ impl TagRow {
     }
 }
 
-/// Returns the leaves of the tags that an attempt says it moved, as far as it still holds them: the answer to
+/// Returns the leaves of the tags that attempts say they moved, as far as each still holds them: the answer to
 /// its return may never have come, and an older build must not move the tag back.
-pub(crate) async fn return_moved(tx: &mut Tx, attempt: AttemptRef, images: &[PushedImage]) -> Result<()> {
-    let mut moved: Vec<LeaveRequest> = images.iter().filter(|image| image.moved).filter_map(leave_of).collect();
-    // Two attempts that end at once take the rows in one order.
-    moved.sort_by(|a, b| (&a.registry, &a.repository, &a.tag).cmp(&(&b.registry, &b.repository, &b.tag)));
-    for request in &moved {
-        show(tx, attempt, request).await?;
+pub(crate) async fn return_moved<'a>(
+    tx: &mut Tx,
+    ended: impl IntoIterator<Item = (AttemptRef, &'a [PushedImage])>,
+) -> Result<()> {
+    let moved = |(attempt, images): (AttemptRef, &'a [PushedImage])| {
+        let leaves = images.iter().filter(|image| image.moved).filter_map(leave_of);
+        leaves.map(move |leave| (leave, attempt))
+    };
+    let mut moved: Vec<(LeaveRequest, AttemptRef)> = ended.into_iter().flat_map(moved).collect();
+    // Whatever ends at once takes the rows in one order.
+    moved.sort_by(|(a, _), (b, _)| (&a.registry, &a.repository, &a.tag).cmp(&(&b.registry, &b.repository, &b.tag)));
+    for (request, attempt) in &moved {
+        show(tx, *attempt, request).await?;
     }
     Ok(())
 }

@@ -212,7 +212,7 @@ async fn a_log_whose_object_changed_is_damaged() {
     world.logs.blobs().delete_segment(key).await.expect("delete");
     let other = Segment(chunk(0, b"0ne\n")).encode().expect("it packs");
     world.logs.blobs().put_segment(key, other).await.expect("put");
-    world.logs.db().end_log(attempt, &log_end(b"one\n"), world.clock.now()).await.expect("end");
+    world.logs.db().end_logs(&[(attempt, log_end(b"one\n"))], world.clock.now()).await.expect("end");
     crate::seal::seal_once(&world.logs).await.expect("a pass");
     assert_eq!(world.sealed().await, "damaged");
 }

@@ -8,7 +8,8 @@ use slipway_domain::attempt::{AttemptOutcome, AttemptRef};
 use slipway_domain::ids::{BuildId, BuilderId, ClaimId, DispatchId, JobId, SessionId};
 use slipway_domain::placement::Pool;
 use slipway_runtime::ids::{new_id, random_id, token_hash};
-use slipway_store::attempts::{Claim, ClaimWon, Ended};
+use slipway_store::attempt_ends::Ended;
+use slipway_store::claims::{Claim, ClaimWon};
 use slipway_store::jobs::{Admission, Job};
 use slipway_store::leaders::Lead;
 use slipway_store::sessions::{NewSession, Opened, SessionRefusal};
@@ -127,6 +128,12 @@ impl Env {
     pub async fn finish(&self, attempt: AttemptRef, outcome: AttemptOutcome, now: DateTime<Utc>) -> Ended {
         let finish = Finish { outcome, failure: None, images: Vec::new(), log_end: 0, log_sha256: "00".repeat(32) };
         self.db.finish_attempt(attempt, &finish, now).await.expect("the store answers")
+    }
+
+    /// What a session holds: the attempt, since when, and whether it is being cancelled.
+    pub async fn held(&self, session: SessionId) -> Vec<(AttemptRef, DateTime<Utc>, bool)> {
+        let held = self.db.held_attempts(&[session]).await.expect("the store answers");
+        held.into_values().flatten().map(|held| (held.attempt, held.claimed_at, held.cancelling)).collect()
     }
 
     pub async fn running_count(&self, tenant: slipway_domain::ids::TenantId) -> i64 {

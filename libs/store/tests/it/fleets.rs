@@ -36,7 +36,7 @@ both! {
         let (session, opened) = env.open(crew.builder, "key", &[kept, unknown], later(3)).await;
         let opened = opened.unwrap();
         assert_eq!((opened.closed, opened.lost, opened.stop), (Some(crew.session), vec![gone], vec![unknown]));
-        assert_eq!(env.db.session_attempts(session).await.unwrap(), [(kept, start(), false)]);
+        assert_eq!(env.held(session).await, [(kept, start(), false)]);
         assert_eq!(env.db.job(gone.job).await.unwrap().state, JobState::Queued);
         assert_eq!(env.db.renew_sessions(&[renewal(crew.session, 1), renewal(session, 1)], later(4)).await.unwrap(), [session]);
         assert!(!env.db.session_by_token(crew.session, &token_hash(&crew.session.to_string())).await.unwrap().unwrap().open);
@@ -54,7 +54,7 @@ both! {
         let claiming = [new_id(), claim];
         let (session, opened) = env.open_claiming(crew.builder, "key", (&[], &claiming), later(3)).await;
         assert!(opened.unwrap().lost.is_empty());
-        assert_eq!(env.db.session_attempts(session).await.unwrap(), [(won.attempt, start(), false)]);
+        assert_eq!(env.held(session).await, [(won.attempt, start(), false)]);
         assert_eq!(env.claim(crew.session, job, dispatch, claim, later(4)).await, Ok(won), "by the old session's word");
     }
 }
@@ -161,11 +161,11 @@ both! {
         let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
         let other = env.job_of(env.build(&theirs, "1", commit('a')).await).await;
         env.running(&crew, &lead, env.job_of(env.build(&ours, "1", commit('a')).await).await.id, start()).await;
-        assert_eq!(env.db.queued_jobs(start(), 10).await.unwrap(), []);
+        assert_eq!(env.db.queued_jobs(&pool(), start(), 10).await.unwrap(), []);
         let waiting = env.db.waiting(&other, start()).await.unwrap().unwrap();
         assert!(waiting.reason.contains("another tenant"), "{}", waiting.reason);
         env.open_trusting(crew.builder, "key", later(1)).await;
-        let queued: Vec<_> = env.db.queued_jobs(later(1), 10).await.unwrap().iter().map(|job| job.tenant_id).collect();
+        let queued: Vec<_> = env.db.queued_jobs(&pool(), later(1), 10).await.unwrap().iter().map(|job| job.tenant_id).collect();
         assert!(queued.contains(&other.tenant_id), "{queued:?}");
     }
 }

@@ -7,13 +7,13 @@ use slipway_domain::attempt::{AttemptOutcome, AttemptState, Phase, StepState};
 use slipway_domain::build::{BuildState, CancelledBy};
 use slipway_domain::job::JobState;
 use slipway_runtime::ids::{new_id, random_id};
-use slipway_store::attempts::Ended;
+use slipway_store::attempt_ends::Ended;
 use slipway_store::builds::{NewBuild, NewJob};
 use slipway_store::job_cancels::CancelOutcome;
 use slipway_store::jobs::Admission;
 use slipway_store::{Scope, StoreError};
 
-use crate::crew::Crew;
+use crate::crew::{Crew, pool};
 use crate::env::{both, commit, later, new_build, start};
 
 both! {
@@ -26,7 +26,7 @@ both! {
             let build = env.build(&world, key, commit('a')).await;
             jobs.push(env.job_of(build).await.id);
         }
-        assert_eq!(env.db.queued_jobs(start(), 10).await.unwrap().iter().map(|job| job.id).collect::<Vec<_>>(), jobs);
+        assert_eq!(env.db.queued_jobs(&pool(), start(), 10).await.unwrap().iter().map(|job| job.id).collect::<Vec<_>>(), jobs);
         let first = env.running(&crew, &lead, jobs[0], start()).await;
         assert_eq!(env.db.admit_job(&lead, jobs[1], start()).await.unwrap(), Admission::Admitted);
         assert_eq!(env.db.admit_job(&lead, jobs[1], start()).await.unwrap(), Admission::Gone);
@@ -47,8 +47,8 @@ both! {
         let bad = env.job_of(env.build(&world, "1", commit('a')).await).await;
         let good = env.job_of(env.build(&world, "2", commit('a')).await).await;
         env.db.postpone_admission(bad.id, start()).await.unwrap();
-        assert_eq!(env.db.queued_jobs(start(), 10).await.unwrap(), [good]);
-        assert_eq!(env.db.queued_jobs(later(30), 10).await.unwrap().len(), 2);
+        assert_eq!(env.db.queued_jobs(&pool(), start(), 10).await.unwrap(), [good]);
+        assert_eq!(env.db.queued_jobs(&pool(), later(30), 10).await.unwrap().len(), 2);
     }
 }
 
@@ -64,7 +64,7 @@ both! {
             env.db.admit_job(&lead, job.id, start()).await.unwrap();
         }
         let next = env.job_of(env.build(&other, "1", commit('a')).await).await;
-        assert_eq!(env.db.queued_jobs(start(), 1).await.unwrap(), [next]);
+        assert_eq!(env.db.queued_jobs(&pool(), start(), 1).await.unwrap(), [next]);
     }
 }
 

@@ -5,7 +5,7 @@ use slipway_domain::agent::LogEnd;
 use slipway_domain::attempt::{AttemptOutcome, AttemptRef, AttemptState};
 use slipway_domain::job::JobState;
 use slipway_domain::tenant::Role;
-use slipway_store::logs::{LogState, NewSegment};
+use slipway_store::logs::{Booked, LogState, NewSegment};
 use slipway_store::{Scope, StoreError};
 
 use crate::env::{Env, World, both, commit, later, start};
@@ -20,7 +20,16 @@ async fn attempt(env: &Env) -> (World, AttemptRef) {
 }
 
 fn segment(attempt: AttemptRef, start: i64, end: i64, lines: i64) -> NewSegment {
-    NewSegment { attempt, start, end, lines }
+    NewSegment { attempt, start, end, lines, whole: false }
+}
+
+/// Whether a segment became part of its log.
+async fn add(env: &Env, segment: NewSegment) -> bool {
+    env.db.add_log_segments(&[segment], later(7)).await.unwrap() == [Booked::Yes]
+}
+
+async fn end_log(env: &Env, attempt: AttemptRef, end: LogEnd) -> Option<LogEnd> {
+    env.db.end_logs(&[(attempt, end)], start()).await.unwrap().remove(0)
 }
 
 fn end(end: i64) -> LogEnd {
@@ -33,10 +42,10 @@ both! {
         let log = env.db.attempt_log(attempt).await.unwrap();
         assert_eq!((log.state, log.durable, log.attempt_state), (LogState::Open, 0, AttemptState::Open));
         assert!(!log.token_hash.is_empty());
-        assert!(!env.db.add_log_segment(&segment(attempt, 5, 9, 1)).await.unwrap(), "a gap");
-        assert!(env.db.add_log_segment(&segment(attempt, 0, 10, 2)).await.unwrap());
-        assert!(!env.db.add_log_segment(&segment(attempt, 0, 12, 3)).await.unwrap(), "somebody else was first");
-        assert!(env.db.add_log_segment(&segment(attempt, 10, 30, 3)).await.unwrap());
+        assert!(!add(&env, segment(attempt, 5, 9, 1)).await, "a gap");
+        assert!(add(&env, segment(attempt, 0, 10, 2)).await);
+        assert!(!add(&env, segment(attempt, 0, 12, 3)).await, "somebody else was first");
+        assert!(add(&env, segment(attempt, 10, 30, 3)).await);
         let log = env.db.attempt_log(attempt).await.unwrap();
         assert_eq!((log.durable, log.lines), (30, 5));
     }
@@ -46,8 +55,8 @@ both! {
     async fn of_two_writers_of_one_segment_one_wins(env) {
         let (_, attempt) = attempt(&env).await;
         let (one, two) = (segment(attempt, 0, 10, 1), segment(attempt, 0, 20, 2));
-        let (one, two) = tokio::join!(env.db.add_log_segment(&one), env.db.add_log_segment(&two));
-        assert!(one.unwrap() ^ two.unwrap());
+        let (one, two) = tokio::join!(add(&env, one), add(&env, two));
+        assert!(one ^ two);
         let log = env.db.attempt_log(attempt).await.unwrap();
         let segment = env.db.log_segment_at(attempt, 0).await.unwrap().expect("it is booked");
         assert_eq!((segment.end_offset, segment.lines), (log.durable, log.lines));
@@ -59,7 +68,7 @@ both! {
         let (_, attempt) = attempt(&env).await;
         // The middle one holds no line break.
         for (start, end, lines) in [(0, 10, 2), (10, 20, 0), (20, 30, 3)] {
-            assert!(env.db.add_log_segment(&segment(attempt, start, end, lines)).await.unwrap());
+            assert!(add(&env, segment(attempt, start, end, lines)).await);
         }
         for (offset, found) in [(0, Some(0)), (9, Some(0)), (10, Some(10)), (29, Some(20)), (30, None)] {
             let segment = env.db.log_segment_at(attempt, offset).await.unwrap();
@@ -75,8 +84,8 @@ both! {
 both! {
     async fn the_first_announced_end_counts(env) {
         let (_, attempt) = attempt(&env).await;
-        assert_eq!(env.db.end_log(attempt, &end(10), start()).await.unwrap(), end(10));
-        assert_eq!(env.db.end_log(attempt, &end(20), start()).await.unwrap(), end(10));
+        assert_eq!(end_log(&env, attempt, end(10)).await, Some(end(10)));
+        assert_eq!(end_log(&env, attempt, end(20)).await, Some(end(10)));
         env.finish(attempt, AttemptOutcome::Succeeded, later(1)).await;
         let log = env.db.attempt_log(attempt).await.unwrap();
         assert_eq!((log.end_offset, log.sha256), (Some(10), Some(end(10).sha256)));
@@ -89,18 +98,18 @@ both! {
         let (_, attempt) = attempt(&env).await;
         let unsealed = async |cut_before| env.db.unsealed_logs(start(), cut_before, 10).await.unwrap();
         let before = start() - TimeDelta::seconds(600);
-        assert!(env.db.add_log_segment(&segment(attempt, 0, 10, 1)).await.unwrap());
+        assert!(add(&env, segment(attempt, 0, 10, 1)).await);
         assert_eq!(unsealed(later(9_999)).await, [], "the attempt still runs");
-        env.db.end_log(attempt, &end(20), start()).await.unwrap();
+        end_log(&env, attempt, end(20)).await;
         assert_eq!(unsealed(before).await, [], "not all bytes are durable");
         let stale = env.db.attempt_log(attempt).await.unwrap();
-        assert!(env.db.add_log_segment(&segment(attempt, 10, 20, 1)).await.unwrap());
+        assert!(add(&env, segment(attempt, 10, 20, 1)).await);
         let whole = unsealed(before).await;
         assert_eq!(whole.iter().map(|log| (log.attempt(), log.durable)).collect::<Vec<_>>(), [(attempt, 20)]);
         assert!(!env.db.seal_log(&stale, LogState::Cut, start()).await.unwrap(), "it has grown");
         assert!(env.db.seal_log(&whole[0], LogState::Sealed, start()).await.unwrap());
         assert!(!env.db.seal_log(&whole[0], LogState::Damaged, start()).await.unwrap(), "closed for good");
-        assert!(!env.db.add_log_segment(&segment(attempt, 20, 30, 1)).await.unwrap());
+        assert!(!add(&env, segment(attempt, 20, 30, 1)).await);
         assert_eq!(env.db.attempt_log(attempt).await.unwrap().state, LogState::Sealed);
         assert_eq!(unsealed(later(9_999)).await, []);
     }
@@ -138,5 +147,35 @@ both! {
         let unclaimed = env.build(&world, "two", commit('b')).await;
         let view = env.db.log_view(&member, env.job_of(unclaimed).await.id, None).await.unwrap();
         assert_eq!((view.newest_epoch, view.log), (0, None));
+    }
+}
+
+both! {
+    async fn the_segment_that_ends_a_whole_stream_seals_its_log_and_no_neighbours(env) {
+        let world = env.world("own").await;
+        env.db.set_running_limit(world.tenant, 4).await.unwrap();
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let mut attempts = Vec::new();
+        for key in ["one", "two", "three", "four"] {
+            let build = env.build(&world, key, commit('a')).await;
+            attempts.push(env.running(&crew, &lead, env.job_of(build).await.id, start()).await);
+        }
+        let [whole, early, broken, late] = attempts[..] else { panic!("four attempts") };
+        let ends = [whole, broken].map(|attempt| (attempt, end(10)));
+        env.db.end_logs(&ends, start()).await.unwrap();
+        let whole_segment = |attempt| NewSegment { whole: true, ..segment(attempt, 0, 10, 2) };
+        let new = [whole_segment(whole), whole_segment(early), segment(broken, 0, 10, 1), segment(late, 5, 10, 1)];
+        let booked = env.db.add_log_segments(&new, later(3)).await.unwrap();
+        assert_eq!(booked, [Booked::Sealed, Booked::Yes, Booked::Yes, Booked::No], "no end, another hash, a gap");
+        let mut states = Vec::new();
+        for attempt in attempts {
+            let log = env.db.attempt_log(attempt).await.unwrap();
+            states.push((log.state, log.durable, log.lines));
+        }
+        let open = LogState::Open;
+        assert_eq!(states, [(LogState::Sealed, 10, 2), (open, 10, 2), (open, 10, 1), (open, 0, 0)]);
+        let first = env.db.log_segment_at(early, 3).await.unwrap().expect("booked");
+        assert_eq!((first.first_line, first.lines), (0, 2));
+        assert_eq!(env.db.add_log_segments(&[segment(whole, 10, 20, 1)], later(4)).await.unwrap(), [Booked::No]);
     }
 }

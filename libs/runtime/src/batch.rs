@@ -4,9 +4,10 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use slipway_runtime::lifecycle::Life;
-use slipway_runtime::problem::ApiError;
 use tokio::sync::oneshot;
+
+use crate::lifecycle::Life;
+use crate::problem::ApiError;
 
 /// Most requests of one batch.
 const MAX_ASKS: usize = 256;
@@ -14,10 +15,12 @@ const MAX_ASKS: usize = 256;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// What is done for many requests at once. Cheap to clone.
-pub(super) trait Batched: Clone + Send + Sync + 'static {
+pub trait Batched: Clone + Send + Sync + 'static {
     /// What it is called in spans.
     const NAME: &'static str;
+    /// A request.
     type Ask: Send + 'static;
+    /// What becomes of it.
     type Answer: Send + 'static;
 
     /// What a request adds to the size of its batch.
@@ -29,7 +32,7 @@ pub(super) trait Batched: Clone + Send + Sync + 'static {
 
 /// Cheap to clone; clones share one queue.
 #[derive(Clone)]
-pub(super) struct Batcher<B: Batched> {
+pub struct Batcher<B: Batched> {
     batched: B,
     life: Life,
     queue: Arc<Mutex<Queue<B>>>,
@@ -44,13 +47,14 @@ struct Queue<B: Batched> {
 }
 
 impl<B: Batched> Batcher<B> {
-    pub(super) fn new(batched: B, life: Life) -> Self {
+    /// A queue of its own, worked by errands of `life`.
+    pub fn new(batched: B, life: Life) -> Self {
         let queue = Queue { waiting: VecDeque::new(), working: false };
         Self { batched, life, queue: Arc::new(Mutex::new(queue)) }
     }
 
     /// Asks together with others. Whoever stops waiting does not stop what was begun.
-    pub(super) async fn ask(&self, ask: B::Ask) -> Result<B::Answer, ApiError> {
+    pub async fn ask(&self, ask: B::Ask) -> Result<B::Answer, ApiError> {
         let (sender, answer) = oneshot::channel();
         if self.enqueue((ask, sender)) {
             let batcher = self.clone();

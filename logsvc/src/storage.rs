@@ -1,0 +1,36 @@
+//! Whether object storage is called at all. While it is out, what is received stays in memory and in the builders'
+//! spools, viewers see it from there, and one call looks whether it is back.
+
+use std::time::Duration;
+
+use slipway_blobs::BlobError;
+use slipway_runtime::breaker::Rules;
+use slipway_runtime::breakers::{Breakers, Kind, Limits, Permit};
+use slipway_runtime::clock::Clock;
+
+/// Storing segments.
+pub(crate) const WRITES: &str = "segments written";
+/// Reading them back before a log is sealed. Viewers read as they like: each waits for itself.
+pub(crate) const READS: &str = "segments read back";
+
+/// The storage is ours: looks are cheap, and builders wait for what is durable. Calls have their own bound.
+const LIMITS: Limits = Limits {
+    rules: Rules { failures: 5, first_pause: Duration::from_millis(500), longest_pause: Duration::from_secs(5) },
+    trusted_places: 0,
+    doubtful_places: 0,
+    all_doubtful_places: 0,
+    remembered: 2,
+};
+
+pub(crate) fn breakers(clock: Clock) -> Breakers {
+    Breakers::new(Kind::Blobs, LIMITS, clock)
+}
+
+/// Tells the breaker how a call went.
+pub(crate) fn tell<T>(permit: Permit, result: &Result<T, BlobError>) {
+    match result {
+        Ok(_) | Err(BlobError::NotFound(_)) => permit.answered(),
+        Err(BlobError::Storage(_)) => permit.failed(),
+        Err(BlobError::BadUrl(_)) => drop(permit),
+    }
+}
