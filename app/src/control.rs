@@ -102,13 +102,15 @@ impl Control {
 
     /// Starts `logsvc`.
     pub fn logsvc(&self, blobs: Blobs) -> Logs {
-        slipway_logsvc::start(slipway_logsvc::Deps {
+        let logs = slipway_logsvc::start(slipway_logsvc::Deps {
             db: self.db.clone(),
             blobs,
             live: self.live.clone(),
             clock: self.clock.clone(),
             life: self.life.clone(),
-        })
+        });
+        logs.watch(&self.health);
+        logs
     }
 
     fn egress(&self) -> Egress {

@@ -71,6 +71,8 @@ struct Shared {
 struct Seen {
     answers: VecDeque<Answer>,
     always: Option<Answer>,
+    /// Nothing at all is answered.
+    frozen: bool,
     told: Vec<Told>,
     /// What was wrong with a request, in words.
     wrong: Vec<String>,
@@ -107,9 +109,17 @@ impl FakeForge {
         self.shared.seen().always = Some(answer);
     }
 
+    /// Answers nothing at all, statuses or not, until the test lets go.
+    pub fn freeze(&self) {
+        self.shared.seen().frozen = true;
+    }
+
     /// Takes the statuses that hang, and all after them.
     pub fn let_go(&self) {
-        self.shared.seen().always = None;
+        {
+            let mut seen = self.shared.seen();
+            (seen.always, seen.frozen) = (None, false);
+        }
         self.shared.let_go.notify_waiters();
     }
 
@@ -174,6 +184,10 @@ async fn serve(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let thawed = shared.let_go.notified();
+    if shared.seen().frozen {
+        thawed.await;
+    }
     if !shared.is_authorised(&headers) {
         shared.seen().wrong.push(format!("{method} {uri} without our token"));
         return refuse(StatusCode::UNAUTHORIZED);

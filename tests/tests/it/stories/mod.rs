@@ -18,6 +18,7 @@ mod later;
 mod processes;
 mod push_becomes_image;
 mod scripted;
+mod sick_neighbours;
 mod stalling_registry;
 mod statuses;
 mod together;

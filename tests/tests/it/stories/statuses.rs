@@ -20,14 +20,14 @@ use super::told::Told;
 const TELLS: Duration = Duration::from_secs(40);
 
 /// A project on a fake forge that takes statuses.
-struct Shown {
-    forge: FakeForge,
+pub struct Shown {
+    pub forge: FakeForge,
     kind: Forge,
     told: Told,
 }
 
 impl Shown {
-    async fn new(world: &World, name: &str, kind: Forge) -> Result<Self> {
+    pub async fn new(world: &World, name: &str, kind: Forge) -> Result<Self> {
         let forge = FakeForge::start(kind, &format!("{}/{name}", world.name)).await?;
         let kind_name = match kind {
             Forge::Github => "github",
@@ -40,7 +40,7 @@ impl Shown {
     }
 
     /// Pushes a Dockerfile and tells of it; the build's id.
-    async fn push(&self, world: &World, dockerfile: &str) -> Result<String> {
+    pub async fn push(&self, world: &World, dockerfile: &str) -> Result<String> {
         let moved = self.told.commit(dockerfile)?;
         let secret = &self.told.project.hook.secret;
         let delivery = match self.kind {
@@ -52,7 +52,7 @@ impl Shown {
     }
 
     /// Waits until the forge was told this as its last word, and checks all words before it.
-    async fn ends_with(&self, last: &str) -> Result<Vec<Status>> {
+    pub async fn ends_with(&self, last: &str) -> Result<Vec<Status>> {
         let is_last = |told: &[Status]| {
             told.last().is_some_and(|told| told.state == last && matches!(told.answer, Answer::Take | Answer::Hang))
         };
