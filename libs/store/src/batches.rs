@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
+use slipway_domain::build::BuildState;
 use slipway_domain::delivery::DeliveryState;
 use slipway_domain::event::HookAuth;
 use slipway_domain::ids::{BuildId, DeliveryId, HookId, JobId, ProcessId, ProjectId, TenantId};
@@ -26,6 +27,7 @@ use crate::jobs::Job;
 use crate::projects::Project;
 use crate::ref_heads::RefMove;
 use crate::scope::Scope;
+use crate::statuses::Reported;
 
 /// A statement over the rows of these ids, which stand last in its condition.
 macro_rules! of_ids {
@@ -336,6 +338,30 @@ pub(crate) async fn statuses_of_builds(db: &Db, builds: &[BuildId]) -> Result<Ve
         of_ids!("select build_id, context, wanted, state, last_error from statuses where build_id", "order by context");
     let sql = STATUSES.in_db(db);
     Ok(on_db!(db, conn => sqlx::query_as(sql).bind(Json(builds)).fetch_all(conn).await?))
+}
+
+#[derive(Serialize)]
+struct SeenRow {
+    id: BuildId,
+    state: BuildState,
+}
+
+/// Notes the states in which the reporter saw builds, where they still are in them.
+pub(crate) async fn see_builds(tx: &mut Tx, seen: &[Reported]) -> Result<()> {
+    const SEEN: Dialects = Dialects {
+        postgres: "with r as materialized (select * from jsonb_to_recordset($1) as r(id uuid, state text)), \
+            held as materialized (select b.id as held_id from builds b join r on r.id = b.id where b.state = r.state \
+            order by b.id for update of b) \
+            update builds b set reported = r.state from held join r on r.id = held.held_id \
+            where b.id = held.held_id and b.state = r.state",
+        sqlite: "update builds set reported = v ->> 'state' \
+            from (select unhex(value ->> 'id', '-') as seen, value as v from json_each($1)) as r \
+            where builds.id = r.seen and builds.state = v ->> 'state'",
+    };
+    let rows: Vec<SeenRow> = seen.iter().map(|seen| SeenRow { id: seen.build_id, state: seen.state }).collect();
+    let sql = SEEN.in_tx(tx);
+    execute!(tx, sql, Json(&rows));
+    Ok(())
 }
 
 /// For each of these jobs: how many of its pool are before it, and whether its tenant is at its limit.

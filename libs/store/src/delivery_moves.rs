@@ -7,7 +7,7 @@ use slipway_domain::ids::{DeliveryId, HookId};
 
 use crate::Db;
 use crate::batches;
-use crate::db::{Tx, on_tx};
+use crate::db::{Tx, on_db, on_tx};
 use crate::error::{Result, StoreError};
 
 /// How often the next number of a move is tried for while other deliveries of the same move take it.
@@ -33,9 +33,15 @@ impl Db {
     /// How often the hook had told of each of these moves, this delivery included, in the order of
     /// `moves`. The first answer for a delivery is kept, so that trying again never counts twice.
     pub async fn assign_moves(&self, hook: HookId, id: DeliveryId, moves: &[Move]) -> Result<Vec<i64>> {
-        let mut sorted: Vec<&Move> = moves.iter().collect();
+        // A delivery's moves are numbered when it is accepted; only a replayed old one lacks some.
+        const KNOWN: &str = "select event_index, n from delivery_moves where delivery_id = $1";
+        let known: Vec<(i64, i64)> = on_db!(self, conn => sqlx::query_as(KNOWN).bind(id).fetch_all(conn).await?);
+        let mut numbers: BTreeMap<i64, i64> = known.into_iter().collect();
+        let mut sorted: Vec<&Move> = moves.iter().filter(|told| !numbers.contains_key(&told.event_index)).collect();
+        if sorted.is_empty() {
+            return Ok(moves.iter().filter_map(|told| numbers.get(&told.event_index).copied()).collect());
+        }
         sorted.sort_by_key(|told| &told.key);
-        let mut numbers = BTreeMap::new();
         let mut tx = self.begin_write().await?;
         for told in sorted {
             numbers.insert(told.event_index, number_move(&mut tx, hook, id, told).await?);

@@ -11,6 +11,7 @@ use slipway_domain::timing;
 use sqlx::FromRow;
 
 use crate::Db;
+use crate::batches;
 use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::jobs::delta;
@@ -51,7 +52,7 @@ pub struct UnreportedBuild {
 }
 
 /// Names one status on one forge.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, FromRow)]
 pub struct StatusKey {
     /// The link to the forge.
     pub connection_id: ConnectionId,
@@ -158,15 +159,12 @@ impl Db {
     /// Books what the reporter wants shown, all or nothing. Doing it twice, or from two processes, changes
     /// nothing: sequence numbers only rise, and a build that moved on is looked at again.
     pub async fn want_statuses(&self, reported: &[Reported], now: DateTime<Utc>) -> Result<()> {
-        const SEEN: &str = "update builds set reported = $2 where id = $1 and state = $2";
-        let mut sorted: Vec<&Reported> = reported.iter().collect();
-        sorted.sort_by_key(|seen| seen.build_id);
+        let mut wanted: Vec<&WantedStatus> = reported.iter().filter_map(|seen| seen.wanted.as_ref()).collect();
+        wanted.sort_by_key(|wanted| &wanted.key);
         let mut tx = self.begin_write().await?;
-        for seen in sorted {
-            execute!(&mut tx, SEEN, seen.build_id, seen.state);
-            if let Some(wanted) = &seen.wanted {
-                upsert_wanted(&mut tx, wanted, now).await?;
-            }
+        batches::see_builds(&mut tx, reported).await?;
+        for wanted in wanted {
+            upsert_wanted(&mut tx, wanted, now).await?;
         }
         tx.commit().await
     }

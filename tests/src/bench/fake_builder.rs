@@ -57,12 +57,19 @@ pub struct FakeBuilder {
     /// Jobs that are claimed or run.
     taken: watch::Sender<i64>,
     bus: Option<Bus>,
+    /// Whether it never ends what it claimed.
+    holds: bool,
 }
 
 impl FakeBuilder {
     /// A builder that takes offers from `bus`, or over its session when there is none.
     pub fn new(http: reqwest::Client, places: Places, slots: i64, bus: Option<Bus>) -> Self {
-        Self { http, places, slots, held: Arc::default(), taken: watch::Sender::new(0), bus }
+        Self { http, places, slots, held: Arc::default(), taken: watch::Sender::new(0), bus, holds: false }
+    }
+
+    /// One that claims and never ends what it claimed.
+    pub fn holding(self) -> Self {
+        Self { holds: true, ..self }
     }
 
     /// Joins, tells `joined` once its first heartbeat is answered, and works until the channel ends.
@@ -186,6 +193,9 @@ impl FakeBuilder {
         }
         let claimed: Claimed = serde_json::from_slice(&text)?;
         self.held().insert(claimed.attempt);
+        if self.holds {
+            return std::future::pending().await;
+        }
         let ended = self.build(&claimed).await;
         self.held().remove(&claimed.attempt);
         ended

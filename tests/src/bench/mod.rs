@@ -1,12 +1,16 @@
 //! `make bench`: every figure is measured beside a baseline that runs interleaved in the same process group,
 //! because a shared machine drifts; CPU per operation goes with it.
 
+pub mod backlog;
 pub mod claim;
+pub mod elsewhere;
 pub mod fake_builder;
 pub mod idle;
+pub mod idle_builders;
 pub mod log_lag;
 pub mod noop;
 pub mod overhead;
+pub mod roles_idle;
 pub mod split;
 pub mod stats;
 pub mod webhook;

@@ -58,11 +58,6 @@ impl Split {
         self.cluster.members.iter().map(|member| cpu_secs(member.id())).sum()
     }
 
-    /// CPU time by process, seconds.
-    pub fn cpu_by_role(&self) -> Result<Vec<(&'static str, f64)>> {
-        self.cluster.members.iter().map(|member| Ok((member.role.name(), cpu_secs(member.id())?))).collect()
-    }
-
     /// Resident memory of all roles together, MB.
     pub fn resident_mb(&self) -> Result<f64> {
         self.cluster.members.iter().map(|member| resident_mb(member.id())).sum()
@@ -70,12 +65,24 @@ impl Split {
 
     /// Lets so many builders join; they take offers from the broker or over their sessions.
     pub async fn join(&self, count: usize, slots: usize, by_broker: bool) -> Result<Load> {
+        self.join_with(count, slots, by_broker, false).await
+    }
+
+    /// Lets a builder join that claims as many jobs as it has slots and never ends one.
+    pub async fn join_holding(&self, slots: usize) -> Result<Load> {
+        self.join_with(1, slots, false, true).await
+    }
+
+    async fn join_with(&self, count: usize, slots: usize, by_broker: bool, holds: bool) -> Result<Load> {
         let made: Value = self.api().expect(Method::POST, "/api/v1/builders/tokens", Some(&json!({}))).await?;
         let program = std::env::current_exe()?.with_file_name("slipway-bench-load");
         let mut command = process::guarded(&program);
         command.args([count.to_string(), slots.to_string()]);
         command.env("AGENT_URL", self.url(Role::Dispatcher)?).env("LOGS_URL", self.url(Role::Logsvc)?);
         command.env("JOIN_TOKEN", made["token"].as_str().context("a join token")?);
+        if holds {
+            command.env("HOLDS", "1");
+        }
         if by_broker {
             command.env("BUS_URL", self.backends.builder_bus_url()?.context("a broker's user for builders")?);
         }
@@ -95,9 +102,9 @@ impl Load {
         Ok(load)
     }
 
-    /// CPU time it has used, seconds.
-    pub fn cpu_secs(&self) -> Result<f64> {
-        cpu_secs(self.0.id())
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
     }
 }
 

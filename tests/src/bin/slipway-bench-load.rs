@@ -1,7 +1,7 @@
 //! Builders that build nothing, for the bench: in a process of their own, so that what they cost is not counted.
 //!
 //! `slipway-bench-load COUNT SLOTS`, with `AGENT_URL`, `LOGS_URL`, `JOIN_TOKEN` and, to take offers from the broker,
-//! `BUS_URL`. Says `joined` once all have; ends when its input does.
+//! `BUS_URL`; with `HOLDS` they never end what they claimed. Says `joined` once all have; ends when its input does.
 
 use std::process::ExitCode;
 
@@ -45,8 +45,10 @@ async fn run() -> Result<()> {
         Err(_) => None,
     };
     let http = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?;
+    let holds = std::env::var_os("HOLDS").is_some();
     let join = |_| {
         let builder = FakeBuilder::new(http.clone(), places.clone(), slots, bus.clone());
+        let builder = if holds { builder.holding() } else { builder };
         let (joined, mut told) = mpsc::channel(1);
         tokio::spawn(async move {
             if let Err(error) = builder.run(joined).await {

@@ -1,10 +1,12 @@
 //! `make bench`: prints the table of numbers. Run by `slipway-testenv`, which starts the shared services. With an
-//! argument (overhead, webhook, claim, "log lag", idle) only that row.
+//! argument (such as overhead or "log lag") only that row.
 
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
-use slipway_tests::bench::{Row, claim, idle, log_lag, noop, overhead, table, webhook};
+use slipway_tests::bench::{
+    Row, backlog, claim, elsewhere, idle, idle_builders, log_lag, noop, overhead, roles_idle, table, webhook,
+};
 use slipway_tests::world::{Database, World};
 
 #[tokio::main]
@@ -25,27 +27,38 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The rows, in the order of the table; the first ones run in one `serve`, the others on roles of their own.
-const ROWS: [&str; 6] = ["overhead", "webhook", "claim", "log lag", "idle", "noop"];
+/// What runs in one `serve`.
+const IN_ONE: [&str; 5] = ["overhead", "webhook", "claim", "log lag", "idle"];
+/// What runs on roles of their own.
+const SPLIT: [&str; 5] = ["noop", "elsewhere", "idle builders", "roles idle", "backlog"];
 
 async fn run() -> Result<Vec<Row>> {
     let only = std::env::args().nth(1);
-    let wanted: Vec<&str> = ROWS.into_iter().filter(|name| only.as_deref().is_none_or(|only| only == *name)).collect();
+    let wanted = |name: &&str| only.as_deref().is_none_or(|only| only == *name);
     let mut rows = Vec::new();
-    let mut world = None;
-    for name in wanted {
-        if world.is_none() && ["overhead", "webhook", "claim", "log lag", "idle"].contains(&name) {
-            world = Some(World::start(Database::Sqlite).await?.context("the bench needs an engine and a registry")?);
+    if IN_ONE.iter().any(|name| wanted(name)) {
+        let world = World::start(Database::Sqlite).await?.context("the bench needs an engine and a registry")?;
+        for name in IN_ONE.iter().filter(|name| wanted(name)) {
+            let row = match *name {
+                "overhead" => overhead::run(&world).await,
+                "webhook" => webhook::run(&world).await,
+                "claim" => claim::run(&world).await,
+                "log lag" => log_lag::run(&world).await,
+                _ => idle::run(&world).await,
+            };
+            rows.push(row.with_context(|| format!("measuring {name}"))?);
         }
-        let row = match (name, &world) {
-            ("overhead", Some(world)) => overhead::run(world).await.map(Some),
-            ("webhook", Some(world)) => webhook::run(world).await.map(Some),
-            ("claim", Some(world)) => claim::run(world).await.map(Some),
-            ("log lag", Some(world)) => log_lag::run(world).await.map(Some),
-            ("idle", Some(world)) => idle::run(world).await.map(Some),
-            _ => noop::run().await,
+    }
+    for name in SPLIT.iter().filter(|name| wanted(name)) {
+        let some = |row: Option<Row>| row.into_iter().collect::<Vec<_>>();
+        let measured = match *name {
+            "noop" => noop::run().await.map(some),
+            "elsewhere" => elsewhere::run().await,
+            "idle builders" => idle_builders::run().await.map(some),
+            "roles idle" => roles_idle::run().await.map(some),
+            _ => backlog::run().await.map(some),
         };
-        rows.extend(row.with_context(|| format!("measuring {name}"))?);
+        rows.extend(measured.with_context(|| format!("measuring {name}"))?);
     }
     Ok(rows)
 }

@@ -71,6 +71,11 @@ impl RemoteBuilder {
         let process = launch(&room, joining, command)?;
         Ok(Self { process, room, shows_log: true })
     }
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Dies as by `kill -9`, with everything it started.
     pub fn kill9(&mut self) {
         self.process.kill();
