@@ -8,6 +8,7 @@ use slipway_runtime::clock::Clock;
 use slipway_runtime::ids::{new_id, random_bytes};
 use slipway_runtime::lifecycle::Life;
 
+use crate::limit::{Counted, Limit};
 use crate::{Event, Live, Subscription, Topic, WakeKind};
 
 /// Longest wait for what must come.
@@ -166,6 +167,39 @@ async fn listeners_that_come_and_go_at_once_lose_nothing(pair: Pair) {
     futures_util::future::join_all(visits).await;
 }
 
+async fn so_many_may_happen_over_all_processes_and_then_no_more(pair: Pair) {
+    let limit = Limit::new(6, Duration::from_secs(3600));
+    let (tenant, other) = (new_id(), new_id());
+    for live in [&pair.ours, &pair.theirs, &pair.ours, &pair.theirs, &pair.ours, &pair.theirs] {
+        assert_eq!(live.allow(Counted::Build(tenant), limit).await, Ok(()));
+    }
+    for live in [&pair.ours, &pair.theirs] {
+        let exceeded = live.allow(Counted::Build(tenant), limit).await.expect_err("the seventh");
+        let secs = exceeded.retry_after.as_secs();
+        assert!((500..=600).contains(&secs), "{exceeded:?}");
+    }
+    for another in [Counted::Write(tenant), Counted::Build(other)] {
+        assert_eq!(pair.ours.allow(another, limit).await, Ok(()), "{another:?}");
+    }
+}
+
+async fn room_comes_back_evenly(pair: Pair) {
+    let limit = Limit::new(4, Duration::from_secs(2));
+    let key = Counted::FailedSignIn(std::net::Ipv6Addr::from(random_bytes::<16>()).into());
+    let mut passed = 0;
+    while pair.ours.allow(key, limit).await.is_ok() {
+        passed += 1;
+    }
+    assert!(passed >= 4, "{passed}");
+    let waited = async {
+        while let Err(exceeded) = pair.theirs.allow(key, limit).await {
+            assert!(exceeded.retry_after <= Duration::from_millis(500), "{exceeded:?}");
+            tokio::time::sleep(exceeded.retry_after).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "room for one");
+}
+
 macro_rules! on_every_fan_out {
     ($($test:ident),+ $(,)?) => {
         mod on_memory {
@@ -193,6 +227,8 @@ on_every_fan_out!(
     large_messages_arrive_whole_and_in_order,
     who_comes_again_hears_again,
     listeners_that_come_and_go_at_once_lose_nothing,
+    so_many_may_happen_over_all_processes_and_then_no_more,
+    room_comes_back_evenly,
 );
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! Fan-out of small messages to whoever listens just now: wakes, cancels, tails of logs. Lossy on purpose:
 //! nobody is waited for, a slow listener loses the oldest messages and is told so, and every receiver
-//! re-reads the row (or the log by its offset). Wiping it loses time, never truth.
+//! re-reads the row (or the log by its offset). And counting how often something happens, over all processes.
+//! Wiping it loses time and counts, never truth.
 
 mod channel;
 #[cfg(test)]
 mod contract;
+pub mod limit;
 mod memory;
 mod redis;
 
@@ -14,6 +16,7 @@ use slipway_domain::ids::{BuildId, SessionId};
 use slipway_runtime::clock::Clock;
 use slipway_runtime::lifecycle::Life;
 
+use crate::limit::{Counted, Exceeded, Limit};
 use crate::memory::{Memory, MemorySubscription};
 use crate::redis::{Redis, RedisSubscription};
 
@@ -124,6 +127,15 @@ impl Live {
         match self {
             Self::Memory(memory) => Subscription::Memory(memory.subscribe(topic)),
             Self::Redis(redis) => Subscription::Redis(redis.subscribe(topic).await),
+        }
+    }
+
+    /// Counts one more of `counted`, over all processes, if `limit` has room for it. Takes 50 ms at most; where
+    /// Redis does not answer by then, this process counts for itself.
+    pub async fn allow(&self, counted: Counted, limit: Limit) -> Result<(), Exceeded> {
+        match self {
+            Self::Memory(memory) => memory.allow(counted, limit),
+            Self::Redis(redis) => redis.allow(counted, limit).await,
         }
     }
 

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use slipway_runtime::clock::Clock;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::limit::{Counted, Counts, Exceeded, Limit};
 use crate::{Event, Topic};
 
 /// Messages that wait for the slowest listener of a topic before it loses the oldest.
@@ -14,10 +16,12 @@ const BACKLOG: usize = 64;
 
 type Topics = Mutex<HashMap<Topic, broadcast::Sender<Event>>>;
 
-/// Channels by topic; only those that somebody listens to.
-#[derive(Debug, Clone, Default)]
+/// Channels by topic, only those that somebody listens to; and how often what happened.
+#[derive(Debug, Clone)]
 pub struct Memory {
     topics: Arc<Topics>,
+    counts: Counts,
+    clock: Clock,
 }
 
 /// Listens to one topic.
@@ -28,7 +32,18 @@ pub struct MemorySubscription {
     receiver: broadcast::Receiver<Event>,
 }
 
+impl Default for Memory {
+    fn default() -> Self {
+        // Only its monotonic time is asked for, which is the same on every clock.
+        Self { topics: Arc::default(), counts: Counts::default(), clock: Clock::system() }
+    }
+}
+
 impl Memory {
+    pub(crate) fn allow(&self, counted: Counted, limit: Limit) -> Result<(), Exceeded> {
+        self.counts.take(counted, limit, self.clock.monotonic())
+    }
+
     pub(crate) fn publish(&self, topic: Topic, message: Bytes) {
         self.tell(topic, Event::Message(message));
     }

@@ -2,10 +2,11 @@
 //!
 //! Whoever listens in this process is served by the fan-out in memory, at once and whether Redis is there or
 //! not. Redis carries a copy to the other processes: one connection publishes from a bounded queue, one
-//! listens to every topic that somebody here listens to. What may have been lost on the way is told as
+//! listens to every topic that somebody here listens to, one counts. What may have been lost on the way is told as
 //! [`Event::Lagged`]: to all listeners here when the listening connection came back, to all listeners
 //! everywhere when the publishing one dropped something.
 
+mod counter;
 mod frame;
 mod link;
 mod publisher;
@@ -24,11 +25,13 @@ use slipway_runtime::ids::random_bytes;
 use slipway_runtime::lifecycle::Life;
 use tokio::sync::{mpsc, oneshot};
 
+use self::counter::Counter;
 use self::frame::Origin;
 use self::link::Status;
 use self::publisher::{Outbox, Publisher};
 use self::subscriber::{Ask, Subscriber};
 use self::target::Target;
+use crate::limit::{Counted, Exceeded, Limit};
 use crate::memory::{Memory, MemorySubscription};
 use crate::{BadUrl, Event, Topic};
 
@@ -45,6 +48,8 @@ pub struct Redis {
     asks: mpsc::UnboundedSender<Ask>,
     publishing: Arc<Status>,
     listening: Arc<Status>,
+    counter: Counter,
+    counting: Arc<Status>,
 }
 
 /// Listens to one topic.
@@ -62,7 +67,7 @@ struct Farewell {
     asks: mpsc::UnboundedSender<Ask>,
 }
 
-/// What both connections know.
+/// What all connections know.
 #[derive(Debug, Clone)]
 struct Common {
     target: Arc<Target>,
@@ -71,7 +76,7 @@ struct Common {
 }
 
 impl Redis {
-    /// Starts both connections, which are made and kept in the background.
+    /// Starts the connections, which are made and kept in the background.
     pub(crate) fn open(url: &str, life: &Life, clock: &Clock) -> Result<Self, BadUrl> {
         let target = Arc::new(Target::parse(url)?);
         let common = Common { target, origin: random_bytes(), clock: clock.clone() };
@@ -80,10 +85,13 @@ impl Redis {
         let listening = Arc::new(Status::new("listening", &common.target));
         let (outbox, publisher) = Publisher::new(common.clone(), Arc::clone(&publishing));
         let (asks, asked) = mpsc::unbounded_channel();
+        let counting = Arc::new(Status::new("counting", &common.target));
+        let (counter, counts) = Counter::new(common.clone(), Arc::clone(&counting));
         let subscriber = Subscriber::new(common, here.clone(), asked, Arc::clone(&listening));
         keep(life, clock, "live publisher", publisher.run());
         keep(life, clock, "live subscriber", subscriber.run());
-        Ok(Self { here, outbox, asks, publishing, listening })
+        keep(life, clock, "live counter", counts.run());
+        Ok(Self { here, outbox, asks, publishing, listening, counter, counting })
     }
 
     pub(crate) fn publish(&self, topic: Topic, message: Bytes) {
@@ -102,9 +110,14 @@ impl Redis {
         subscription
     }
 
+    pub(crate) async fn allow(&self, counted: Counted, limit: Limit) -> Result<(), Exceeded> {
+        self.counter.take(counted, limit).await
+    }
+
     pub(crate) fn health(&self) -> Result<(), String> {
         self.listening.health()?;
-        self.publishing.health()
+        self.publishing.health()?;
+        self.counting.health()
     }
 
     pub(crate) fn dropped(&self) -> u64 {

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use self::server::Server;
 use crate::contract::{PATIENCE, healthy, message, next, text, until};
+use crate::limit::{Counted, Limit};
 use crate::{Event, Live, Topic, WakeKind};
 
 /// One process of the installation.
@@ -228,6 +229,74 @@ async fn installations_with_other_prefixes_do_not_hear_each_other() {
     let second = started(&server).await;
     second.live.publish(topic, text("ours"));
     assert_eq!(next(&mut here).await, message("ours"));
+}
+
+/// How many of a fresh key pass, and that nobody waits for it.
+async fn passes_of(live: &Live, limit: Limit) -> u32 {
+    let (key, mut passed) = (Counted::Write(new_id()), 0);
+    let counted = async {
+        while live.allow(key, limit).await.is_ok() {
+            passed += 1;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(2), counted).await.expect("nobody waits for the dead");
+    passed
+}
+
+/// Waits until each counts what the other does.
+async fn count_together(ours: &Live, theirs: &Live) {
+    let once = Limit::new(1, Duration::from_secs(3600));
+    let waited = async {
+        loop {
+            let (one, other) = (Counted::Write(new_id()), Counted::Write(new_id()));
+            let told = [ours.allow(one, once).await, theirs.allow(other, once).await];
+            assert_eq!(told, [Ok(()); 2]);
+            if theirs.allow(one, once).await.is_err() && ours.allow(other, once).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "waited for them to count together");
+}
+
+#[tokio::test]
+async fn who_is_alone_still_counts_and_never_waits() {
+    let Some(mut server) = Server::start() else { return };
+    let (ours, theirs) = (started(&server).await, started(&server).await);
+    let limit = Limit::new(5, Duration::from_secs(3600));
+    assert_eq!(passes_of(&ours.live, limit).await, 5);
+    server.signal(Signal::STOP);
+    assert_eq!(passes_of(&ours.live, limit).await, 5, "neither open nor shut");
+    told(&ours.live, "127.0.0.1").await;
+    server.signal(Signal::CONT);
+    healthy(&ours.live).await;
+    server.kill();
+    assert_eq!(passes_of(&ours.live, limit).await, 5, "neither open nor shut");
+    server.restart();
+    count_together(&ours.live, &theirs.live).await;
+    let key = Counted::Build(new_id());
+    for live in [&ours.live, &theirs.live, &ours.live, &theirs.live, &ours.live] {
+        assert_eq!(live.allow(key, limit).await, Ok(()));
+    }
+    assert!(theirs.live.allow(key, limit).await.is_err(), "they count together again");
+    assert_eq!(server.ask(&["KEYS", "slipway:limit:build:*"]).await.lines().count(), 1, "under a name that ends");
+    assert_ne!(server.ask(&["PTTL", &format!("slipway:limit:{}", key.name())]).await, "int(-1)");
+    server.ask(&["FLUSHALL"]).await;
+    assert_eq!(theirs.live.allow(key, limit).await, Ok(()), "wiped: it begins anew");
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_count_is_told_so_and_counts_alone() {
+    let Some(server) = Server::start() else { return };
+    server.ask(&["ACL", "SETUSER", "poor", "on", ">poor-secret", "+@all", "&slipway:*"]).await;
+    let process = open(&server.url().replace(&format!(":{}@", server::PASSWORD), "poor:poor-secret@"));
+    healthy(&process.live).await;
+    assert_eq!(passes_of(&process.live, Limit::new(5, Duration::from_secs(3600))).await, 5);
+    told(&process.live, "~slipway:limit:*").await;
+    server.ask(&["ACL", "SETUSER", "poor", "~slipway:*"]).await;
+    assert_eq!(process.live.allow(Counted::Build(new_id()), Limit::new(1, Duration::from_secs(1))).await, Ok(()));
+    healthy(&process.live).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What is wrong with a Redis, in words for operators.
 
+use std::time::Duration;
+
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::target::Target;
@@ -14,8 +16,11 @@ pub(super) fn problem(target: &Target, error: &RedisError) -> String {
         ErrorKind::AuthenticationFailed => "refused the user or the password of SLIPWAY_LIVE_URL".to_owned(),
         ErrorKind::Parse => "does not answer as Redis does; check host, port and redis:// or rediss://".to_owned(),
         ErrorKind::Server(ServerErrorKind::NoPerm) => {
-            let channels = &target.prefix;
-            format!("does not let this user publish and subscribe to &{channels}*; extend its ACL")
+            let prefix = &target.prefix;
+            format!(
+                "does not let this user publish and subscribe to &{prefix}*, or EVAL, TIME, GET and SET \
+                 ~{prefix}limit:*; extend its ACL"
+            )
         }
         ErrorKind::Server(ServerErrorKind::BusyLoading) => "is still loading its data".to_owned(),
         _ => match error.code() {
@@ -30,6 +35,11 @@ pub(super) fn problem(target: &Target, error: &RedisError) -> String {
 pub(super) fn silence(target: &Target, secs: u64) -> String {
     let hint = if target.tls { "; does it speak TLS, as rediss:// says?" } else { "" };
     format!("Redis at {} does not answer within {secs} s{hint}", target.place)
+}
+
+/// Whoever counts could not wait for it.
+pub(super) fn slow(target: &Target, patience: Duration) -> String {
+    format!("Redis at {} does not count within {} ms", target.place, patience.as_millis())
 }
 
 /// The connection ended.
