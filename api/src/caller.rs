@@ -14,6 +14,7 @@ use slipway_runtime::web_session::web_session;
 use slipway_store::scope::Scope;
 use url::{Host, Url};
 
+use crate::limits;
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
 
@@ -79,15 +80,24 @@ impl FromRequestParts<ApiState> for Caller {
     }
 }
 
-/// Middleware: finds out who asks before anything else happens.
-pub async fn identify(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
-    match identify_headers(&state, request.method(), request.headers()).await {
+/// Middleware: finds out who asks, and whether that is too often, before anything else happens.
+pub async fn identify(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match welcome(&state, &parts).await {
         Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+            parts.extensions.insert(caller);
+            next.run(Request::from_parts(parts, body)).await
         }
         Err(problem) => problem.into_response(),
     }
+}
+
+async fn welcome(state: &ApiState, parts: &Parts) -> Result<Caller, ApiError> {
+    let caller = identify_headers(state, &parts.method, &parts.headers).await?;
+    if !parts.method.is_safe() {
+        limits::write(state, &caller.scope).await?;
+    }
+    Ok(caller)
 }
 
 async fn identify_headers(state: &ApiState, method: &Method, headers: &HeaderMap) -> Result<Caller, ApiError> {

@@ -15,6 +15,7 @@ mod headers;
 mod idempotency;
 pub mod intake;
 mod jobs;
+mod limits;
 pub mod new_build;
 mod openapi;
 mod ops;

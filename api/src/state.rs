@@ -63,6 +63,10 @@ pub struct ApiConfig {
     pub class: String,
     /// Platform of jobs that ask for none, `linux-amd64`.
     pub platform: String,
+    /// Builds that a tenant's members may ask for; 0 means any number.
+    pub builds_per_minute: u32,
+    /// Changes that a tenant's members may ask for; 0 means any number.
+    pub writes_per_minute: u32,
 }
 
 impl ApiConfig {

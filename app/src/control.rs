@@ -20,6 +20,8 @@ use slipway_runtime::lifecycle::Life;
 use slipway_runtime::secret_key::SecretKey;
 use slipway_store::Db;
 
+use crate::sign_ins::SignIns;
+
 /// The class of builders and tenants that name none.
 pub const DEFAULT_CLASS: &str = "standard";
 
@@ -113,6 +115,11 @@ impl Control {
         logs
     }
 
+    /// What stands in front of every route that takes tokens.
+    pub fn sign_ins(&self) -> SignIns {
+        SignIns::new(self.live.clone(), self.clock.clone(), self.config.trusted_proxies.clone())
+    }
+
     fn egress(&self) -> Egress {
         Egress::new(self.config.fetch_allow.clone())
     }
@@ -128,6 +135,8 @@ impl Control {
             region: self.config.region.clone(),
             class: DEFAULT_CLASS.to_owned(),
             platform: own_platform(),
+            builds_per_minute: self.config.tenant_builds_per_minute,
+            writes_per_minute: self.config.tenant_writes_per_minute,
         }
     }
 }

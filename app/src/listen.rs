@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::gate::Gate;
 use crate::notify;
+use crate::sign_ins::SignIns;
 
 /// One listener for everybody and builders alike, or one for each.
 pub struct Listeners {
@@ -46,8 +47,9 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Lets requests in.
-    pub fn let_in(&self, public: Router, agents: Router) {
+    /// Lets requests in, past `sign_ins`.
+    pub fn let_in(&self, sign_ins: &SignIns, public: Router, agents: Router) {
+        let (public, agents) = (sign_ins.guard(public), sign_ins.guard(agents));
         match &self.agents {
             Some(gate) => {
                 self.public.open(public);

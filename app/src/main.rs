@@ -10,6 +10,7 @@ mod notify;
 mod remote_builder;
 mod roles;
 mod serve;
+mod sign_ins;
 mod wire;
 
 use std::process::ExitCode;

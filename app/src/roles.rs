@@ -101,7 +101,7 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
         metrics: ops.metrics,
     };
     let (public, agents) = start(role, &control, &wire).await?;
-    listeners.let_in(public, agents);
+    listeners.let_in(&control.sign_ins(), public, agents);
     info!(role = role.name(), listen = %listeners.address, agents = %listeners.agent_address, "ready");
     stop(control).await
 }

@@ -83,7 +83,7 @@ impl Serve {
         self.control.scheduler();
         let logs = self.control.logsvc(wire.blobs()?);
         let public = self.control.api(self.secret_key.clone())?.merge(slipway_logsvc::public_router(&logs));
-        listeners.let_in(public, agents.merge(slipway_logsvc::router(&logs)));
+        listeners.let_in(&self.control.sign_ins(), public, agents.merge(slipway_logsvc::router(&logs)));
         let database = self.control.db.kind();
         info!(listen = %listeners.address, agents = %listeners.agent_address, database, "ready");
         if self.control.config.slots > 0 {

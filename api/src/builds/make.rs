@@ -21,6 +21,7 @@ use crate::builds::json::CreateBuild;
 use crate::caller::Caller;
 use crate::forge;
 use crate::intake;
+use crate::limits;
 use crate::new_build::{WantedBuild, new_build};
 use crate::projects::checks::check_options;
 use crate::projects::writable;
@@ -46,6 +47,7 @@ pub async fn manual(
     key: Option<String>,
 ) -> Result<BuildId, ApiError> {
     let project = writable(state, caller, project).await?;
+    limits::build(state, &caller.scope).await?;
     check_options(&body.build)?;
     let (git_ref, commit, order) = match what(body.git_ref, body.commit)? {
         What::Commit(commit) => (None, commit, RefOrder::None),
@@ -77,6 +79,7 @@ pub async fn manual(
 pub async fn rerun(state: &ApiState, caller: Caller, id: BuildId, key: Option<String>) -> Result<BuildId, ApiError> {
     let old = state.db.build(&caller.scope, id).await.or_problem()?;
     let project = writable(state, caller, old.project_id).await?;
+    limits::build(state, &caller.scope).await?;
     if !old.state.is_terminal() {
         return Err(ApiError::Conflict("This build is not over yet; cancel it first, or wait.".to_owned()));
     }

@@ -6,6 +6,7 @@ mod credentials;
 mod crew;
 mod fake_forge;
 mod intake;
+mod limits;
 mod pages;
 mod projects;
 mod reporter;
@@ -93,6 +94,8 @@ impl App {
             region: "local".to_owned(),
             class: "standard".to_owned(),
             platform: "linux-amd64".to_owned(),
+            builds_per_minute: 0,
+            writes_per_minute: 0,
         };
         change(&mut config);
         let health = Health::default();

@@ -133,10 +133,14 @@ impl Live {
     /// Counts one more of `counted`, over all processes, if `limit` has room for it. Takes 50 ms at most; where
     /// Redis does not answer by then, this process counts for itself.
     pub async fn allow(&self, counted: Counted, limit: Limit) -> Result<(), Exceeded> {
-        match self {
+        let allowed = match self {
             Self::Memory(memory) => memory.allow(counted, limit),
             Self::Redis(redis) => redis.allow(counted, limit).await,
+        };
+        if allowed.is_err() {
+            metrics::counter!("slipway_limits_exceeded_total", "of" => counted.word()).increment(1);
         }
+        allowed
     }
 
     /// Whether other processes hear us and we them; what is wrong, in words for operators. Without them

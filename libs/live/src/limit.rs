@@ -44,13 +44,22 @@ pub struct Exceeded {
 pub(crate) struct Counts(Arc<Mutex<HashMap<Counted, Instant>>>);
 
 impl Counted {
+    /// What it is, in a word.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::FailedSignIn(_) => "sign-in",
+            Self::FailedJoin(_) => "join",
+            Self::Build(_) => "build",
+            Self::Write(_) => "write",
+        }
+    }
+
     /// Its name among Redis' keys.
     pub(crate) fn name(self) -> String {
+        let word = self.word();
         match self {
-            Self::FailedSignIn(address) => format!("sign-in:{address}"),
-            Self::FailedJoin(address) => format!("join:{address}"),
-            Self::Build(tenant) => format!("build:{tenant}"),
-            Self::Write(tenant) => format!("write:{tenant}"),
+            Self::FailedSignIn(address) | Self::FailedJoin(address) => format!("{word}:{address}"),
+            Self::Build(tenant) | Self::Write(tenant) => format!("{word}:{tenant}"),
         }
     }
 }

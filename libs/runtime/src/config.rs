@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
+use crate::client_address::TrustedProxies;
 use crate::egress::FetchAllow;
 use crate::secret_key::SecretKey;
 
@@ -55,6 +56,13 @@ pub const SETTINGS: &[Setting] = &[
     secret("secret_key", "base64 of 32 bytes; made in the data folder on the first serve"),
     secret("bootstrap_token", "token of the first operator; made and shown on the first serve"),
     setting("fetch_allow", "", "private networks and hosts that builds may reach: CIDRs and names, comma-separated"),
+    setting(
+        "trusted_proxies",
+        "127.0.0.0/8,::1/128",
+        "proxies whose X-Forwarded-For says who asks: CIDRs and addresses, comma-separated",
+    ),
+    setting("tenant_builds_per_minute", "600", "builds that a tenant's members may ask for; 0 means any number"),
+    setting("tenant_writes_per_minute", "3000", "changes that a tenant's members may ask for; 0 means any number"),
     setting("trust_tenants", "0", "1 lets several tenants share one engine"),
     setting("region", "local", "name of this region"),
     setting("slots", "2", "jobs that a builder runs at once; 0 in serve means no local builder"),
@@ -132,6 +140,12 @@ pub struct Config {
     pub bootstrap_token: Option<String>,
     /// What builds may reach beside the public internet.
     pub fetch_allow: FetchAllow,
+    /// Whose word about who asks is believed.
+    pub trusted_proxies: TrustedProxies,
+    /// Builds that a tenant's members may ask for; 0 means any number.
+    pub tenant_builds_per_minute: u32,
+    /// Changes that a tenant's members may ask for; 0 means any number.
+    pub tenant_writes_per_minute: u32,
     /// Several tenants may share an engine.
     pub trust_tenants: bool,
     /// This region.
@@ -267,6 +281,12 @@ impl Config {
                 Some(text) => text.parse().map_err(|error| wrong(raw, "fetch_allow", &format!("{error}")))?,
                 None => FetchAllow::default(),
             },
+            trusted_proxies: match raw.get("trusted_proxies") {
+                Some(text) => text.parse().map_err(|error| wrong(raw, "trusted_proxies", &format!("{error}")))?,
+                None => TrustedProxies::default(),
+            },
+            tenant_builds_per_minute: required(raw, "tenant_builds_per_minute", "a whole number")?,
+            tenant_writes_per_minute: required(raw, "tenant_writes_per_minute", "a whole number")?,
             trust_tenants: flag(raw, "trust_tenants")?,
             region: raw.get("region").unwrap_or("local").to_owned(),
             slots,

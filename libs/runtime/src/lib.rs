@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod batch;
 pub mod breaker;
 pub mod breakers;
+pub mod client_address;
 pub mod clock;
 pub mod config;
 pub mod crash;

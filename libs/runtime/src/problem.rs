@@ -31,7 +31,9 @@ pub enum ApiError {
     TooLarge(String),
     /// 422: well-formed, but the values make no sense together.
     Invalid(String),
-    /// 429 or 503 with `Retry-After` in seconds.
+    /// 429 with `Retry-After` in seconds: this caller asks too often.
+    TooMany(String, u32),
+    /// 503 with `Retry-After` in seconds: we have no room for anybody.
     Busy(String, u32),
     /// 500: ours. The text goes to the log only.
     Internal(anyhow::Error),
@@ -70,6 +72,7 @@ impl ApiError {
             Self::Gone(_) => StatusCode::GONE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooMany(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy(..) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -85,7 +88,7 @@ impl From<anyhow::Error> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
-        let retry_after = if let Self::Busy(_, secs) = &self { Some(*secs) } else { None };
+        let retry_after = if let Self::TooMany(_, secs) | Self::Busy(_, secs) = &self { Some(*secs) } else { None };
         let (detail, error_id) = match self {
             Self::BadRequest(detail)
             | Self::Unauthorized(detail)
@@ -95,6 +98,7 @@ impl IntoResponse for ApiError {
             | Self::Gone(detail)
             | Self::TooLarge(detail)
             | Self::Invalid(detail)
+            | Self::TooMany(detail, _)
             | Self::Busy(detail, _) => (detail, None),
             Self::Internal(error) => {
                 let id = crate::ids::random_id::<ErrorId>().0.simple().to_string();

@@ -49,6 +49,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if eq .role "dispatcher" }}
 - {name: SLIPWAY_BUS_URL_FILE, value: /run/slipway/bus_url}
 {{- end }}
+{{- if ne .role "scheduler" }}
+- {name: SLIPWAY_TRUSTED_PROXIES, value: {{ $values.trustedProxies | quote }}}
+{{- end }}
 {{- if or (eq .role "api") (eq .role "dispatcher") }}
 - {name: SLIPWAY_SECRET_KEY_FILE, value: /run/slipway/secret_key}
 - {name: SLIPWAY_FETCH_ALLOW, value: {{ $values.fetchAllow | quote }}}
@@ -57,6 +60,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if eq .role "api" }}
 - {name: SLIPWAY_BOOTSTRAP_TOKEN_FILE, value: /run/slipway/bootstrap_token}
 - {name: SLIPWAY_PUBLIC_URL, value: {{ required "publicUrl: how browsers and forges reach this service" $values.publicUrl | quote }}}
+- {name: SLIPWAY_TENANT_BUILDS_PER_MINUTE, value: {{ $values.tenantBuildsPerMinute | quote }}}
+- {name: SLIPWAY_TENANT_WRITES_PER_MINUTE, value: {{ $values.tenantWritesPerMinute | quote }}}
 {{- end }}
 {{- if eq .role "logsvc" }}
 - {name: SLIPWAY_BLOB_URL, value: {{ required "blobUrl: where logs are kept, such as s3://bucket/prefix" $values.blobUrl | quote }}}
