@@ -109,13 +109,20 @@ impl Fleet {
         own
     }
 
-    /// A heartbeat said how many jobs it would take, and whether it looks for them itself.
-    pub fn heard(&self, session: SessionId, free: i64, from_queue: bool, now: Instant) {
-        if let Some(connected) = self.change().sessions.get_mut(&session) {
-            connected.free = free;
-            connected.from_queue = from_queue;
-            connected.heard = Some(now);
+    /// A heartbeat said how many jobs it would take, and whether it looks for them itself. True if there may be more
+    /// room than before: nobody needs to look when a thousand idle builders say once more that they are.
+    pub fn heard(&self, session: SessionId, free: i64, from_queue: bool, now: Instant) -> bool {
+        let mut table = self.lock();
+        let Some(connected) = table.sessions.get_mut(&session) else { return false };
+        let is_back = connected.is_silent(now);
+        let changed = connected.free != free || connected.from_queue != from_queue || is_back;
+        let more = free > connected.free || is_back;
+        (connected.free, connected.from_queue, connected.heard) = (free, from_queue, Some(now));
+        drop(table);
+        if changed {
+            self.0.changed.send_replace(());
         }
+        more && free > 0
     }
 
     /// A claim was refused because the session's shared engine serves another tenant, for good.
@@ -157,8 +164,9 @@ impl Fleet {
 
     /// Free slots of the sessions that get this pool's offers from us.
     pub fn room(&self, pool: &Pool, now: Instant) -> u32 {
-        let fed = |taker: &Taker| taker.pool == *pool && !taker.from_queue;
-        let free: i64 = self.takers(now).iter().filter(|taker| fed(taker)).map(|taker| taker.free).sum();
+        let mut table = self.lock();
+        let fed = |connected: &&mut Connected| connected.pool == *pool && !connected.from_queue;
+        let free: i64 = table.sessions.values_mut().filter(fed).map(|connected| connected.room(now)).sum();
         u32::try_from(free).unwrap_or(0)
     }
 
@@ -238,12 +246,21 @@ impl Fleet {
 }
 
 impl Connected {
-    fn taker(&mut self, session: SessionId, now: Instant) -> Option<Taker> {
-        if self.heard.is_none_or(|heard| now.duration_since(heard) >= SILENT) {
-            return None;
+    fn is_silent(&self, now: Instant) -> bool {
+        self.heard.is_none_or(|heard| now.duration_since(heard) >= SILENT)
+    }
+
+    /// Slots that no offer is on its way to; none when it was not heard for a while.
+    fn room(&mut self, now: Instant) -> i64 {
+        if self.is_silent(now) {
+            return 0;
         }
         self.offered.retain(|_, sent| now.duration_since(sent.at) < timing::DISPATCH_DEADLINE);
-        let free = self.free - count(self.offered.len());
+        (self.free - count(self.offered.len())).max(0)
+    }
+
+    fn taker(&mut self, session: SessionId, now: Instant) -> Option<Taker> {
+        let free = self.room(now);
         let (builder, pool, refuses) = (self.builder, self.pool.clone(), self.refuses.clone());
         (free > 0).then_some(Taker { session, builder, pool, refuses, free, from_queue: self.from_queue })
     }

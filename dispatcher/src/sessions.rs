@@ -27,6 +27,8 @@ use crate::fleet::CHANNEL_BUFFER;
 use crate::renewals::Beat;
 use crate::tally;
 
+/// What is read of a channel at once: heartbeats are small, and there are thousands of channels.
+const BUFFER_BYTES: usize = 2048;
 /// Largest message of a builder.
 const MESSAGE_MAX_BYTES: usize = 1 << 20;
 
@@ -89,7 +91,8 @@ pub async fn channel(
     if !session.open {
         return Err(ApiError::Gone("This session is closed; open a new one.".to_owned()));
     }
-    Ok(upgrade.max_message_size(MESSAGE_MAX_BYTES).on_upgrade(move |socket| async move {
+    let upgrade = upgrade.read_buffer_size(BUFFER_BYTES).write_buffer_size(0).max_message_size(MESSAGE_MAX_BYTES);
+    Ok(upgrade.on_upgrade(move |socket| async move {
         attend(dispatcher, session, hash, socket).await;
     }))
 }
@@ -107,7 +110,7 @@ async fn attend(dispatcher: Dispatcher, session: Session, hash: Vec<u8>, socket:
         () = dispatcher.deps.life.killed() => false,
     };
     let own = dispatcher.fleet.disconnect(session.id, &outbox);
-    if let Err(error) = closed(&dispatcher, &session, goodbye, own).await {
+    if let Err(error) = Box::pin(closed(&dispatcher, &session, goodbye, own)).await {
         warn!(session.id = %session.id, error = format!("{error:#}"), "a closed channel could not be booked");
     }
 }
@@ -148,12 +151,16 @@ async fn listen(dispatcher: &Dispatcher, session: &Session, mut stream: SplitStr
         };
         match serde_json::from_str::<ToDispatcher>(text.as_str()) {
             Ok(ToDispatcher::Goodbye) => return true,
-            Ok(ToDispatcher::Declined { offer, reason }) => declined(dispatcher, session, offer, reason).await,
-            Ok(ToDispatcher::Answered { offer, refusal }) => answered(dispatcher, session.id, offer, refusal).await,
+            // Rare, and large: each channel would keep room for them.
+            Ok(ToDispatcher::Declined { offer, reason }) => {
+                Box::pin(declined(dispatcher, session, offer, reason)).await
+            }
+            Ok(ToDispatcher::Answered { offer, refusal }) => {
+                Box::pin(answered(dispatcher, session.id, offer, refusal)).await;
+            }
             Ok(ToDispatcher::Heartbeat { seq, free, draining, load, held, from_queue }) => {
                 let arrived = dispatcher.deps.clock.monotonic();
-                dispatcher.fleet.heard(session.id, if draining { 0 } else { free }, from_queue, arrived);
-                if free > 0 {
+                if dispatcher.fleet.heard(session.id, if draining { 0 } else { free }, from_queue, arrived) {
                     dispatcher.offers.ring();
                 }
                 let beat = Beat { session: session.id, seq, free, load, draining, held, arrived };

@@ -11,8 +11,14 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::limit::{Counted, Counts, Exceeded, Limit};
 use crate::{Event, Topic};
 
-/// Messages that wait for the slowest listener of a topic before it loses the oldest.
-const BACKLOG: usize = 64;
+/// Messages that wait for the slowest listener of a topic before it loses the oldest. A channel takes this much memory
+/// at once, and there is one for each builder, which is only told to look.
+const fn backlog(topic: Topic) -> usize {
+    match topic {
+        Topic::Log(_) | Topic::Wake(_) | Topic::Build(_) => 64,
+        Topic::Session(_) => 2,
+    }
+}
 
 type Topics = Mutex<HashMap<Topic, broadcast::Sender<Event>>>;
 
@@ -62,7 +68,8 @@ impl Memory {
     }
 
     pub(crate) fn subscribe(&self, topic: Topic) -> MemorySubscription {
-        let receiver = lock(&self.topics).entry(topic).or_insert_with(|| broadcast::Sender::new(BACKLOG)).subscribe();
+        let channel = || broadcast::Sender::new(backlog(topic));
+        let receiver = lock(&self.topics).entry(topic).or_insert_with(channel).subscribe();
         MemorySubscription { topic, topics: Arc::clone(&self.topics), receiver }
     }
 
