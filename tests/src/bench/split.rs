@@ -34,12 +34,19 @@ pub struct Load(Child);
 impl Split {
     /// Starts `each` processes of every role. `None` when a backend is missing and the run allows it.
     pub async fn start(each: usize) -> Result<Option<Self>> {
-        let Some(backends) = Backends::fresh().await? else { return Ok(None) };
+        match Backends::fresh().await? {
+            Some(backends) => Self::start_on(backends, each).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The same on these backends.
+    pub async fn start_on(backends: Backends, each: usize) -> Result<Self> {
         let mut cluster = Cluster::start(backends.clone(), each).await?;
         cluster.shows_log = false;
         let pool = PgPoolOptions::new().max_connections(16).connect(&backends.database_url).await?;
         sqlx::query("update tenant_running set running_limit = $1").bind(RUNNING_LIMIT).execute(&pool).await?;
-        Ok(Some(Self { cluster, backends, pool }))
+        Ok(Self { cluster, backends, pool })
     }
 
     /// A client with the bootstrap token.

@@ -5,7 +5,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use slipway_tests::bench::{
-    Row, backlog, claim, elsewhere, idle, idle_builders, log_lag, noop, overhead, roles_idle, table, webhook,
+    Row, backlog, claim, elsewhere, idle, idle_builders, log_lag, noop, overhead, redis_gone, roles_idle, table,
+    webhook,
 };
 use slipway_tests::world::{Database, World};
 
@@ -30,7 +31,7 @@ async fn main() -> ExitCode {
 /// What runs in one `serve`.
 const IN_ONE: [&str; 5] = ["overhead", "webhook", "claim", "log lag", "idle"];
 /// What runs on roles of their own.
-const SPLIT: [&str; 5] = ["noop", "elsewhere", "idle builders", "roles idle", "backlog"];
+const SPLIT: [&str; 6] = ["noop", "redis gone", "elsewhere", "idle builders", "roles idle", "backlog"];
 
 async fn run() -> Result<Vec<Row>> {
     let only = std::env::args().nth(1);
@@ -53,6 +54,7 @@ async fn run() -> Result<Vec<Row>> {
         let some = |row: Option<Row>| row.into_iter().collect::<Vec<_>>();
         let measured = match *name {
             "noop" => noop::run().await.map(some),
+            "redis gone" => redis_gone::run().await.map(some),
             "elsewhere" => elsewhere::run().await,
             "idle builders" => idle_builders::run().await.map(some),
             "roles idle" => roles_idle::run().await.map(some),
