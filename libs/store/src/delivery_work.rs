@@ -15,6 +15,7 @@ use crate::batches;
 use crate::db::{execute, on_tx};
 use crate::error::{Result, StoreError};
 use crate::jobs::delta;
+use crate::readable::{Rows, split};
 
 /// A delivery that this process may work until its lease ends.
 #[derive(Debug, Clone, FromRow)]
@@ -59,14 +60,16 @@ impl Db {
             (select p.headers from delivery_payloads p where p.delivery_id = deliveries.id) as headers, \
             (select p.body from delivery_payloads p where p.delivery_id = deliveries.id) as body";
         let mut tx = self.begin_write().await?;
-        let mut leased: Vec<LeasedDelivery> = on_tx!(&mut tx, conn => sqlx::query_as(LEASE)
+        let leased: Rows<LeasedDelivery> = on_tx!(&mut tx, conn => split(&sqlx::query(LEASE)
             .bind(owner)
             .bind(now + delta(timing::WORK_LEASE))
             .bind(now)
             .bind(limit)
             .fetch_all(conn)
-            .await?);
+            .await?));
         tx.commit().await?;
+        // One that does not read stays leased, and so leaves its place to others until the lease ends.
+        let mut leased = leased.tell("deliveries");
         leased.sort_by_key(|delivery| delivery.id);
         Ok(leased)
     }

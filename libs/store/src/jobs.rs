@@ -21,6 +21,7 @@ use crate::batches::jobs::Change;
 use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::leaders::{Lead, check_lead};
+use crate::readable::readable;
 
 /// A row that could not be worked comes again after this time, so that those behind it have their turn.
 pub(crate) const TRY_AGAIN: TimeDelta = TimeDelta::seconds(30);
@@ -125,12 +126,9 @@ impl Db {
     /// The oldest jobs of a pool that the scheduler may admit, at most `limit`. Those that nobody could run now,
     /// because the pool has no builder for their tenant or that is at its limit, take no place among them.
     pub async fn queued_jobs(&self, pool: &Pool, now: DateTime<Utc>, limit: i64) -> Result<Vec<Job>> {
-        Ok(on_db!(self, conn => sqlx::query_as::<_, Job>(QUEUED)
-            .bind(now)
-            .bind(pool.to_string())
-            .bind(limit)
-            .fetch_all(conn)
-            .await?))
+        let mut jobs: Vec<Job> = readable!(self, "jobs", QUEUED, [now, pool.to_string()], limits [limit]);
+        jobs.truncate(usize::try_from(limit).unwrap_or(0));
+        Ok(jobs)
     }
 
     /// How many jobs more the tenants of these jobs may run.
@@ -145,7 +143,9 @@ impl Db {
 
     /// The oldest jobs that wait for a dispatch, at most `limit`.
     pub async fn ready_jobs(&self, limit: i64) -> Result<Vec<Job>> {
-        Ok(on_db!(self, conn => sqlx::query_as::<_, Job>(READY).bind(limit).fetch_all(conn).await?))
+        let mut jobs: Vec<Job> = readable!(self, "jobs", READY, [], limits [limit]);
+        jobs.truncate(usize::try_from(limit).unwrap_or(0));
+        Ok(jobs)
     }
 
     /// `queued -> ready` under the tenant's limit, as the leader of `lead`. Fails with `Stale` when

@@ -26,6 +26,7 @@ pub mod leaders;
 pub mod logs;
 pub mod projects;
 pub mod queues;
+mod readable;
 pub mod ref_heads;
 mod ref_order;
 pub mod registries;

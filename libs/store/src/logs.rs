@@ -20,6 +20,7 @@ use crate::batches::logs::EndRow;
 use crate::db::{execute, on_db};
 use crate::error::{Result, StoreError};
 use crate::jobs::TRY_AGAIN;
+use crate::readable::readable;
 use crate::scope::Scope;
 
 /// Whether a log may still grow.
@@ -218,12 +219,9 @@ impl Db {
         cut_before: DateTime<Utc>,
         limit: i64,
     ) -> Result<Vec<LogRow>> {
-        Ok(on_db!(self, conn => sqlx::query_as::<_, LogRow>(UNSEALED)
-            .bind(cut_before)
-            .bind(now)
-            .bind(limit)
-            .fetch_all(conn)
-            .await?))
+        let mut logs: Vec<LogRow> = readable!(self, "attempt_logs", UNSEALED, [cut_before, now], limits [limit]);
+        logs.truncate(usize::try_from(limit).unwrap_or(0));
+        Ok(logs)
     }
 
     /// Lets others be sealed first for a while, because sealing this one failed.

@@ -15,6 +15,7 @@ use crate::builders::BuilderView;
 use crate::db::on_db;
 use crate::error::Result;
 use crate::jobs::Job;
+use crate::readable::{Rows, split};
 
 /// How full a pool is.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -79,7 +80,8 @@ impl Db {
         const ROOMS: &str = "select s.pool, (select count(*) from jobs j where j.pool = s.pool \
             and j.state in ('ready', 'dispatched')) as ready, s.free from (select pool, \
             cast(sum(free) as bigint) as free from sessions where state = 'open' group by pool) as s order by s.pool";
-        Ok(on_db!(self, conn => sqlx::query_as::<_, PoolRoom>(ROOMS).fetch_all(conn).await?))
+        let rooms: Rows<PoolRoom> = on_db!(self, conn => split(&sqlx::query(ROOMS).fetch_all(conn).await?));
+        Ok(rooms.tell("sessions"))
     }
 
     /// Why a job waits, in words; `None` once it runs.

@@ -15,6 +15,7 @@ use crate::batches;
 use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::jobs::delta;
+use crate::readable::{Rows, readable, split};
 
 /// Due statuses of one forge that one look finds.
 const OF_ONE_FORGE: i64 = 8;
@@ -153,7 +154,7 @@ impl Db {
             b.project_id, p.name as project_name, p.repo_path, p.connection_id, c.kind as forge, \
             c.token_sealed is not null as has_token from builds b join projects p on p.id = b.project_id \
             join connections c on c.id = p.connection_id where b.reported <> b.state order by b.id limit $1";
-        Ok(on_db!(self, conn => sqlx::query_as(UNREPORTED).bind(limit).fetch_all(conn).await?))
+        Ok(readable!(self, "builds", UNREPORTED, [], limits [limit]))
     }
 
     /// Books what the reporter wants shown, all or nothing. Doing it twice, or from two processes, changes
@@ -179,8 +180,7 @@ impl Db {
             from statuses s join connections c on c.id = s.connection_id where s.state = 'due' and s.next_at <= $1 \
             and (s.lease_until is null or s.lease_until < $1)) d) p \
             where place <= $2 order by place, next_at limit $3";
-        let due = on_db!(self, conn => sqlx::query_as(DUE).bind(now).bind(OF_ONE_FORGE).bind(OF_ALL_FORGES).fetch_all(conn).await?);
-        Ok(due)
+        Ok(readable!(self, "statuses", DUE, [now], limits [OF_ONE_FORGE, OF_ALL_FORGES]))
     }
 
     /// Takes those of these statuses that still are due for [`timing::WORK_LEASE`].
@@ -201,7 +201,7 @@ impl Db {
         let mut leased = Vec::new();
         let mut tx = self.begin_write().await?;
         for key in due {
-            let row: Option<LeasedStatus> = on_tx!(&mut tx, conn => sqlx::query_as(LEASE)
+            let row: Rows<LeasedStatus> = on_tx!(&mut tx, conn => split(&sqlx::query(LEASE)
                 .bind(key.connection_id)
                 .bind(&key.repo_path)
                 .bind(&key.commit_id)
@@ -209,9 +209,10 @@ impl Db {
                 .bind(owner)
                 .bind(now + delta(timing::WORK_LEASE))
                 .bind(now)
-                .fetch_optional(conn)
-                .await?);
-            leased.extend(row);
+                .fetch_all(conn)
+                .await?));
+            // One that does not read stays leased, and so is passed over until the lease ends.
+            leased.extend(row.tell("statuses"));
         }
         tx.commit().await?;
         Ok(leased)

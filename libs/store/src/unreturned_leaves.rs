@@ -12,9 +12,10 @@ use slipway_domain::timing;
 use sqlx::FromRow;
 
 use crate::Db;
-use crate::db::{execute, on_db};
+use crate::db::execute;
 use crate::error::Result;
 use crate::jobs::delta;
+use crate::readable::readable;
 use crate::tags::note_shown;
 
 /// Due leaves of one registry that one look finds.
@@ -88,8 +89,7 @@ impl Db {
             join jobs j on j.id = d.holder_job join builds b on b.id = j.build_id \
             where d.place <= $2 order by d.place, d.holder_until limit $3";
         let overdue = now - delta(timing::LEAVE_LEASE);
-        let due = on_db!(self, conn => sqlx::query_as(DUE).bind(overdue).bind(OF_ONE_REGISTRY).bind(OF_ALL_REGISTRIES).fetch_all(conn).await?);
-        Ok(due)
+        Ok(readable!(self, "tag_leases", DUE, [overdue], limits [OF_ONE_REGISTRY, OF_ALL_REGISTRIES]))
     }
 
     /// Takes over those of these leaves that nobody touched meanwhile. Of two processes one gets a leave.

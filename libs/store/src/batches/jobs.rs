@@ -16,6 +16,7 @@ use crate::Db;
 use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::Result;
 use crate::jobs::Job;
+use crate::readable::{Rows, split};
 
 /// A job as it was read and as it shall be.
 pub(crate) struct Change {
@@ -129,9 +130,9 @@ async fn read_jobs(tx: &mut Tx, text: &Dialects, ids: &[JobId]) -> Result<HashMa
 pub(crate) async fn job_specs(db: &Db, ids: &[JobId]) -> Result<HashMap<JobId, JobSpec>> {
     const SPECS: Dialects = of_ids!("select job_id, spec from job_specs where job_id", "");
     let sql = SPECS.in_db(db);
-    let rows: Vec<(JobId, Json<JobSpec>)> =
-        on_db!(db, conn => sqlx::query_as(sql).bind(Json(ids)).fetch_all(conn).await?);
-    Ok(rows.into_iter().map(|(job, Json(spec))| (job, spec)).collect())
+    let rows: Rows<(JobId, Json<JobSpec>)> =
+        on_db!(db, conn => split(&sqlx::query(sql).bind(Json(ids)).fetch_all(conn).await?));
+    Ok(rows.tell("job_specs").into_iter().map(|(job, Json(spec))| (job, spec)).collect())
 }
 
 #[derive(Serialize)]
