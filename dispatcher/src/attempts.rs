@@ -53,7 +53,9 @@ pub async fn leave_return(
     caller: Caller,
     JsonBody(back): JsonBody<LeaveReturn>,
 ) -> Result<StatusCode, ApiError> {
-    dispatcher.deps.db.return_leave(caller.attempt, &back).await.map_err(store_error)?;
+    let deps = &dispatcher.deps;
+    let now = deps.db.now(&deps.clock).await.map_err(store_error)?;
+    deps.db.return_leave(caller.attempt, &back, now).await.map_err(store_error)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -264,7 +264,7 @@ impl Scene {
         self.grant(attempt, &digest).await;
         self.fake.show("main", name);
         let back = LeaveReturn { leave: self.leave(&digest), moved: true };
-        self.deps.db.return_leave(attempt, &back).await.expect("returned");
+        self.deps.db.return_leave(attempt, &back, self.deps.clock.now()).await.expect("returned");
         attempt
     }
 

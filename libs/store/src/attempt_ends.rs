@@ -82,7 +82,7 @@ impl Db {
         }
         let ended = end_attempts(&mut tx, ends, now).await?;
         let now_ended = finishes.iter().filter(|(attempt, _)| matches!(ended.get(attempt), Some(Ended::Now(_))));
-        return_moved(&mut tx, now_ended.map(|(attempt, finish)| (*attempt, finish.images.as_slice()))).await?;
+        return_moved(&mut tx, now_ended.map(|(attempt, finish)| (*attempt, finish.images.as_slice())), now).await?;
         let logs: Vec<EndRow<'_>> = finishes
             .iter()
             .map(|(attempt, finish)| EndRow {
@@ -189,7 +189,10 @@ pub(crate) async fn end_attempts(
         let standings = batches::attempts::standings(tx, &late).await?;
         for attempt in late {
             let before = standings.get(&attempt).and_then(|standing| standing.outcome);
-            let same = before.is_some() && before == normal.get(&attempt).map(|end| end.outcome);
+            let told = normal.get(&attempt).map(|end| end.outcome);
+            // `cancelled` unasked was booked as `infra`, and the job it would be held against has gone on.
+            let unasked = told == Some(AttemptOutcome::Cancelled) && before == Some(AttemptOutcome::Infra);
+            let same = before.is_some() && (before == told || unasked);
             ended.insert(attempt, if same { Ended::Before } else { Ended::Stale });
         }
     }

@@ -3,7 +3,9 @@
 //!
 //! Row: `tag_leases (registry, repository, tag)`, compare-and-set on `version`. The loser waits. A holder
 //! that dies keeps the lease until `holder_until`, which lies behind the longest PUT, so no PUT of a dead
-//! holder lands after the next holder's; what it did is found out in [`crate::unreturned_leaves`].
+//! holder lands after the next holder's; what it did is found out in [`crate::unreturned_leaves`]. A holder that lives
+//! but was not heard for so long says in the end what it did: where an older build of its ref got the tag meanwhile, the
+//! row is left to the same look, which puts the newer one back.
 
 use chrono::{DateTime, Utc};
 use slipway_domain::agent::{Leave, LeaveRequest, LeaveReturn, PushedImage};
@@ -77,14 +79,14 @@ impl Db {
     }
 
     /// Ends a leave; with `moved` the tag shows this build from now on. Repeating it changes nothing.
-    pub async fn return_leave(&self, attempt: AttemptRef, leave: &LeaveReturn) -> Result<()> {
+    pub async fn return_leave(&self, attempt: AttemptRef, leave: &LeaveReturn, now: DateTime<Utc>) -> Result<()> {
         const NOT_MOVED: &str = "update tag_leases set version = version + 1, holder_job = null, \
             holder_epoch = null, holder_until = null, holder_digest = null \
             where registry = $1 and repository = $2 and tag = $3 and holder_job = $4 and holder_epoch = $5";
         let request = &leave.leave;
         let mut tx = self.begin_write().await?;
         if leave.moved {
-            show(&mut tx, attempt, request).await?;
+            show(&mut tx, attempt, request, now).await?;
         } else {
             execute!(
                 &mut tx,
@@ -96,7 +98,8 @@ impl Db {
                 attempt.epoch
             );
         }
-        tx.commit().await
+        tx.commit().await?;
+        Ok(())
     }
 }
 
@@ -107,11 +110,12 @@ impl TagRow {
     }
 }
 
-/// Returns the leaves of the tags that attempts say they moved, as far as each still holds them: the answer to
-/// its return may never have come, and an older build must not move the tag back.
+/// Returns the leaves of the tags that attempts say they moved: the answer to a return may never have come, and an
+/// older build must not move the tag back.
 pub(crate) async fn return_moved<'a>(
     tx: &mut Tx,
     ended: impl IntoIterator<Item = (AttemptRef, &'a [PushedImage])>,
+    now: DateTime<Utc>,
 ) -> Result<()> {
     let moved = |(attempt, images): (AttemptRef, &'a [PushedImage])| {
         let leaves = images.iter().filter(|image| image.moved).filter_map(leave_of);
@@ -121,7 +125,7 @@ pub(crate) async fn return_moved<'a>(
     // Whatever ends at once takes the rows in one order.
     moved.sort_by(|(a, _), (b, _)| (&a.registry, &a.repository, &a.tag).cmp(&(&b.registry, &b.repository, &b.tag)));
     for (request, attempt) in &moved {
-        show(tx, *attempt, request).await?;
+        show(tx, *attempt, request, now).await?;
     }
     Ok(())
 }
@@ -134,16 +138,59 @@ fn leave_of(image: &PushedImage) -> Option<LeaveRequest> {
     Some(LeaveRequest { registry, repository, tag, digest: image.digest.clone() })
 }
 
-/// The tag shows this attempt's build from now on, if the attempt holds it.
-async fn show(tx: &mut Tx, attempt: AttemptRef, request: &LeaveRequest) -> Result<()> {
+/// The registry took this attempt's PUT, so the tag shows its build from now on; unless the leave has passed on.
+async fn show(tx: &mut Tx, attempt: AttemptRef, request: &LeaveRequest, now: DateTime<Utc>) -> Result<()> {
     const SHOW: &str = "update tag_leases set version = version + 1, holder_job = null, holder_epoch = null, \
         holder_until = null, holder_digest = null, shown_job = $4, shown_digest = $6 \
-        where registry = $1 and repository = $2 and tag = $3 and holder_job = $4 and holder_epoch = $5";
+        where registry = $1 and repository = $2 and tag = $3 and holder_job = $4 and holder_epoch = $5 \
+        and not exists (select 1 from tag_builds t join builds n on n.id = t.build_id join jobs j on j.id = $4 \
+        join builds b on b.id = j.build_id where t.registry = $1 and t.repository = $2 and t.tag = $3 \
+        and t.project_id = b.project_id and t.ref = b.ref and n.ref_order > b.ref_order)";
+    const NOW: &str = "select case when holder_job = $4 and holder_epoch = $5 then 1 else 0 end as held, \
+        case when shown_job = $4 then 1 else 0 end as shown from tag_leases \
+        where registry = $1 and repository = $2 and tag = $3";
     let LeaveRequest { registry, repository, tag, digest } = request;
-    let shown = execute!(tx, SHOW, registry, repository, tag, attempt.job, attempt.epoch, digest);
-    if shown == 1 {
-        note_shown(tx, (registry, repository, tag), attempt.job).await?;
+    if execute!(tx, SHOW, registry, repository, tag, attempt.job, attempt.epoch, digest) == 1 {
+        return note_shown(tx, (registry, repository, tag), attempt.job).await;
     }
+    let row: Option<(i32, i32)> = on_tx!(tx, conn => sqlx::query_as(NOW)
+        .bind(registry)
+        .bind(repository)
+        .bind(tag)
+        .bind(attempt.job)
+        .bind(attempt.epoch)
+        .fetch_optional(conn)
+        .await?);
+    match row {
+        Some((1, _)) => give_over(tx, attempt, request, now).await,
+        Some((_, 0)) => show_late(tx, attempt, request, now).await,
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A newer build of the ref said late that it had moved the tag, before this attempt did: the sweeper puts it back.
+async fn give_over(tx: &mut Tx, attempt: AttemptRef, request: &LeaveRequest, now: DateTime<Utc>) -> Result<()> {
+    const GIVE_OVER: &str = "update tag_leases set version = version + 1, holder_epoch = null, holder_until = $6 \
+        where registry = $1 and repository = $2 and tag = $3 and holder_job = $4 and holder_epoch = $5";
+    let LeaveRequest { registry, repository, tag, digest: _ } = request;
+    execute!(tx, GIVE_OVER, registry, repository, tag, attempt.job, attempt.epoch, now);
+    Ok(())
+}
+
+/// The attempt's word comes after its leave has passed on. If an older build of its ref has the tag, or had it last, the
+/// row says that the tag should show this one, and the sweeper looks.
+async fn show_late(tx: &mut Tx, attempt: AttemptRef, request: &LeaveRequest, now: DateTime<Utc>) -> Result<()> {
+    const PUT_BACK: &str = "update tag_leases set version = version + 1, \
+        holder_job = coalesce(holder_job, shown_job), holder_until = coalesce(holder_until, $6), \
+        holder_digest = coalesce(holder_digest, shown_digest), shown_job = $4, shown_digest = $5 \
+        where registry = $1 and repository = $2 and tag = $3 and exists (select 1 from jobs j \
+        join builds b on b.id = j.build_id join tag_builds t on t.build_id = b.id \
+        join jobs oj on oj.id = coalesce(tag_leases.holder_job, tag_leases.shown_job) \
+        join builds o on o.id = oj.build_id where j.id = $4 and t.registry = $1 and t.repository = $2 \
+        and t.tag = $3 and o.project_id = b.project_id and o.ref = b.ref and o.ref_order < b.ref_order)";
+    let LeaveRequest { registry, repository, tag, digest } = request;
+    note_shown(tx, (registry, repository, tag), attempt.job).await?;
+    execute!(tx, PUT_BACK, registry, repository, tag, attempt.job, digest, now);
     Ok(())
 }
 

@@ -315,6 +315,7 @@ both! {
         let attempt = env.running(&crew, &lead, job, start()).await;
         assert_eq!(env.finish(attempt, AttemptOutcome::Cancelled, later(1)).await, Ended::Now(JobState::Queued));
         assert_eq!(env.db.attempt(attempt).await.unwrap().outcome, Some(AttemptOutcome::Infra));
+        assert_eq!(env.finish(attempt, AttemptOutcome::Cancelled, later(2)).await, Ended::Before, "repeated");
     }
 }
 

@@ -17,6 +17,7 @@ mod hooks;
 mod idempotency;
 mod lives;
 mod logs;
+mod machine;
 mod projects;
 mod races;
 mod ref_heads;

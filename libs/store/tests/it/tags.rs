@@ -56,8 +56,8 @@ both! {
         assert!(matches!(env.db.request_leave(older, &tag("sha256:a"), start()).await.unwrap(), Leave::Wait { .. }));
         assert!(granted(&env.db.request_leave(newer, &tag("sha256:b"), start()).await.unwrap()), "repeated, same answer");
         let back = LeaveReturn { leave: tag("sha256:b"), moved: true };
-        env.db.return_leave(newer, &back).await.unwrap();
-        env.db.return_leave(newer, &back).await.unwrap();
+        env.db.return_leave(newer, &back, start()).await.unwrap();
+        env.db.return_leave(newer, &back, start()).await.unwrap();
         assert!(matches!(env.db.request_leave(older, &tag("sha256:a"), start()).await.unwrap(), Leave::NotMoved { .. }));
         env.finish(newer, AttemptOutcome::Succeeded, later(1)).await;
     }
@@ -72,7 +72,7 @@ both! {
         let show = async |attempt, digest: &str| {
             let asked = env.db.request_leave(attempt, &tag(digest), start()).await.unwrap();
             if granted(&asked) {
-                env.db.return_leave(attempt, &LeaveReturn { leave: tag(digest), moved: true }).await.unwrap();
+                env.db.return_leave(attempt, &LeaveReturn { leave: tag(digest), moved: true }, start()).await.unwrap();
             }
             granted(&asked)
         };
@@ -99,7 +99,7 @@ both! {
         assert!(matches!(env.db.request_leave(next, &tag("sha256:b"), later(29)).await.unwrap(), Leave::Wait { .. }));
         assert!(granted(&env.db.request_leave(next, &tag("sha256:b"), later(31)).await.unwrap()));
         let late = LeaveReturn { leave: tag("sha256:a"), moved: true };
-        env.db.return_leave(dead, &late).await.unwrap();
+        env.db.return_leave(dead, &late, later(31)).await.unwrap();
         let again = env.db.request_leave(dead, &tag("sha256:a"), later(32)).await.unwrap();
         assert!(matches!(again, Leave::Wait { .. }), "a late return takes nothing from the new holder");
     }
@@ -152,6 +152,50 @@ both! {
         let (_, attempt) = pushed(&env, &world, &crew, None, 'a').await;
         env.db.lose_attempt(attempt, "on purpose", start()).await.unwrap();
         assert!(matches!(env.db.request_leave(attempt, &tag("sha256:a"), start()).await, Err(StoreError::Stale("attempt"))));
+    }
+}
+
+both! {
+    async fn a_move_that_is_told_late_wins_over_an_older_one_that_was_told_in_time(env) {
+        let world = env.world("own").await;
+        let crew = env.crew(start()).await;
+        let (_, older) = pushed(&env, &world, &crew, None, 'a').await;
+        let (_, newer) = pushed(&env, &world, &crew, Some('a'), 'b').await;
+        let returned = async |attempt, digest: &str, secs| {
+            let back = LeaveReturn { leave: tag(digest), moved: true };
+            env.db.return_leave(attempt, &back, later(secs)).await.unwrap();
+        };
+        assert!(granted(&env.db.request_leave(newer, &tag("sha256:b"), start()).await.unwrap()));
+        assert!(granted(&env.db.request_leave(older, &tag("sha256:a"), later(31)).await.unwrap()));
+        returned(older, "sha256:a", 32).await;
+        // For half a minute nobody had heard the newer one, which the registry had answered long ago.
+        for secs in [33, 34] {
+            returned(newer, "sha256:b", secs).await;
+        }
+        let asked = env.db.request_leave(older, &tag("sha256:a"), later(35)).await.unwrap();
+        assert!(matches!(asked, Leave::NotMoved { .. }), "{asked:?}");
+        assert!(due(&env, 62).await.is_empty());
+        let leave = due(&env, 63).await.remove(0);
+        assert_eq!((leave.job, leave.holder_digest.as_str()), (older.job, "sha256:a"));
+        assert_eq!((leave.shown_digest.as_deref(), leave.shown_is_newer), (Some("sha256:b"), true), "to be put back");
+    }
+}
+
+both! {
+    async fn a_move_that_is_told_while_an_older_build_moves_the_tag_wins_as_well(env) {
+        let world = env.world("own").await;
+        let crew = env.crew(start()).await;
+        let (_, older) = pushed(&env, &world, &crew, None, 'a').await;
+        let (_, newer) = pushed(&env, &world, &crew, Some('a'), 'b').await;
+        assert!(granted(&env.db.request_leave(newer, &tag("sha256:b"), start()).await.unwrap()));
+        assert!(granted(&env.db.request_leave(older, &tag("sha256:a"), later(31)).await.unwrap()));
+        for (attempt, digest) in [(newer, "sha256:b"), (older, "sha256:a")] {
+            let back = LeaveReturn { leave: tag(digest), moved: true };
+            env.db.return_leave(attempt, &back, later(32)).await.unwrap();
+        }
+        let leave = due(&env, 62).await.remove(0);
+        assert_eq!((leave.job, leave.holder_digest.as_str()), (older.job, "sha256:a"));
+        assert_eq!((leave.shown_digest.as_deref(), leave.shown_is_newer), (Some("sha256:b"), true), "to be put back");
     }
 }
 
@@ -234,7 +278,7 @@ both! {
         let (_, attempt) = pushed(&env, &world, &crew, None, 'a').await;
         for moved in [true, false] {
             assert!(granted(&env.db.request_leave(attempt, &tag("sha256:a"), start()).await.unwrap()));
-            env.db.return_leave(attempt, &LeaveReturn { leave: tag("sha256:a"), moved }).await.unwrap();
+            env.db.return_leave(attempt, &LeaveReturn { leave: tag("sha256:a"), moved }, start()).await.unwrap();
             assert!(due(&env, 1000).await.is_empty());
         }
         assert!(granted(&env.db.request_leave(attempt, &tag("sha256:a2"), start()).await.unwrap()));

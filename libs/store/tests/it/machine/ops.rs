@@ -49,46 +49,103 @@ pub struct AFinish {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
-    Wait { secs: i64 },
-    Enqueue { build: usize },
+    Wait {
+        secs: i64,
+    },
+    Enqueue {
+        build: usize,
+    },
     /// A process takes or renews the lead.
-    Lead { process: usize },
+    Lead {
+        process: usize,
+    },
     /// A process reads what is queued and what is ready, and works with that from then on.
-    Look { process: usize },
-    Admit { process: usize, jobs: Vec<usize> },
-    Dispatch { process: usize, job: usize, dispatch: u32 },
-    Decline { job: usize, dispatch: u32 },
+    Look {
+        process: usize,
+    },
+    Admit {
+        process: usize,
+        jobs: Vec<usize>,
+    },
+    Dispatch {
+        process: usize,
+        job: usize,
+        dispatch: u32,
+    },
+    Decline {
+        job: usize,
+        dispatch: u32,
+    },
     Claims(Vec<AClaim>),
-    Report { attempt: Try, phase: Phase },
-    AskLeave { attempt: Try, tag: usize },
+    Report {
+        attempt: Try,
+        phase: Phase,
+    },
+    AskLeave {
+        attempt: Try,
+        tag: usize,
+    },
     /// The registry gets the builder's PUT.
-    Put { attempt: Try, tag: usize },
-    ReturnLeave { attempt: Try, tag: usize, moved: bool },
+    Put {
+        attempt: Try,
+        tag: usize,
+    },
+    ReturnLeave {
+        attempt: Try,
+        tag: usize,
+        moved: bool,
+    },
     Finishes(Vec<AFinish>),
     /// Two heartbeats came without this attempt.
-    Lose { attempt: Try },
-    Cancel { build: usize },
+    Lose {
+        attempt: Try,
+    },
+    Cancel {
+        build: usize,
+    },
     /// The pass over deadlines.
     Expire,
-    Open { builder: usize, session: u32, held: Vec<Try>, claiming: Vec<u32> },
-    Renew { sessions: Vec<u32>, draining: bool },
-    ChannelCloses { session: u32 },
-    Goodbye { session: u32 },
+    Open {
+        builder: usize,
+        session: u32,
+        held: Vec<Try>,
+        claiming: Vec<u32>,
+    },
+    Renew {
+        sessions: Vec<u32>,
+        draining: bool,
+    },
+    ChannelCloses {
+        session: u32,
+    },
+    Goodbye {
+        session: u32,
+    },
     /// The pass over silent and closed sessions.
     LoseOverdue,
-    Drain { builder: usize, drained: bool },
+    Drain {
+        builder: usize,
+        drained: bool,
+    },
     /// The pass over unreturned leaves; without `ends` its process dies in the middle.
-    Sweep { ends: bool },
+    Sweep {
+        ends: bool,
+    },
 }
 
 /// What was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Done,
-    Enqueued { existing: bool },
+    Enqueued {
+        existing: bool,
+    },
     /// The term, if it leads.
     Leads(Option<i64>),
-    Sees { queued: Vec<usize>, ready: Vec<usize> },
+    Sees {
+        queued: Vec<usize>,
+        ready: Vec<usize>,
+    },
     Admitted(Result<Option<Vec<usize>>, Refused>),
     Changed(bool),
     Claimed(Vec<Result<Try, ClaimRefusal>>),
@@ -98,7 +155,11 @@ pub enum Answer {
     Ended(Result<Vec<Ended>, Refused>),
     Cancelled(CancelAnswer),
     Expired(Vec<(usize, JobState)>),
-    Opened { stop: Vec<Try>, closed: Option<u32>, lost: Vec<Try> },
+    Opened {
+        stop: Vec<Try>,
+        closed: Option<u32>,
+        lost: Vec<Try>,
+    },
     Renewed(Vec<u32>),
     Lost(Vec<(u32, Vec<Try>)>),
     Swept(Vec<Swept>),

@@ -1,7 +1,7 @@
 //! Ends of attempts and of what waits: last words, losses, deadlines.
 
 use slipway_domain::attempt::{AttemptOutcome, Phase};
-use slipway_domain::build::{BuildState, CancelledBy};
+use slipway_domain::build::BuildState;
 use slipway_domain::job::JobState;
 use slipway_store::attempt_ends::Ended;
 
@@ -110,7 +110,7 @@ impl Job {
                 self.avoid = Some((builder, self.not_before + 10));
                 self.retries += 1;
             }
-            AttemptOutcome::Cancelled => self.cancelled_by = Some(CancelledBy::User),
+            AttemptOutcome::Cancelled => panic!("nobody had asked for it"),
         }
     }
 

@@ -3,7 +3,7 @@
 use slipway_domain::job::JobState;
 
 use super::super::ops::{LeaveAnswer, Look, Refused, Swept, Try, verdict};
-use super::{Holder, JOBS, Model, TAGS, ref_of};
+use super::{Holder, JOBS, Model, TAGS, is_newer, ref_of};
 
 /// How long a leave is held, and the longest PUT.
 const LEASE: i64 = 30;
@@ -123,9 +123,4 @@ impl Holder {
     fn is(&self, attempt: Try) -> bool {
         (self.job, self.epoch) == (attempt.0, Some(attempt.1))
     }
-}
-
-/// Whether one job's build is of the same ref and newer. Builds are numbered in the order of their moves.
-pub fn is_newer(one: usize, other: usize) -> bool {
-    ref_of(one) == ref_of(other) && JOBS[one] > JOBS[other]
 }

@@ -93,7 +93,9 @@ impl Model {
 
     /// The attempt that a claim opened, while it is open.
     pub(super) fn opened_by(&self, claim: u32) -> Option<Try> {
-        self.open_attempts(None).into_iter().find(|attempt| self.attempt(*attempt).is_some_and(|row| row.claim == claim))
+        self.open_attempts(None)
+            .into_iter()
+            .find(|attempt| self.attempt(*attempt).is_some_and(|row| row.claim == claim))
     }
 
     /// Whether the job waits for another builder than this one, and another could take it.
