@@ -121,7 +121,7 @@ impl Control {
     }
 
     fn egress(&self) -> Egress {
-        Egress::new(self.config.fetch_allow.clone())
+        Egress::new(self.config.fetch_allow.clone()).trusting(self.config.trust.clone())
     }
 
     fn api_config(&self) -> ApiConfig {

@@ -133,8 +133,8 @@ pub(crate) async fn assemble(
     let bus = bus.context("SLIPWAY_BUS_URL")?;
     let agent = Arc::new(Agent {
         bus,
-        client: AgentClient::new(&config.server_url)?,
-        egress: Egress::new(config.fetch_allow.clone()),
+        client: AgentClient::new(&config.server_url, &config.trust)?,
+        egress: Egress::new(config.fetch_allow.clone()).trusting(config.trust.clone()),
         draining: watch::Sender::new(false),
         logs: TaskTracker::new(),
         over: CancellationToken::new(),

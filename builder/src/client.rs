@@ -1,12 +1,14 @@
 //! The agent API as this builder calls it: one method per route, each call bounded in time, each failure
 //! either a refusal (final) or an absence (try again). Tokens travel in headers only and are never logged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::StatusCode;
 use reqwest::{Method, RequestBuilder};
+use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use slipway_domain::agent::{
@@ -15,6 +17,7 @@ use slipway_domain::agent::{
 };
 use slipway_domain::attempt::{AttemptRef, Phase};
 use slipway_domain::ids::SessionId;
+use slipway_runtime::trust::Trust;
 use url::Url;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -28,6 +31,7 @@ const REFUSAL_CHARS: usize = 500;
 #[derive(Debug, Clone)]
 pub struct AgentClient {
     http: reqwest::Client,
+    tls: Arc<ClientConfig>,
     base: Url,
 }
 
@@ -95,21 +99,21 @@ pub enum ChunkAnswer {
 impl AgentClient {
     /// `base` is the agent listener's address; nothing is contacted yet. The system's proxy settings are
     /// ignored: the channel could not follow them.
-    pub fn new(base: &Url) -> anyhow::Result<Self> {
+    pub fn new(base: &Url, trust: &Trust) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .tcp_nodelay(true)
-            .user_agent(concat!("slipway-builder/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .context("cannot set up the HTTP client")?;
+            .user_agent(concat!("slipway-builder/", env!("CARGO_PKG_VERSION")));
+        let http =
+            trust.client(http).and_then(reqwest::ClientBuilder::build).context("cannot set up the HTTP client")?;
         let mut base = base.clone();
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        Ok(Self { http, base })
+        Ok(Self { http, tls: trust.tls()?, base })
     }
 
     /// Opens a session with the join token.
@@ -134,6 +138,11 @@ impl AgentClient {
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
         url.set_scheme(scheme).ok().context("the server URL must be http or https")?;
         Ok(url)
+    }
+
+    /// TLS for the channel, which is no HTTP client's.
+    pub fn tls(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.tls)
     }
 
     /// The routes of one attempt.
@@ -262,7 +271,7 @@ mod tests {
     fn the_channel_follows_the_servers_scheme_and_path() {
         let session = slipway_runtime::ids::new_id::<SessionId>();
         for (base, start) in [("http://h:1/x", "ws://h:1/x/agent/v1/"), ("https://h/", "wss://h/agent/v1/")] {
-            let client = AgentClient::new(&base.parse().expect("a URL")).expect("a client");
+            let client = AgentClient::new(&base.parse().expect("a URL"), &Trust::default()).expect("a client");
             let url = client.channel_url(session).expect("a URL").to_string();
             assert!(url.starts_with(start) && url.ends_with(&format!("{session}/channel")), "{url}");
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use slipway_runtime::egress::FetchAllow;
+use slipway_runtime::trust::Trust;
 use url::Url;
 
 use crate::gate::Limits;
@@ -28,6 +29,8 @@ pub struct BuilderConfig {
     pub shared_engine: bool,
     /// Hosts and networks beyond the public internet that may be contacted.
     pub fetch_allow: FetchAllow,
+    /// Who is believed beside the system's authorities.
+    pub trust: Trust,
     /// The broker with the pools' queues, if this builder has a path to it.
     pub bus_url: Option<String>,
     /// When the builder takes nothing new although a slot is free.

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 use tracing::{debug, info, warn};
 
 use crate::agent::Agent;
@@ -94,7 +94,8 @@ async fn connect(agent: &Agent, opened: &SessionOpened) -> anyhow::Result<Channe
     let bearer = format!("Bearer {}", opened.token).parse().context("the session token is no header value")?;
     request.headers_mut().insert(http::header::AUTHORIZATION, bearer);
     let config = WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX_BYTES));
-    let connected = tokio_tungstenite::connect_async_with_config(request, Some(config), true).await;
+    let tls = Some(Connector::Rustls(agent.client.tls()));
+    let connected = connect_async_tls_with_config(request, Some(config), true, tls).await;
     Ok(connected.context("cannot open the channel")?.0)
 }
 

@@ -8,6 +8,7 @@ use http::{HeaderValue, Method};
 use reqwest::{Client, RequestBuilder, Response, redirect};
 use serde_json::Value;
 use slipway_runtime::ids::new_token;
+use slipway_runtime::trust::Trust;
 use url::{Host, Url};
 
 use crate::client::exit::Failed;
@@ -32,7 +33,7 @@ pub struct Api {
 
 impl Api {
     /// A server by its address, such as `http://127.0.0.1:8080`.
-    pub fn new(server: Url, token: Option<Token>) -> Result<Self, Failed> {
+    pub fn new(server: Url, token: Option<Token>, trust: &Trust) -> Result<Self, Failed> {
         let builder = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(SILENCE)
@@ -40,7 +41,8 @@ impl Api {
             .redirect(redirect::Policy::none())
             .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")));
         let builder = if is_loopback(&server) { builder.no_proxy() } else { builder };
-        let http = builder.build().map_err(|error| Failed::server(format!("No HTTP client can be made: {error}.")))?;
+        let http = trust.client(builder).and_then(reqwest::ClientBuilder::build);
+        let http = http.map_err(|error| Failed::server(format!("No HTTP client can be made: {error}.")))?;
         Ok(Self { http, server, token })
     }
 
@@ -212,8 +214,9 @@ mod tests {
     #[test]
     fn tokens_are_exposed_only_by_plain_http_to_elsewhere() {
         let token = || Some(Token { secret: "t".to_owned(), origin: "a test".to_owned() });
-        let exposes =
-            |server: &str, token| Api::new(parse_server(server).expect("valid"), token).map(|api| api.exposes_token());
+        let exposes = |server: &str, token| {
+            Api::new(parse_server(server).expect("valid"), token, &Trust::default()).map(|api| api.exposes_token())
+        };
         for (server, expected) in
             [("http://127.0.0.1:1", false), ("http://[::1]", false), ("https://s", false), ("http://10.0.0.1", true)]
         {

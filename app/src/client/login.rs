@@ -38,7 +38,8 @@ pub async fn keep(token: &str, setting: &Setting<'_>, screen: &mut Screen) -> Re
     }
     let server = parse_server(&setting.connection.server)?;
     let origin = "what you typed".to_owned();
-    let api = Api::new(server.clone(), Some(Token { secret: token.to_owned(), origin }))?;
+    let api =
+        Api::new(server.clone(), Some(Token { secret: token.to_owned(), origin }), &setting.environment.trust()?)?;
     if api.exposes_token() {
         screen.say(&format!("slipway: your token goes to {server} in clear text; use https."));
     }

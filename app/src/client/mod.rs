@@ -40,7 +40,8 @@ const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 /// The variable that names the server.
 const SERVER_VARIABLE: &str = "SLIPWAY_SERVER_URL";
 
-/// Which server, and in what form the answer is wanted. The token comes from `SLIPWAY_TOKEN`, from the file that
+/// Which server, and in what form the answer is wanted. Beside the system's certificate authorities those in the file
+/// that `SLIPWAY_CA_FILE` names are believed. The token comes from `SLIPWAY_TOKEN`, from the file that
 /// `SLIPWAY_TOKEN_FILE` names, or from `slipway login`; never from an argument, which everybody on the machine sees.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ClientArgs {
@@ -151,7 +152,7 @@ async fn dispatch(command: ClientCommand, setting: &Setting<'_>, screen: &mut Sc
 fn api(setting: &Setting<'_>, screen: &mut Screen) -> Result<Api, Failed> {
     let server = parse_server(&setting.connection.server)?;
     let token = setting.environment.token_for(&server)?;
-    let api = Api::new(server, token)?;
+    let api = Api::new(server, token, &setting.environment.trust()?)?;
     if api.exposes_token() {
         screen.say(&format!("slipway: your token goes to {} in clear text; use https.", api.server()));
     }

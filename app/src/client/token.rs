@@ -8,12 +8,14 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use slipway_runtime::trust::Trust;
 use url::Url;
 
 use crate::client::exit::Failed;
 
 const TOKEN: &str = "SLIPWAY_TOKEN";
 const TOKEN_FILE: &str = "SLIPWAY_TOKEN_FILE";
+const CA_FILE: &str = "SLIPWAY_CA_FILE";
 const FILE_NAME: &str = "credentials.json";
 
 /// A token and where it came from, for messages. Has no `Debug`, so that it cannot be logged.
@@ -31,6 +33,8 @@ pub struct Environment {
     pub token: Option<String>,
     /// `SLIPWAY_TOKEN_FILE`.
     pub token_file: Option<PathBuf>,
+    /// `SLIPWAY_CA_FILE`.
+    pub ca_file: Option<PathBuf>,
     /// Folder of the user's configuration files.
     pub config_home: Option<PathBuf>,
 }
@@ -55,8 +59,15 @@ impl Environment {
         Self {
             token: std::env::var(TOKEN).ok().filter(|token| !token.trim().is_empty()),
             token_file: path(TOKEN_FILE),
+            ca_file: path(CA_FILE),
             config_home: xdg.or_else(|| path("HOME").map(|home| home.join(".config"))),
         }
+    }
+
+    /// Whom to believe beside the system's certificate authorities.
+    pub fn trust(&self) -> Result<Trust, Failed> {
+        let Some(path) = &self.ca_file else { return Ok(Trust::default()) };
+        Trust::read(path).map_err(|error| Failed::usage(format!("{CA_FILE}: {error}.")))
     }
 
     /// The token for a server, if there is any.
@@ -179,6 +190,7 @@ mod tests {
             token: Some("from-variable".to_owned()),
             token_file: Some(file.clone()),
             config_home: Some(home.path().to_owned()),
+            ca_file: None,
         };
         let server = url("http://a/");
         environment.save(&server, "saved").expect("saved");
@@ -189,6 +201,26 @@ mod tests {
         assert!(environment.token_for(&server).is_err());
         environment.token_file = None;
         assert_eq!(secret(environment.token_for(&server)).as_deref(), Some("saved"));
+    }
+
+    #[test]
+    fn a_file_of_authorities_that_cannot_be_used_is_named() {
+        let home = tempfile::tempdir().expect("a folder");
+        let file = home.path().join("ca.pem");
+        let environment = Environment { ca_file: Some(file.clone()), ..Environment::default() };
+        for (text, said) in [(None, "cannot be read"), (Some("\n"), "holds no certificate")] {
+            if let Some(text) = text {
+                fs::write(&file, text).expect("written");
+            }
+            match environment.trust() {
+                Err(Failed::Said { exit, message }) => {
+                    assert!(message.contains("SLIPWAY_CA_FILE") && message.contains(said), "{message}");
+                    assert_eq!(exit.code(), 2);
+                }
+                _ => panic!("it was read"),
+            }
+        }
+        assert!(Environment::default().trust().is_ok());
     }
 
     #[test]

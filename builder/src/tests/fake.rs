@@ -27,6 +27,7 @@ use slipway_logfmt::chunk::Chunk;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::ids::{new_id, random_id};
 use slipway_runtime::lifecycle::{Life, Task};
+use slipway_runtime::trust::Trust;
 use tokio::sync::{mpsc, watch};
 
 use crate::agent;
@@ -129,6 +130,11 @@ impl Fake {
         self.with(|told| told.channel.take().map(|channel| channel.send(None))).expect("a channel").expect("open");
     }
 
+    /// Where it listens, `host:port`.
+    pub fn host(&self) -> &str {
+        self.address.trim_start_matches("http://").trim_end_matches('/')
+    }
+
     /// Offers a job with this spec and returns the attempt that a claim of it gets.
     pub fn offer(&self, spec: JobSpec) -> AttemptRef {
         let job = new_id::<JobId>();
@@ -148,6 +154,7 @@ impl Fake {
             engine: format!("unix://{}", socket.display()).parse().expect("an address"),
             shared_engine: true,
             fetch_allow: "127.0.0.1".parse().expect("an address"),
+            trust: Trust::default(),
             // A busy machine must not close the gate of a test.
             bus_url: None,
             limits: Limits { disk_free_min_bytes: 1, memory_max: 1.0, cpu_max: 1e9 },

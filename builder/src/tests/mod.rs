@@ -5,3 +5,4 @@ pub mod fake;
 mod flow;
 mod log;
 mod session;
+pub(crate) mod tls;

@@ -10,6 +10,7 @@ use url::Url;
 use crate::client_address::TrustedProxies;
 use crate::egress::FetchAllow;
 use crate::secret_key::SecretKey;
+use crate::trust::Trust;
 
 /// One setting: its key in TOML; the flag is `--key-with-dashes`, the variable `SLIPWAY_KEY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,7 @@ pub const SETTINGS: &[Setting] = &[
     secret("secret_key", "base64 of 32 bytes; made in the data folder on the first serve"),
     secret("bootstrap_token", "token of the first operator; made and shown on the first serve"),
     setting("fetch_allow", "", "private networks and hosts that builds may reach: CIDRs and names, comma-separated"),
+    setting("ca_file", "", "PEM file of certificate authorities that are believed beside the system's"),
     setting(
         "trusted_proxies",
         "127.0.0.0/8,::1/128",
@@ -140,6 +142,8 @@ pub struct Config {
     pub bootstrap_token: Option<String>,
     /// What builds may reach beside the public internet.
     pub fetch_allow: FetchAllow,
+    /// Who is believed beside the system's authorities.
+    pub trust: Trust,
     /// Whose word about who asks is believed.
     pub trusted_proxies: TrustedProxies,
     /// Builds that a tenant's members may ask for; 0 means any number.
@@ -281,6 +285,12 @@ impl Config {
                 Some(text) => text.parse().map_err(|error| wrong(raw, "fetch_allow", &format!("{error}")))?,
                 None => FetchAllow::default(),
             },
+            trust: match raw.get("ca_file") {
+                Some(path) => {
+                    Trust::read(Path::new(path)).map_err(|error| at(source(raw, "ca_file"), error.to_string()))?
+                }
+                None => Trust::default(),
+            },
             trusted_proxies: match raw.get("trusted_proxies") {
                 Some(text) => text.parse().map_err(|error| wrong(raw, "trusted_proxies", &format!("{error}")))?,
                 None => TrustedProxies::default(),
@@ -326,13 +336,18 @@ fn unknown(place: &str, key: &str) -> ConfigError {
     at(place, format!("there is no setting {key}{hint}"))
 }
 
+/// Where a value was set.
+fn source<'a>(raw: &'a RawConfig, key: &str) -> &'a str {
+    raw.0.get(key).map_or("default", |sourced| sourced.source.as_str())
+}
+
 fn wrong(raw: &RawConfig, key: &'static str, wanted: &str) -> ConfigError {
-    let (value, source) = match raw.0.get(key) {
-        Some(_) if find(key).is_some_and(|setting| setting.secret) => ("the value", raw.0[key].source.as_str()),
-        Some(sourced) => (sourced.value.as_str(), sourced.source.as_str()),
-        None => ("nothing", "default"),
+    let value = match raw.0.get(key) {
+        Some(_) if find(key).is_some_and(|setting| setting.secret) => "the value",
+        Some(sourced) => sourced.value.as_str(),
+        None => "nothing",
     };
-    at(source, format!("{key} is {value}, but must be {wanted}"))
+    at(source(raw, key), format!("{key} is {value}, but must be {wanted}"))
 }
 
 fn optional<T: std::str::FromStr>(raw: &RawConfig, key: &'static str, wanted: &str) -> Result<Option<T>, ConfigError> {
@@ -432,6 +447,9 @@ mod tests {
         let raw = RawConfig::collect(&[], &pairs(&[("SLIPWAY_SLOTS", "many")]), None).expect("known");
         let error = Config::parse(&raw).expect_err("not a number");
         assert_eq!(error.to_string(), "SLIPWAY_SLOTS: slots is many, but must be a whole number");
+        let raw = RawConfig::collect(&[], &pairs(&[("SLIPWAY_CA_FILE", "/nowhere/ca.pem")]), None).expect("known");
+        let error = Config::parse(&raw).expect_err("no file").to_string();
+        assert!(error.starts_with("SLIPWAY_CA_FILE: /nowhere/ca.pem cannot be read"), "{error}");
         let raw = RawConfig::collect(&[], &pairs(&[("SLIPWAY_SECRET_KEY", "short")]), None).expect("known");
         assert!(!Config::parse(&raw).expect_err("short").to_string().contains("short"), "never the secret");
     }

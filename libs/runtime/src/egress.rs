@@ -12,6 +12,8 @@ use bytes::{Bytes, BytesMut};
 use ipnet::IpNet;
 use url::{Host, Url};
 
+use crate::trust::Trust;
+
 #[cfg(test)]
 mod tests;
 
@@ -162,12 +164,23 @@ impl CheckedHost {
 #[derive(Debug, Clone)]
 pub struct Egress {
     allow: Arc<FetchAllow>,
+    trust: Trust,
 }
 
 impl Egress {
     /// A guard with the operator's exceptions.
     pub fn new(allow: FetchAllow) -> Self {
-        Self { allow: Arc::new(allow) }
+        Self { allow: Arc::new(allow), trust: Trust::default() }
+    }
+
+    /// The same guard, believing these authorities beside the system's.
+    pub fn trusting(self, trust: Trust) -> Self {
+        Self { trust, ..self }
+    }
+
+    /// Whom its clients believe.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// Decides whether a URL may be contacted: resolves its host and checks every address.
@@ -185,7 +198,7 @@ impl Egress {
     /// A client for exactly this host: pinned addresses, no redirects, no proxy (it would resolve again),
     /// timeouts, rustls. Keep it for as long as the checked host is in use; it pools connections.
     pub fn client(&self, checked: &CheckedHost) -> Result<reqwest::Client, EgressError> {
-        reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .resolve_to_addrs(checked.host(), &checked.addrs)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -193,8 +206,10 @@ impl Egress {
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .timeout(TOTAL_TIMEOUT)
-            .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")))
-            .build()
+            .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")));
+        self.trust
+            .client(builder)
+            .and_then(reqwest::ClientBuilder::build)
             .map_err(|error| EgressError::Client { host: checked.host().to_owned(), reason: error.to_string() })
     }
 

@@ -17,5 +17,6 @@ pub mod ops;
 pub mod problem;
 pub mod secret_key;
 pub mod telemetry;
+pub mod trust;
 pub mod wake;
 pub mod web_session;

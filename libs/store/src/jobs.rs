@@ -126,7 +126,7 @@ impl Db {
     /// The oldest jobs of a pool that the scheduler may admit, at most `limit`. Those that nobody could run now,
     /// because the pool has no builder for their tenant or that is at its limit, take no place among them.
     pub async fn queued_jobs(&self, pool: &Pool, now: DateTime<Utc>, limit: i64) -> Result<Vec<Job>> {
-        let mut jobs: Vec<Job> = readable!(self, "jobs", QUEUED, [now, pool.to_string()], limits [limit]);
+        let mut jobs: Vec<Job> = readable!(self, "jobs", QUEUED, [now, pool.to_string()], limits[limit]);
         jobs.truncate(usize::try_from(limit).unwrap_or(0));
         Ok(jobs)
     }
@@ -143,7 +143,7 @@ impl Db {
 
     /// The oldest jobs that wait for a dispatch, at most `limit`.
     pub async fn ready_jobs(&self, limit: i64) -> Result<Vec<Job>> {
-        let mut jobs: Vec<Job> = readable!(self, "jobs", READY, [], limits [limit]);
+        let mut jobs: Vec<Job> = readable!(self, "jobs", READY, [], limits[limit]);
         jobs.truncate(usize::try_from(limit).unwrap_or(0));
         Ok(jobs)
     }

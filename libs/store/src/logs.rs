@@ -219,7 +219,7 @@ impl Db {
         cut_before: DateTime<Utc>,
         limit: i64,
     ) -> Result<Vec<LogRow>> {
-        let mut logs: Vec<LogRow> = readable!(self, "attempt_logs", UNSEALED, [cut_before, now], limits [limit]);
+        let mut logs: Vec<LogRow> = readable!(self, "attempt_logs", UNSEALED, [cut_before, now], limits[limit]);
         logs.truncate(usize::try_from(limit).unwrap_or(0));
         Ok(logs)
     }

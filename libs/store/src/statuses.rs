@@ -154,7 +154,7 @@ impl Db {
             b.project_id, p.name as project_name, p.repo_path, p.connection_id, c.kind as forge, \
             c.token_sealed is not null as has_token from builds b join projects p on p.id = b.project_id \
             join connections c on c.id = p.connection_id where b.reported <> b.state order by b.id limit $1";
-        Ok(readable!(self, "builds", UNREPORTED, [], limits [limit]))
+        Ok(readable!(self, "builds", UNREPORTED, [], limits[limit]))
     }
 
     /// Books what the reporter wants shown, all or nothing. Doing it twice, or from two processes, changes

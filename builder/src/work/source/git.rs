@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use slipway_domain::agent::Login;
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_runtime::egress::CheckedHost;
+use slipway_runtime::trust::Trust;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
@@ -66,6 +67,8 @@ pub(super) struct Git<'a> {
     private: TempDir,
     config: Vec<String>,
     ssh: Option<(String, String)>,
+    /// Stands for the system's.
+    authorities: Option<PathBuf>,
     has_login: bool,
     silence: Duration,
     max_bytes: u64,
@@ -110,7 +113,17 @@ impl<'a> Git<'a> {
             }
         }
         let (silence, max_bytes, has_login) = (request.silence, request.max_bytes, request.login.is_some());
-        Ok(Self { root, private, config, ssh, has_login, silence, max_bytes, log })
+        Ok(Self { root, private, config, ssh, authorities: None, has_login, silence, max_bytes, log })
+    }
+
+    /// Lets git believe the operator's authorities, too. It takes one file, which stands for the system's.
+    pub(super) fn trust(&mut self, trust: &Trust) -> Result<(), Failure> {
+        if let Some(bundle) = trust.bundle() {
+            let file = self.private.path().join("authorities.pem");
+            write_private(&file, bundle.as_bytes())?;
+            self.authorities = Some(file);
+        }
+        Ok(())
     }
 
     /// Runs git; its failure is an error.
@@ -153,6 +166,9 @@ impl<'a> Git<'a> {
             .env("GIT_PROTOCOL_FROM_USER", "0")
             .env("GIT_NO_REPLACE_OBJECTS", "1")
             .env("SLIPWAY_FETCH_DIR", self.private.path());
+        if let Some(file) = &self.authorities {
+            command.env("GIT_SSL_CAINFO", file);
+        }
         if let Some((host, addr)) = &self.ssh {
             command.env("GIT_SSH_COMMAND", SSH).env("GIT_SSH_VARIANT", "ssh");
             command.env("SLIPWAY_SSH_HOST", host).env("SLIPWAY_SSH_ADDR", addr);

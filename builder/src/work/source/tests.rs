@@ -9,10 +9,12 @@ use axum::http::{HeaderName, Response, StatusCode};
 use base64::Engine as _;
 use slipway_runtime::egress::FetchAllow;
 use slipway_runtime::lifecycle::{Life, Task};
+use slipway_runtime::trust::Trust;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use super::*;
+use crate::tests::tls::Front;
 
 /// The requests that a server saw.
 type Seen = Arc<Mutex<Vec<String>>>;
@@ -147,18 +149,20 @@ struct Want<'a> {
     git_ref: Option<&'a str>,
     login: Option<(&'a str, &'a str)>,
     allow: &'a str,
+    trust: Trust,
     max_bytes: u64,
 }
 
 impl<'a> Want<'a> {
     fn of(url: &'a str, commit: &'a str) -> Self {
-        Self { url, commit, git_ref: Some("refs/heads/main"), login: None, allow: "localhost", max_bytes: 1 << 20 }
+        let (git_ref, trust) = (Some("refs/heads/main"), Trust::default());
+        Self { url, commit, git_ref, login: None, allow: "localhost", trust, max_bytes: 1 << 20 }
     }
 }
 
 async fn get(want: Want<'_>, cancel: &CancellationToken) -> (Result<Checkout, Failure>, tempfile::TempDir, String) {
     let dir = tempfile::tempdir().expect("a folder");
-    let egress = Egress::new(want.allow.parse::<FetchAllow>().expect("a list"));
+    let egress = Egress::new(want.allow.parse::<FetchAllow>().expect("a list")).trusting(want.trust);
     let git_ref = want.git_ref.map(|name| GitRef::parse(name).expect("a ref"));
     let login = want.login.map(|(user, password)| Login { user: user.to_owned(), password: password.to_owned() });
     let (log, mut lines) = mpsc::channel(1000);
@@ -200,6 +204,20 @@ async fn fetches_any_commit_by_its_id() {
         assert_eq!(pipeline.region.as_deref(), Some("eu"));
         assert_eq!(left_in(dir.path()), ["source"]);
     }
+}
+
+#[tokio::test]
+async fn a_forge_of_a_private_authority_is_believed_where_that_is_named() {
+    let forge = Forge::start(Manners::default()).await;
+    let commit = forge.commit("main").await;
+    let front = Front::of(format!("localhost:{}", forge.port)).await;
+    let url = format!("https://localhost:{}/repo", front.port);
+    let (stranger, ..) = get(Want::of(&url, &commit), &CancellationToken::new()).await;
+    assert_eq!(stranger.expect_err("nobody vouches for it").class, FailureClass::SourceUnreachable);
+    let believing = Want { trust: front.trust.clone(), ..Want::of(&url, &commit) };
+    let (checkout, dir, _) = get(believing, &CancellationToken::new()).await;
+    assert_eq!(checkout.expect("fetched").commit, commit);
+    assert!(!left_in(dir.path()).iter().any(|name| name.contains("pem")));
 }
 
 #[tokio::test]
