@@ -84,7 +84,7 @@ async fn settled(dispatcher: &Dispatcher, session: SessionId, dispatch: Dispatch
 async fn not_for(dispatcher: &Dispatcher, request: ClaimRequest, refusal: ClaimRefusal) -> Result<(), StoreError> {
     let deps = &dispatcher.deps;
     match refusal {
-        ClaimRefusal::Gone | ClaimRefusal::Session => return Ok(()),
+        ClaimRefusal::Gone | ClaimRefusal::Session | ClaimRefusal::Other => return Ok(()),
         ClaimRefusal::Avoided => {}
         ClaimRefusal::Tenant => {
             let job = deps.db.job(request.job).await?;

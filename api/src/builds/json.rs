@@ -9,7 +9,7 @@ use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::{BuildId, BuilderId, JobId, ProjectId};
 use slipway_domain::job::{JobKind, JobState};
-use slipway_domain::spec::BuildOptions;
+use slipway_domain::spec::{BuildOptions, as_written};
 use slipway_domain::status::StatusState;
 use slipway_store::attempts::{Attempt, Step};
 use slipway_store::builds::{BuildView, JobView};
@@ -30,7 +30,7 @@ pub struct CreateBuild {
     #[serde(default)]
     pub commit: Option<String>,
     /// Options for this one build; they win over `slipway.yml` and the project.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "as_written")]
     #[schema(value_type = BuildOptionsDoc)]
     pub build: BuildOptions,
 }

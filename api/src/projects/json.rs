@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use slipway_domain::event::ForgeKind;
 use slipway_domain::ids::{ConnectionId, HookId, ProjectId, TenantId};
-use slipway_domain::spec::BuildOptions;
+use slipway_domain::spec::{BuildOptions, as_written, as_written_if_any};
 use slipway_domain::tenant::{ProjectState, Visibility};
 use slipway_store::projects::{Project, ProjectImage};
 use utoipa::ToSchema;
@@ -37,7 +37,7 @@ pub struct CreateProject {
     #[schema(value_type = Option<String>)]
     pub visibility: Option<Visibility>,
     /// How to build.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "as_written")]
     #[schema(value_type = BuildOptionsDoc)]
     pub build: BuildOptions,
     /// The region that shall build it; the installation's own unless set.
@@ -50,7 +50,7 @@ pub struct CreateProject {
 #[serde(deny_unknown_fields)]
 pub struct PatchProject {
     /// Replaces all build options.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "as_written_if_any")]
     #[schema(value_type = Option<BuildOptionsDoc>)]
     pub build: Option<BuildOptions>,
     /// `private` or `public`.

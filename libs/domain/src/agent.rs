@@ -1,8 +1,11 @@
-//! What builders and the control plane say to each other under `/agent/v1`. Every message tolerates
-//! unknown fields, so that release N-1 and N can talk.
+//! What builders and the control plane say to each other under `/agent/v1`, so that release N-1 and N can talk: unknown
+//! fields are passed over everywhere, and unknown words where the reader can do without. All other words are closed:
+//! a release reads a new one before any release says it.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::attempt::{AttemptOutcome, AttemptRef, Phase, StepState};
 use crate::builder::Load;
@@ -185,6 +188,9 @@ pub enum ClaimRefusal {
     Avoided,
     /// Its shared engine serves another tenant.
     Tenant,
+    /// A word of a newer release.
+    #[serde(other)]
+    Other,
 }
 
 /// One step of an attempt; a report repeats what changed, keyed by `digest`.
@@ -211,11 +217,21 @@ pub struct StepReport {
 /// `POST …/report`: how it goes. Repeating or reordering reports changes nothing.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
-    /// What the attempt is doing.
+    /// What the attempt is doing; a phase of a newer release is passed over.
+    #[serde(default, deserialize_with = "if_known")]
     pub phase: Option<Phase>,
-    /// Steps that changed.
-    #[serde(default)]
+    /// Steps that changed; those in a state of a newer release are passed over.
+    #[serde(default, deserialize_with = "known_ones")]
     pub steps: Vec<StepReport>,
+}
+
+fn if_known<'de, D: Deserializer<'de>, T: DeserializeOwned>(source: D) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(source)?).ok())
+}
+
+fn known_ones<'de, D: Deserializer<'de>, T: DeserializeOwned>(source: D) -> Result<Vec<T>, D::Error> {
+    let all = Vec::<Value>::deserialize(source)?;
+    Ok(all.into_iter().filter_map(|one| serde_json::from_value(one).ok()).collect())
 }
 
 /// The answer to a report.

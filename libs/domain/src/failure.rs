@@ -62,7 +62,8 @@ text_enum! {
         BuilderLost = "builder_lost",
         /// No builder took the job in time.
         NoBuilder = "no_builder",
-        /// Anything else of ours.
+        /// Anything else of ours, and what a newer release has a word of its own for.
+        #[serde(other)]
         Internal = "internal",
     }
 }

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use crate::nearest::nearest;
-use crate::spec::BuildOptions;
+use crate::spec::{BuildOptions, as_written};
 
 /// Where the file lies in a repository.
 pub const FILE_NAME: &str = "slipway.yml";
@@ -16,6 +16,7 @@ pub const MAX_BYTES: usize = 64 * 1024;
 #[serde(deny_unknown_fields, default)]
 pub struct Pipeline {
     /// How to build; wins over the project's options.
+    #[serde(deserialize_with = "as_written")]
     pub build: BuildOptions,
     /// The region that shall build it.
     pub region: Option<String>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::build::Trigger;
 use crate::event::ForgeKind;
@@ -11,9 +11,10 @@ use crate::git_ref::GitRef;
 use crate::ids::{BuildId, ProjectId, TenantId};
 
 /// How a project is built: the `build` object of a project, of `POST …/builds` and of `slipway.yml`.
-/// Unset fields fall back to the next source.
+/// Unset fields fall back to the next source. Between releases unknown fields are passed over; where users write
+/// them, [`as_written`] refuses them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct BuildOptions {
     /// Path of the Dockerfile inside the context; `Dockerfile` unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,6 +40,37 @@ pub struct BuildOptions {
     /// Seconds that the job may run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_secs: Option<u64>,
+}
+
+/// The same fields as a user writes them: one that is not known is a mistake.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    dockerfile: Option<String>,
+    context: Option<String>,
+    target: Option<String>,
+    args: Option<BTreeMap<String, String>>,
+    tags: Option<Vec<String>>,
+    no_cache: Option<bool>,
+    network: Option<NetworkMode>,
+    timeout_secs: Option<u64>,
+}
+
+impl From<Written> for BuildOptions {
+    fn from(written: Written) -> Self {
+        let Written { dockerfile, context, target, args, tags, no_cache, network, timeout_secs } = written;
+        Self { dockerfile, context, target, args, tags, no_cache, network, timeout_secs }
+    }
+}
+
+/// For `deserialize_with`: options from a user, in whom an unknown field is an error.
+pub fn as_written<'de, D: Deserializer<'de>>(source: D) -> Result<BuildOptions, D::Error> {
+    Written::deserialize(source).map(BuildOptions::from)
+}
+
+/// The same where none may be given.
+pub fn as_written_if_any<'de, D: Deserializer<'de>>(source: D) -> Result<Option<BuildOptions>, D::Error> {
+    Ok(Option::<Written>::deserialize(source)?.map(BuildOptions::from))
 }
 
 /// Network of RUN steps.
@@ -133,5 +165,37 @@ impl JobSpec {
             tags.push(crate::git_ref::tag_slug(git_ref.short()));
         }
         tags
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Asked {
+        #[serde(deserialize_with = "as_written")]
+        build: BuildOptions,
+        #[serde(default, deserialize_with = "as_written_if_any")]
+        instead: Option<BuildOptions>,
+    }
+
+    #[test]
+    fn unknown_options_are_refused_from_users_and_passed_over_between_releases() {
+        let newer = r#"{"target":"run","x_newer":true}"#;
+        let read: BuildOptions = serde_json::from_str(newer).expect("another release wrote it");
+        assert_eq!(read, BuildOptions { target: Some("run".to_owned()), ..BuildOptions::default() });
+        let asked = |build: &str, instead: &str| {
+            serde_json::from_str::<Asked>(&format!(r#"{{"build":{build},"instead":{instead}}}"#))
+        };
+        for refused in [asked(newer, "null"), asked("{}", newer)] {
+            let error = refused.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains("unknown field `x_newer`"), "{error}");
+        }
+        let known = r#"{"dockerfile":"D","context":"c","target":"t","args":{"A":"1"},"tags":["x"],"no_cache":true,
+            "network":"none","timeout_secs":9}"#;
+        let asked = asked(known, known).expect("all of them are known");
+        assert_eq!(serde_json::from_str::<BuildOptions>(known).ok().as_ref(), Some(&asked.build));
+        assert_eq!(asked.instead, Some(asked.build));
     }
 }
