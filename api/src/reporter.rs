@@ -7,6 +7,7 @@ use slipway_domain::event::ForgeKind;
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::timing;
 use slipway_live::{Topic, WakeKind};
+use slipway_runtime::crash;
 use slipway_runtime::wake::Wake;
 use slipway_store::statuses::{Reported, StatusKey, UnreportedBuild, WantedStatus};
 use tracing::error;
@@ -34,6 +35,7 @@ pub async fn want_statuses_once(state: &ApiState, now: DateTime<Utc>) -> anyhow:
     }
     let reported: Vec<Reported> = builds.into_iter().map(report).collect();
     state.db.want_statuses(&reported, now).await?;
+    crash::point("status.wanted");
     Ok(reported.len())
 }
 

@@ -274,7 +274,7 @@ async fn finish_until_heard(agent: &Agent, api: &AttemptApi, finish: &Finish, wi
     let mut backoff = Backoff::for_calls();
     while agent.clock.monotonic().duration_since(began) < within {
         match api.finish(finish).await {
-            Ok(()) => return,
+            Ok(()) => return crash::point("builder.finished"),
             Err(error @ CallError::Refused { .. }) => return warn!(%error, "finish refused"),
             Err(CallError::Unavailable(_)) => agent.clock.sleep(backoff.pause()).await,
         }

@@ -9,6 +9,7 @@ use slipway_domain::agent::{ClaimRefusal, ClaimRequest, Claimed, Offer};
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::ids::{ClaimId, DispatchId, SessionId};
 use slipway_live::Topic;
+use slipway_runtime::crash;
 use slipway_runtime::ids::token_hash;
 use slipway_runtime::problem::{ApiError, JsonBody, bearer};
 use slipway_store::StoreError;
@@ -76,6 +77,7 @@ pub async fn answered(dispatcher: &Dispatcher, session: SessionId, offer: Offer,
 /// Frees what the offer held here, if it was handed out here.
 async fn settled(dispatcher: &Dispatcher, session: SessionId, dispatch: DispatchId, won: bool) {
     if let Some(delivery) = dispatcher.fleet.decided(session, dispatch, won) {
+        crash::point("claim.before_ack");
         delivery.ack().await;
     }
 }

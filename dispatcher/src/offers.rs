@@ -83,8 +83,11 @@ async fn dispatch_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
         choices.push(Choice { session: taker.session, offer, direct, job });
     }
     let dispatched = commit(dispatcher, &choices, now).await;
-    crash::point("dispatch.before_publish");
     choices.retain(|choice| dispatched.contains(&choice.job.id));
+    if choices.is_empty() {
+        return Ok(());
+    }
+    crash::point("dispatch.before_publish");
     // What is not sent is brought back by the row's deadline.
     let sent = choices.iter().map(|choice| async {
         if choice.direct || !publish(dispatcher, &choice.job.pool, choice.offer).await {
@@ -121,7 +124,10 @@ async fn commit(dispatcher: &Dispatcher, choices: &[Choice], now: DateTime<Utc>)
 async fn publish(dispatcher: &Dispatcher, pool: &Pool, offer: Offer) -> bool {
     dispatcher.fleet.queued(pool, offer.dispatch, dispatcher.deps.clock.monotonic());
     match dispatcher.deps.bus.publish_offer(pool, offer).await {
-        Ok(()) => true,
+        Ok(()) => {
+            crash::point("offer.confirmed");
+            true
+        }
         Err(error) => {
             debug!(job.id = %offer.job, %error, "offer not published");
             false

@@ -186,10 +186,14 @@ async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Chunk>, permit: Perm
         .context("cannot book a segment")?
     {
         Booked::Yes => {
+            crash::point("log.segment_booked");
             log.keep_digest(digest);
             Ok(Stored::Until(new.end))
         }
-        Booked::Sealed => Ok(Stored::Sealed(new.end)),
+        Booked::Sealed => {
+            crash::point("log.sealed");
+            Ok(Stored::Sealed(new.end))
+        }
         Booked::No => {
             log.keep_digest(None);
             let row = logs.db().attempt_log(log.attempt).await.context("cannot read the log's row")?;

@@ -14,6 +14,7 @@ use slipway_domain::timing;
 use slipway_forges::api::ForgeError;
 use slipway_forges::status::CommitStatus;
 use slipway_runtime::breakers::Permit;
+use slipway_runtime::crash;
 use slipway_runtime::ids::random_id;
 use slipway_runtime::wake::Wake;
 use slipway_store::StoreError;
@@ -153,6 +154,7 @@ async fn store(
 ) -> Result<(), StoreError> {
     match result {
         Ok(pipeline_id) => {
+            crash::point("status.sent");
             info!(build.id = %status.build_id, wanted = %status.wanted, "commit status sent");
             state.db.mark_status_sent(owner, status, pipeline_id).await
         }

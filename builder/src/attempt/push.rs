@@ -66,6 +66,7 @@ impl Flow {
         let login = credentials.registries.iter().find(|registry| registry.host == host).map(|known| &known.login);
         let carrier = self.spec.carrier_tag(self.attempt.epoch);
         self.push_carrier(step, target, &carrier, login).await?;
+        crash::point("builder.carrier.pushed");
         let pushed = self.unless_halted(self.read_back(target, &carrier, login)).await?;
         self.move_tags(step, &pushed, tags).await
     }
@@ -179,6 +180,7 @@ impl Flow {
             Err(_) => return put,
         };
         self.give_back(&LeaveReturn { leave, moved }).await;
+        crash::point("builder.leave.returned");
         put
     }
 

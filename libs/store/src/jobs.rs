@@ -177,7 +177,9 @@ impl Db {
         if batches::jobs::move_running(&mut tx, &by).await? < by.len() as u64 {
             return Ok(None);
         }
+        slipway_runtime::crash::point("admission.before_commit");
         tx.commit().await?;
+        slipway_runtime::crash::point("admission.after_commit");
         Ok(Some(admitted))
     }
 
@@ -226,6 +228,7 @@ impl Db {
         }
         let mut tx = self.begin_write().await?;
         let dispatched = save_all(&mut tx, &changes, now).await?;
+        slipway_runtime::crash::point("dispatch.before_commit");
         tx.commit().await?;
         Ok(dispatched)
     }

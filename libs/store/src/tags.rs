@@ -72,6 +72,7 @@ impl Db {
         if !hold(&mut tx, request, &tag, attempt, now).await? {
             return Ok(Leave::Wait { retry_ms: ASK_AGAIN_MS });
         }
+        slipway_runtime::crash::point("leave.before_commit");
         tx.commit().await?;
         slipway_runtime::crash::point("leave.after_commit");
         let within_ms = u64::try_from(timing::LEAVE_LEASE.as_millis() / 2).unwrap_or(u64::MAX);
@@ -99,6 +100,7 @@ impl Db {
             );
         }
         tx.commit().await?;
+        slipway_runtime::crash::point("leave.returned");
         Ok(())
     }
 }

@@ -111,7 +111,8 @@ async fn push_all(api: Api, places: Vec<(Repo, Project)>, mut random: Random, st
         let number = numbers[project];
         let script = if random.percent(FAILING) { Script::Fails } else { Script::Succeeds };
         let lines = usize::try_from(random.within(10..1500))?;
-        let dockerfile = dockerfile(project, number, script, lines, &mut random);
+        let slow_secs = if random.percent(SLOW) { random.within(2..6) } else { 0 };
+        let dockerfile = dockerfile(project, number, script, (lines, slow_secs));
         let moved = repo.commit(&format!("Change {number}"), &[("Dockerfile", &dockerfile)])?;
         let commit = moved.after.clone().context("a commit has an id")?;
         let push = Push { project, number, commit, script, lines, delivery: None, cancel: None };
@@ -143,7 +144,7 @@ async fn push_all(api: Api, places: Vec<(Repo, Project)>, mut random: Random, st
 }
 
 /// A forge that waits for an answer and tries again under the same id; the delivery's id.
-async fn deliver(api: &Api, url: &str, delivery: &Delivery) -> Option<String> {
+pub async fn deliver(api: &Api, url: &str, delivery: &Delivery) -> Option<String> {
     let end = std::time::Instant::now() + PATIENCE;
     while std::time::Instant::now() < end {
         match api.deliver(url, delivery).await {
@@ -162,15 +163,14 @@ async fn cancel(api: &Api, delivery: &str) -> Option<u16> {
     api.cancel(&build).await.ok().map(|(status, _)| status.as_u16())
 }
 
-/// For a scripted engine by its comments, for a real one by its step.
-fn dockerfile(project: usize, number: usize, script: Script, lines: usize, random: &mut Random) -> String {
+/// For a scripted engine by its comments, for a real one by its step, which writes lines and waits some seconds.
+pub fn dockerfile(project: usize, number: usize, script: Script, (lines, slow_secs): (usize, u64)) -> String {
     let (comment, ends) = match script {
         Script::Succeeds => ("", "true"),
         Script::Fails => ("# script: fail exit 7\n", "exit 7"),
     };
-    let slow = if random.percent(SLOW) { random.within(2..6) } else { 0 };
     format!(
-        "FROM {BASE_IMAGE}\n# script: log {lines}\n# script: sleep {slow}s\n{comment}\
-         RUN echo change {number} of {project} && seq 1 {lines} && sleep {slow} && {ends}\n"
+        "FROM {BASE_IMAGE}\n# script: log {lines}\n# script: sleep {slow_secs}s\n{comment}\
+         RUN echo change {number} of {project} && seq 1 {lines} && sleep {slow_secs} && {ends}\n"
     )
 }

@@ -1,5 +1,6 @@
 //! The cluster and everything it stands on, each in a process of its own that may be broken.
 
+use std::process::ExitStatus;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ pub enum Engines {
     Real,
     /// One that executes nothing for each, but for the last, which has the run's Docker engine.
     Scripted,
+    /// One that executes nothing for each.
+    AllScripted,
 }
 
 /// Everything. Ended in the order of the fields.
@@ -187,6 +190,7 @@ impl Site {
                 Some(_) => None,
             };
             let scripted = match engines {
+                Engines::AllScripted => Some(ScriptedEngine::start().await?),
                 Engines::Scripted if number + 1 < BUILDERS => Some(ScriptedEngine::start().await?),
                 Engines::Scripted | Engines::Real => None,
             };
@@ -234,9 +238,24 @@ impl Host {
 
     /// Starts the builder again on its data, with a clock that is wrong by so many seconds.
     pub fn start_again_at(&mut self, offset_secs: i64) -> Result<()> {
+        self.start_again_with(&[("SLIPWAY_TEST_CLOCK_OFFSET_SECS".to_owned(), offset_secs.to_string())])
+    }
+
+    /// Starts the builder again on its data, with more variables.
+    pub fn start_again_with(&mut self, variables: &[(String, String)]) -> Result<()> {
         let mut joining = self.joining.clone();
-        joining.variables.push(("SLIPWAY_TEST_CLOCK_OFFSET_SECS".to_owned(), offset_secs.to_string()));
+        joining.variables.extend_from_slice(variables);
         self.builder.start_again(self.host.as_ref(), &joining)
+    }
+
+    /// How the builder ended, if it has.
+    pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
+        self.builder.exited()
+    }
+
+    /// The builder's name.
+    pub fn name(&self) -> &str {
+        &self.joining.name
     }
 
     /// What its engine did, where that is a scripted one.

@@ -1,7 +1,8 @@
 //! Slipway grown up: every role in processes of its own, several of each, behind nginx, on backends that they
 //! share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -66,6 +67,18 @@ impl Backends {
         }))
     }
 
+    /// As a role's variables.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        let urls = [
+            ("SLIPWAY_DATABASE_URL", &self.database_url),
+            ("SLIPWAY_BUS_URL", &self.bus_url),
+            ("SLIPWAY_LIVE_URL", &self.live_url),
+            ("SLIPWAY_BLOB_URL", &self.blob_url),
+        ];
+        let urls = urls.map(|(name, url)| (name.to_owned(), url.clone()));
+        urls.into_iter().chain(self.variables.iter().cloned()).collect()
+    }
+
     /// The bus for a builder: its user may read the queues of pools and nothing else.
     pub fn builder_bus_url(&self) -> Result<Option<String>> {
         let (Some(reader), Some(control)) = (shared(AMQP_READER)?, shared(AMQP_CONTROL)?) else { return Ok(None) };
@@ -110,8 +123,8 @@ pub struct Member {
     /// Where it listens.
     pub port: u16,
     process: Process,
-    log: PathBuf,
-    backends: Backends,
+    home: PathBuf,
+    settings: Vec<(String, String)>,
 }
 
 /// The whole control plane; builders join it by themselves.
@@ -121,7 +134,8 @@ pub struct Cluster {
     /// Every process, roles in order.
     pub members: Vec<Member>,
     common: Common,
-    room: Room,
+    // Goes after its members.
+    _room: Room,
     /// Shows its logs when it is dropped; for programs whose output nobody captures, not.
     pub shows_log: bool,
 }
@@ -158,10 +172,10 @@ impl Cluster {
             Role::ALL.into_iter().zip([&upstreams.api, &schedulers, &upstreams.dispatcher, &upstreams.logsvc])
         {
             for (port, backends) in ports.iter().zip(ways.iter().cycle()) {
-                members.push(start_member(&room, &common, role, *port, backends.clone())?);
+                members.push(Member::start(room.path(), (role, *port), settings(&common, backends))?);
             }
         }
-        let mut cluster = Self { proxy, members, common, room, shows_log: true };
+        let mut cluster = Self { proxy, members, common, _room: room, shows_log: true };
         for member in &mut cluster.members {
             member.ready().await?;
         }
@@ -195,11 +209,7 @@ impl Cluster {
 
     /// Starts a member that has ended, on its old port; does not wait.
     pub fn start_again(&mut self, at: usize) -> Result<()> {
-        let (role, port) = (self.members[at].role, self.members[at].port);
-        let backends = self.members[at].backends.clone();
-        self.members[at].process.kill();
-        self.members[at] = start_member(&self.room, &self.common, role, port, backends)?;
-        Ok(())
+        self.members[at].start_again(&[])
     }
 }
 
@@ -210,13 +220,38 @@ impl Drop for Cluster {
             return;
         }
         for member in &self.members {
-            let tail = process::tail(&member.log, SHOWN_LINES);
+            let tail = process::tail(&log(&member.home), SHOWN_LINES);
             eprintln!("--- {} on port {} ---\n{tail}\n---", member.role.name(), member.port);
         }
     }
 }
 
 impl Member {
+    /// Starts one with these variables and a folder of its own in `parent`; does not wait.
+    pub fn start(parent: &Path, (role, port): (Role, u16), settings: Vec<(String, String)>) -> Result<Self> {
+        let home = parent.join(format!("{}-{port}", role.name()));
+        std::fs::create_dir_all(&home)?;
+        let process = launch(&home, (role, port), &settings)?;
+        Ok(Self { role, port, process, home, settings })
+    }
+
+    /// Starts it on its old port, with more variables; an older process dies. Does not wait.
+    pub fn start_again(&mut self, more: &[(String, String)]) -> Result<()> {
+        self.process.kill();
+        self.process = launch(&self.home, (self.role, self.port), &[&self.settings, more].concat())?;
+        Ok(())
+    }
+
+    /// Everything that it wrote.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log(&self.home)).unwrap_or_default()
+    }
+
+    /// How it ended, if it has.
+    pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
+        self.process.exited()
+    }
+
     /// Waits until it answers that it is ready.
     pub async fn ready(&mut self) -> Result<()> {
         let url = format!("http://127.0.0.1:{}/readyz", self.port);
@@ -257,19 +292,26 @@ impl Member {
     }
 }
 
-fn start_member(room: &Room, common: &Common, role: Role, port: u16, backends: Backends) -> Result<Member> {
-    let home = room.path().join(format!("{}-{port}", role.name()));
-    std::fs::create_dir_all(&home)?;
+/// The variables of a role of this cluster.
+fn settings(common: &Common, backends: &Backends) -> Vec<(String, String)> {
+    let own = [
+        ("SLIPWAY_SECRET_KEY", common.secret_key.clone()),
+        ("SLIPWAY_BOOTSTRAP_TOKEN", common.token.clone()),
+        ("SLIPWAY_PUBLIC_URL", format!("http://127.0.0.1:{}", common.public_port)),
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), value));
+    own.into_iter().chain(backends.settings()).collect()
+}
+
+fn launch(home: &Path, (role, port): (Role, u16), settings: &[(String, String)]) -> Result<Process> {
     let mut command = process::guarded(&binary()?);
     command.arg(role.name()).arg("--listen").arg(format!("127.0.0.1:{port}"));
-    command.env("HOME", &home).env("TMPDIR", &home).env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
-    command.env("SLIPWAY_FETCH_ALLOW", FETCH_ALLOW).env("SLIPWAY_SECRET_KEY", &common.secret_key);
-    command.env("SLIPWAY_PUBLIC_URL", format!("http://127.0.0.1:{}", common.public_port));
-    command.env("SLIPWAY_DATABASE_URL", &backends.database_url).env("SLIPWAY_BUS_URL", &backends.bus_url);
-    command.env("SLIPWAY_LIVE_URL", &backends.live_url).env("SLIPWAY_BLOB_URL", &backends.blob_url);
-    command.env("SLIPWAY_BOOTSTRAP_TOKEN", &common.token);
-    command.envs(backends.variables.iter().map(|(name, value)| (name, value)));
-    let log = home.join("log");
-    let process = Process::start(&format!("slipway {}", role.name()), command, &log)?;
-    Ok(Member { role, port, process, log, backends })
+    command.env("HOME", home).env("TMPDIR", home).env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
+    command.env("SLIPWAY_FETCH_ALLOW", FETCH_ALLOW);
+    command.envs(settings.iter().map(|(name, value)| (name, value)));
+    Process::start(&format!("slipway {}", role.name()), command, &log(home))
+}
+
+fn log(home: &Path) -> PathBuf {
+    home.join("log")
 }

@@ -71,6 +71,12 @@ impl RemoteBuilder {
         let process = launch(&room, joining, command)?;
         Ok(Self { process, room, shows_log: true })
     }
+
+    /// How it ended, if it has.
+    pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
+        self.process.exited()
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.id()

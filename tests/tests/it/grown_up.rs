@@ -1,6 +1,8 @@
 //! Slipway on the backends that operators run: every role in processes of its own, two of each, builders with and
 //! without a path to the broker.
 
+pub mod crashes;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};

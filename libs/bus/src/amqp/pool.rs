@@ -12,6 +12,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation};
 use slipway_domain::agent::Offer;
 use slipway_domain::placement::Pool;
+use slipway_runtime::crash;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::warn;
 
@@ -244,7 +245,10 @@ impl Flight {
             let body = message::encode(offer);
             let sent = channel.basic_publish("".into(), queue, options, &body, properties).await;
             match sent {
-                Ok(confirm) => (number, confirm.await),
+                Ok(confirm) => {
+                    crash::point("offer.before_confirm");
+                    (number, confirm.await)
+                }
                 Err(error) => (number, Err(error)),
             }
         }));
