@@ -1,7 +1,8 @@
 //! Slipway on the backends that operators run: every role in processes of its own, two of each, builders with and
 //! without a path to the broker.
 
-pub mod crashes;
+mod crashes;
+mod drain;
 
 use std::time::Duration;
 
@@ -63,22 +64,38 @@ impl Site {
     }
 
     async fn builder(&self, name: &str, has_bus: bool) -> Result<RemoteBuilder> {
+        self.builder_with(name, has_bus, Vec::new()).await
+    }
+
+    async fn builder_with(
+        &self,
+        name: &str,
+        has_bus: bool,
+        mut variables: Vec<(String, String)>,
+    ) -> Result<RemoteBuilder> {
         let made: Value = self.cluster.api().expect(Method::POST, "/api/v1/builders/tokens", Some(&json!({}))).await?;
         let token = made["token"].as_str().context("a join token")?.to_owned();
-        let mut variables = Vec::new();
         if has_bus {
             let url = self.backends.builder_bus_url()?.context("a broker's user for builders")?;
             variables.push(("SLIPWAY_BUS_URL".to_owned(), url));
         }
         let (server_url, engine) = (self.cluster.agent_url(), self.engine.clone());
         let builder = RemoteBuilder::start(&Joining { server_url, token, engine, name: name.to_owned(), variables })?;
-        let online = async || {
-            let list: Value = self.cluster.api().expect(Method::GET, "/api/v1/builders", None).await?;
-            let items = list["items"].as_array().context("a list of builders")?;
-            Ok(items.iter().any(|item| item["name"] == name && item["state"] == "online").then_some(()))
-        };
-        eventually(&format!("{name} to join"), BUILD, online).await?;
+        self.builder_is(name, "online", BUILD).await?;
         Ok(builder)
+    }
+
+    /// Waits until the builder of this name is shown in a state; its id.
+    async fn builder_is(&self, name: &str, state: &str, within: Duration) -> Result<String> {
+        let api = self.cluster.api();
+        let what = format!("{name} to be {state}");
+        eventually(&what, within, || async {
+            let list: Value = api.expect(Method::GET, "/api/v1/builders", None).await?;
+            let mut items = list["items"].as_array().into_iter().flatten();
+            let found = items.find(|item| item["name"] == name && item["state"] == state);
+            Ok(found.and_then(|item| item["id"].as_str()).map(str::to_owned))
+        })
+        .await
     }
 
     /// Pushes a commit and delivers it; the build's id.

@@ -12,7 +12,7 @@ mod deliveries;
 mod engine_down;
 mod failures;
 mod full_disk;
-mod gate;
+pub mod gate;
 mod gitlab_hooks;
 mod later;
 mod processes;
