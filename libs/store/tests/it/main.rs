@@ -23,6 +23,7 @@ mod races;
 mod ref_heads;
 mod registries;
 mod restarts;
+mod samples;
 mod schema;
 mod statuses;
 mod tags;

@@ -1,0 +1,192 @@
+//! Every reading function of the store over the rows that the first release left behind (`samples/0001.sql`).
+
+use chrono::{DateTime, TimeDelta, Utc};
+use slipway_domain::attempt::{AttemptOutcome, AttemptRef};
+use slipway_domain::failure::FailureClass;
+use slipway_domain::git_ref::GitRef;
+use slipway_domain::ids::{Id, JobId, ProcessId, TenantId};
+use slipway_domain::spec::JobSpec;
+use slipway_runtime::secret_key::SecretKey;
+use slipway_store::builds::BuildFilter;
+use slipway_store::deliveries::DeliveryFilter;
+use slipway_store::projects::ProjectFilter;
+use slipway_store::{Db, Scope};
+use uuid::Uuid;
+
+/// Sealed what is secret in the samples.
+const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+/// What only writes, or answers with what it was given; tests of their own call these.
+const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_hook add_log_segments admit_job admit_jobs \
+    assign_moves begin_idempotent cancel_build channel_closed claim_job claim_jobs close complete_idempotent \
+    connect connect_sized create_build create_connection create_join_token create_project create_tenant \
+    create_token create_web_session decline_job delete_deliveries_without_build delete_delivery_bodies \
+    delete_expired_web_sessions delete_old_idempotency_keys delete_registry delete_web_session dispatch_job \
+    dispatch_jobs drain_builder end_logs end_session ensure_bootstrap_token ensure_default_tenant expire_jobs \
+    finish_attempt finish_attempts finish_deliveries finish_delivery give_up_status lease_deliveries leave_lead \
+    lose_attempt lose_session mark_status_sent note_moves now open_session patch_project ping postpone_admission \
+    postpone_seal put_registry report renew_sessions replay_delivery request_leave retry_delivery_later \
+    retry_status_later return_leave revoke_token rotate_hook_secret seal_log set_project_state set_running_limit \
+    settle_unreturned_leave take_lead want_statuses";
+
+/// The ids of the samples.
+fn id<T: Id>(number: u128) -> T {
+    T::from(Uuid::from_u128(number))
+}
+
+/// Five minutes after the first row.
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_767_225_600 + 300, 0).expect("a time")
+}
+
+/// Reads every table in every way.
+pub async fn read_everything(db: &Db) {
+    let key = SecretKey::from_base64(KEY).unwrap_or_else(|_| panic!("a key"));
+    tenants(db, &key).await;
+    projects(db, &key).await;
+    deliveries(db).await;
+    builds(db).await;
+    jobs(db).await;
+    attempts(db).await;
+    fleet(db).await;
+    logs(db).await;
+    tags_and_statuses(db).await;
+}
+
+async fn tenants(db: &Db, key: &SecretKey) {
+    let own: TenantId = id(1);
+    let scope = Scope::Operator;
+    assert_eq!(db.tenant(&scope, own).await.unwrap().name, "sample");
+    assert_eq!(db.tenant_by_name(&scope, "sample").await.unwrap().id, own);
+    assert_eq!(db.list_tenants(&scope).await.unwrap().len(), 1);
+    let running = db.tenant_running(own).await.unwrap();
+    assert_eq!((running.running, running.running_limit), (3, 5));
+    assert!(db.has_tokens().await.unwrap());
+    assert_eq!(db.list_tokens(&scope).await.unwrap().len(), 1);
+    assert_eq!(db.scope_for_token(&[0xaa]).await.unwrap().unwrap().0, id(2));
+    assert_eq!(db.scope_for_web_session(&[0xbb], now()).await.unwrap().unwrap().0, id(2));
+    assert_eq!(db.connection(&scope, id(3)).await.unwrap().id, id(3));
+    assert_eq!(db.list_connections(&scope, Some(own)).await.unwrap().len(), 1);
+    assert_eq!(db.connection_access(key, id(3)).await.unwrap().token.as_deref(), Some("forge-token"));
+    assert_eq!(db.list_registries(&scope, None).await.unwrap()[0].host, "registry.example");
+    assert_eq!(db.registry_credentials(key, own).await.unwrap()[0].password, "password");
+}
+
+async fn projects(db: &Db, key: &SecretKey) {
+    let scope = Scope::Operator;
+    let project = db.project(&scope, id(4)).await.unwrap();
+    assert_eq!((project.name.as_str(), project.options.target.as_deref()), ("app", Some("run")));
+    assert_eq!(db.projects(&scope, &[id(4), id(5)]).await.unwrap().len(), 1);
+    assert_eq!(db.project_by_name(&scope, id(1), "app").await.unwrap().id, id(4));
+    assert_eq!(db.list_projects(&scope, &ProjectFilter { after: None, limit: 10 }).await.unwrap().len(), 1);
+    assert_eq!(db.hook(key, id(5)).await.unwrap().secrets, ["hook-secret"]);
+    assert!(db.hooks(key, &[id(5)]).await.unwrap()[&id(5)].is_ok());
+    assert_eq!(db.hooks_of_project(&scope, id(4)).await.unwrap(), [id(5)]);
+    let git_ref = GitRef::parse("refs/heads/main").unwrap();
+    assert_eq!(db.ref_head(id(4), &git_ref).await.unwrap(), Some("a".repeat(40)));
+}
+
+async fn deliveries(db: &Db) {
+    let scope = Scope::Operator;
+    assert_eq!(db.delivery(&scope, id(6)).await.unwrap().builds, [id(7)]);
+    let filter = DeliveryFilter { project: None, state: None, before: None, limit: 10 };
+    assert_eq!(db.list_deliveries(&scope, &filter).await.unwrap().len(), 1);
+    assert_eq!(db.delivery_payload(&scope, id(6)).await.unwrap().body, [0]);
+}
+
+async fn builds(db: &Db) {
+    let scope = Scope::Operator;
+    assert_eq!(db.build(&scope, id(9)).await.unwrap().title.as_deref(), Some("a title"));
+    assert_eq!(db.build_view(&scope, id(7)).await.unwrap().jobs.len(), 1);
+    let filter = BuildFilter { limit: 10, ..BuildFilter::default() };
+    assert_eq!(db.list_builds(&scope, &filter).await.unwrap().len(), 5);
+    let views = db.list_build_views(&scope, &filter).await.unwrap();
+    let failed = views.iter().find(|view| view.build.id == id(16)).unwrap();
+    assert_eq!((failed.jobs[0].attempts.len(), failed.jobs[0].steps.len()), (2, 2));
+    assert_eq!(db.job_view(&scope, id(17)).await.unwrap().steps[1].exit_code, Some(2));
+}
+
+async fn jobs(db: &Db) {
+    let own = "local/standard/linux-amd64".parse().unwrap();
+    assert_eq!(db.jobs_of_build(id(16)).await.unwrap()[0].avoid_builder, Some(id(11)));
+    let recorded: JobSpec = serde_json::from_str(include_str!("samples/0001/job_spec.json")).unwrap();
+    assert_eq!(db.job_spec(id(8)).await.unwrap(), recorded);
+    assert_eq!(db.job_specs(&[id(8), id(10), id(17)]).await.unwrap().len(), 2);
+    let queued = db.queued_jobs(&own, now(), 10).await.unwrap();
+    assert_eq!(queued.iter().map(|job| job.id).collect::<Vec<_>>(), [id(8)]);
+    assert_eq!(db.tenant_rooms(&queued).await.unwrap()[&id(1)], 2);
+    let ready = db.ready_jobs(10).await.unwrap();
+    assert_eq!(ready.iter().map(|job| job.id).collect::<Vec<_>>(), [id(20)]);
+    assert_eq!(db.avoided_builder(&db.job(id(17)).await.unwrap(), now()).await.unwrap(), None);
+    assert!(db.waiting(&ready[0], now()).await.unwrap().is_some());
+    assert_eq!(db.waiting_jobs(&[&ready[0], &queued[0]], now()).await.unwrap().len(), 2);
+    assert_eq!(db.job_counts().await.unwrap().len(), 4);
+    let pools = db.pools().await.unwrap();
+    assert_eq!((pools[0].queued, pools[0].ready, pools[0].running, pools[0].free), (1, 1, 2, 1));
+    assert_eq!(db.pool_rooms().await.unwrap()[0].ready, 1);
+}
+
+async fn attempts(db: &Db) {
+    let failed = AttemptRef { job: id(17), epoch: 2 };
+    let attempt = db.attempt(failed).await.unwrap();
+    assert_eq!(attempt.outcome, Some(AttemptOutcome::Failed));
+    assert_eq!(attempt.failure.unwrap().class, FailureClass::RunFailed);
+    assert_eq!(attempt.images[0].size_bytes, 1234);
+    assert_eq!(db.attempts(id(17)).await.unwrap().len(), 2);
+    assert!(db.steps(failed).await.unwrap()[0].cached);
+}
+
+async fn fleet(db: &Db) {
+    let builders = db.list_builders(now()).await.unwrap();
+    assert_eq!(builders[0].load.not_taking.as_deref(), Some("the disk is nearly full"));
+    assert!(builders[0].drained && builders[0].busy == 2);
+    assert_eq!(db.untold_drains().await.unwrap(), [(id(12), true)]);
+    assert!(db.session_by_token(id(12), &[0xa3]).await.unwrap().unwrap().open);
+    let overdue = async |silent, closed| {
+        db.overdue_sessions(now() - TimeDelta::seconds(silent), now() - TimeDelta::seconds(closed)).await.unwrap()
+    };
+    assert_eq!(overdue(59, 60).await, [id(12)]);
+    assert_eq!(overdue(60, 58).await, [id(12)]);
+    assert!(overdue(60, 59).await.is_empty());
+    assert_eq!(db.open_session_count().await.unwrap(), 1);
+    assert_eq!(db.held_attempts(&[id(12), id(18)]).await.unwrap()[&id(12)].len(), 2);
+    assert_eq!(db.cancelling_attempts().await.unwrap(), [(id(12), AttemptRef { job: id(22), epoch: 1 })]);
+}
+
+async fn logs(db: &Db) {
+    let (open, sealed) = (AttemptRef { job: id(10), epoch: 1 }, AttemptRef { job: id(17), epoch: 2 });
+    assert_eq!(db.attempt_log(open).await.unwrap().durable, 10);
+    let view = db.log_view(&Scope::Operator, id::<JobId>(17), None).await.unwrap();
+    assert_eq!((view.newest_epoch, view.log.unwrap().end_offset), (2, Some(40)));
+    assert_eq!(db.log_segment_at(sealed, 30).await.unwrap().unwrap().first_line, 2);
+    assert_eq!(db.log_segment_of_break(sealed, 1).await.unwrap().unwrap().end_offset, 25);
+    let unsealed = db.unsealed_logs(now(), now() - TimeDelta::seconds(600), 10).await.unwrap();
+    assert_eq!(unsealed.iter().map(|log| log.job_id).collect::<Vec<_>>(), [id(10)]);
+}
+
+/// Last, because who takes a row over changes it.
+async fn tags_and_statuses(db: &Db) {
+    assert_eq!(db.unreported_builds(10).await.unwrap().len(), 5);
+    assert_eq!(db.statuses_of_build(id(7)).await.unwrap().len(), 1);
+    assert_eq!(db.statuses_of_builds(&[id(7), id(9)]).await.unwrap().len(), 1);
+    let due = db.due_statuses(now()).await.unwrap();
+    let due = due.into_iter().map(|status| status.key).collect();
+    assert_eq!(db.lease_statuses(id::<ProcessId>(41), now(), due).await.unwrap().len(), 1);
+    let due = db.due_leaves(now()).await.unwrap();
+    let taken = db.take_leaves(now(), due).await.unwrap();
+    assert_eq!((taken.len(), taken[0].job, taken[0].shown_is_newer), (1, id(10), false));
+}
+
+#[test]
+fn every_function_is_called_here_or_only_writes() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let here = include_str!("samples.rs");
+    for file in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = file.expect("it reads").path();
+        let source = if path.is_file() { std::fs::read_to_string(path).expect("it reads") } else { continue };
+        let functions = source.lines().filter_map(|line| line.trim().strip_prefix("pub async fn "));
+        for name in functions.filter_map(|rest| rest.split(['(', '<']).next()) {
+            let known = WRITES.split(' ').any(|write| write == name);
+            assert!(known || here.contains(&format!("db.{name}(")), "{name} does not read the samples");
+        }
+    }
+}
