@@ -172,9 +172,11 @@ pub struct FailureJson {
     pub hint: &'static str,
 }
 
-impl From<Waiting> for WaitingJson {
-    fn from(waiting: Waiting) -> Self {
-        Self { reason: waiting.reason, position: waiting.position, eta: None }
+impl WaitingJson {
+    /// As a member of the build's tenant is told, or somebody else.
+    pub fn new(waiting: Waiting, is_member: bool) -> Self {
+        let Waiting { reason, public_reason, position } = waiting;
+        Self { reason: if is_member { reason } else { public_reason }, position, eta: None }
     }
 }
 

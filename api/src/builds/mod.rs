@@ -106,7 +106,8 @@ async fn list(
     let mut statuses = state.db.statuses_of_builds(&covered).await.or_problem()?;
     let show = |view: BuildView| {
         let id = view.build.id;
-        let waiting = view.jobs.iter().find_map(|job| waiting.remove(&job.job.id)).map(WaitingJson::from);
+        let waiting = view.jobs.iter().find_map(|job| waiting.remove(&job.job.id));
+        let waiting = waiting.map(|waiting| WaitingJson::new(waiting, covered.contains(&id)));
         let url = state.config.url(&format!("builds/{id}"));
         BuildJson::new(view, waiting, statuses.remove(&id).unwrap_or_default(), url)
     };
@@ -159,14 +160,14 @@ async fn retry(
 }
 
 /// Why a build waits; `None` when it does not.
-pub async fn waiting(state: &ApiState, view: &BuildView) -> Result<Option<WaitingJson>, ApiError> {
+pub async fn waiting(state: &ApiState, caller: Caller, view: &BuildView) -> Result<Option<WaitingJson>, ApiError> {
     if view.build.state.is_terminal() {
         return Ok(None);
     }
     let now = state.db.now(&state.clock).await.or_problem()?;
     for job in &view.jobs {
         if let Some(waiting) = state.db.waiting(&job.job, now).await.or_problem()? {
-            return Ok(Some(WaitingJson::from(waiting)));
+            return Ok(Some(WaitingJson::new(waiting, caller.scope.covers(view.build.tenant_id))));
         }
     }
     Ok(None)
@@ -182,7 +183,7 @@ pub async fn statuses(state: &ApiState, caller: Caller, view: &BuildView) -> Res
 
 async fn shown(state: &ApiState, caller: Caller, id: BuildId) -> Result<BuildJson, ApiError> {
     let view = state.db.build_view(&caller.scope, id).await.or_problem()?;
-    let waiting = waiting(state, &view).await?;
+    let waiting = waiting(state, caller, &view).await?;
     let statuses = statuses(state, caller, &view).await?;
     let url = state.config.url(&format!("builds/{id}"));
     Ok(BuildJson::new(view, waiting, statuses, url))

@@ -94,7 +94,7 @@ pub async fn page(
     PathOf(id): PathOf<BuildId>,
 ) -> Result<Response, ApiError> {
     let view = state.db.build_view(&caller.scope, id).await.or_problem()?;
-    let waiting = waiting(&state, &view).await?;
+    let waiting = waiting(&state, caller, &view).await?;
     let statuses = statuses(&state, caller, &view).await?;
     let now = state.clock.now();
     let chrome = Chrome::new(&state, caller, &headers, "");

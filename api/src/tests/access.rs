@@ -3,7 +3,9 @@
 use axum::body::Body;
 use http::{Method, Request, StatusCode, header};
 use serde_json::json;
+use slipway_domain::builder::Load;
 use slipway_domain::tenant::Role;
+use slipway_store::sessions::Renewal;
 use slipway_store::tenants::NewTenant;
 
 use super::{App, form_request};
@@ -46,6 +48,37 @@ async fn roles_decide_what_a_member_may_change() {
     let path = format!("/api/v1/tokens/{}", made.json()["id"].as_str().expect("an id"));
     assert_eq!(app.call_as(Method::DELETE, &owner, &path, json!(null)).await.status, StatusCode::NO_CONTENT);
     app.get_as(&token, "/api/v1/projects").await.problem(StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn why_a_public_build_waits_names_its_builder_to_members_only() {
+    let app = App::new().await;
+    let project = app.project("open", "public").await;
+    let build = app.build(&project).await;
+    let crew = app.crew("host-7.internal").await;
+    let load = Load { not_taking: Some("its disk /var/lib is full".to_owned()), ..Load::default() };
+    let renewal = Renewal { session: crew.session, free: 0, load, draining: false };
+    app.state.db.renew_sessions(&[renewal], app.state.clock.now()).await.expect("renewed");
+    let other = NewTenant {
+        id: slipway_runtime::ids::new_id(),
+        name: "other".into(),
+        class: "standard".into(),
+        running_limit: 2,
+        now: app.state.clock.now(),
+    };
+    app.state.db.create_tenant(&other).await.expect("a tenant");
+    let (member, stranger) = (app.member(Role::Viewer).await, app.member_of(other.id, Role::Owner).await);
+    let id = build["id"].as_str().expect("an id");
+    let list = format!("/api/v1/builds?project={}", project["id"].as_str().expect("an id"));
+    for path in [format!("/api/v1/builds/{id}"), list, format!("/builds/{id}")] {
+        let told = app.get_as(&member, &path).await;
+        assert!(told.text.contains("host-7.internal") && told.text.contains("is full"), "{path}: {}", told.text);
+        for public in [app.get_public(&path).await, app.get_as(&stranger, &path).await] {
+            assert_eq!(public.status, StatusCode::OK, "{path}: {}", public.text);
+            assert!(!public.text.contains("host-7") && !public.text.contains("is full"), "{path}: {}", public.text);
+            assert!(public.text.contains("takes it at the moment"), "{path}: {}", public.text);
+        }
+    }
 }
 
 #[tokio::test]

@@ -52,6 +52,8 @@ pub struct PoolRoom {
 pub struct Waiting {
     /// In words.
     pub reason: String,
+    /// The same for callers who belong to nobody here: no builder, no other tenant and no setting is named.
+    pub public_reason: String,
     /// Jobs of its pool that are before it, plus one.
     pub position: Option<i64>,
 }
@@ -102,41 +104,46 @@ impl Db {
         let ids: Vec<JobId> = jobs.keys().copied().collect();
         let places = batches::queue_places(self, &ids).await?;
         let waiting = |(id, ahead, at_limit): (JobId, i64, i64)| {
-            let reason = waiting_reason(jobs.get(&id)?, &builders, at_limit > 0, now);
-            Some((id, Waiting { reason, position: Some(ahead + 1) }))
+            let (reason, public) = waiting_reason(jobs.get(&id)?, &builders, at_limit > 0, now);
+            let public_reason = public.unwrap_or_else(|| reason.clone());
+            Some((id, Waiting { reason, public_reason, position: Some(ahead + 1) }))
         };
         Ok(places.into_iter().filter_map(waiting).collect())
     }
 }
 
-fn waiting_reason(job: &Job, builders: &[BuilderView], at_limit: bool, now: DateTime<Utc>) -> String {
+/// In words for members, and for the public where that must not read the same.
+fn waiting_reason(job: &Job, builders: &[BuilderView], at_limit: bool, now: DateTime<Utc>) -> (String, Option<String>) {
     let online = |builder: &&BuilderView| {
         builder.pool == job.pool && matches!(builder.state, BuilderState::Online | BuilderState::Draining)
     };
     let here: Vec<&BuilderView> = builders.iter().filter(online).collect();
     let refusing = |builder: &&&BuilderView| builder.busy < builder.slots && builder.load.not_taking.is_some();
+    let nobody = || Some(format!("No builder of pool {} takes it at the moment.", job.pool));
     if job.state == JobState::Blocked {
-        "It waits for other jobs of the build, or for an approval.".to_owned()
+        ("It waits for other jobs of the build, or for an approval.".to_owned(), None)
     } else if job.not_before > now {
-        format!("The last try failed by our fault; the next one begins at {}.", job.not_before.format("%H:%M:%S UTC"))
+        let next = job.not_before.format("%H:%M:%S UTC");
+        (format!("The last try failed by our fault; the next one begins at {next}."), None)
     } else if job.state == JobState::Queued && at_limit {
-        "The tenant runs as many jobs at once as its plan allows.".to_owned()
+        ("The tenant runs as many jobs at once as its plan allows.".to_owned(), None)
     } else if here.is_empty() {
-        format!("No builder of pool {} is online.", job.pool)
+        (format!("No builder of pool {} is online.", job.pool), None)
     } else if here.iter().all(|builder| builder.serves_tenant.is_some_and(|tenant| tenant != job.tenant_id)) {
-        format!(
+        let reason = format!(
             "Every builder of pool {} serves another tenant, and one shared engine serves only one. Start another \
              builder, or set SLIPWAY_TRUST_TENANTS=1 on the server if the tenants trust each other.",
             job.pool
-        )
+        );
+        (reason, nobody())
     } else if here.iter().all(|builder| builder.busy >= builder.slots) {
-        format!("All slots of pool {} are busy.", job.pool)
+        (format!("All slots of pool {} are busy.", job.pool), None)
     } else if let Some(builder) = here.iter().find(refusing)
         && here.iter().all(|builder| builder.busy >= builder.slots || builder.load.not_taking.is_some())
     {
         let why = builder.load.not_taking.as_deref().unwrap_or_default().trim_end_matches('.');
-        format!("Builder {} takes nothing at the moment: {why}.", builder.name)
+        (format!("Builder {} takes nothing at the moment: {why}.", builder.name), nobody())
     } else {
-        "A builder takes it in a moment.".to_owned()
+        ("A builder takes it in a moment.".to_owned(), None)
     }
 }

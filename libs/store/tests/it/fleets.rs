@@ -151,6 +151,8 @@ both! {
         let renewal = Renewal { session: crew.session, free: 0, load, draining: false };
         env.db.renew_sessions(&[renewal], start()).await.unwrap();
         assert!(why().await.contains("takes nothing at the moment: the engine does not answer."), "{}", why().await);
+        let public = env.db.waiting(&job, start()).await.unwrap().unwrap().public_reason;
+        assert_eq!(public, "No builder of pool local/standard/linux-amd64 takes it at the moment.");
     }
 }
 
@@ -164,6 +166,7 @@ both! {
         assert_eq!(env.db.queued_jobs(&pool(), start(), 10).await.unwrap(), []);
         let waiting = env.db.waiting(&other, start()).await.unwrap().unwrap();
         assert!(waiting.reason.contains("another tenant"), "{}", waiting.reason);
+        assert!(!waiting.public_reason.contains("tenant"), "{}", waiting.public_reason);
         env.open_trusting(crew.builder, "key", later(1)).await;
         let queued: Vec<_> = env.db.queued_jobs(&pool(), later(1), 10).await.unwrap().iter().map(|job| job.tenant_id).collect();
         assert!(queued.contains(&other.tenant_id), "{queued:?}");
