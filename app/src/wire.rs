@@ -68,6 +68,7 @@ impl Wire {
     /// Opens the bus; its broker may come and go.
     pub fn bus(&self) -> anyhow::Result<Bus> {
         let bus = Bus::open(&self.config.bus_url, &self.life, &self.clock).context("SLIPWAY_BUS_URL")?;
+        bus.connect();
         let watched = bus.clone();
         self.health.watch("bus", Need::Helpful, move || {
             let health = watched.health().map_err(|problem| format!("SLIPWAY_BUS_URL: {problem}"));

@@ -71,6 +71,10 @@ impl AmqpBus {
         self.core.board.problem()
     }
 
+    pub(crate) fn connect(&self) {
+        self.publisher.connect(&self.core);
+    }
+
     pub(crate) async fn declare(&self, pool: &Pool) -> Result<(), BusError> {
         self.publisher.declare(&self.core, pool).await
     }

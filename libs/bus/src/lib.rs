@@ -108,6 +108,15 @@ impl Bus {
         }
     }
 
+    /// Connects for publishing now and not with the first offer, so that [`Bus::health`] tells of a wrong setting
+    /// from the start.
+    pub fn connect(&self) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Amqp(bus) => bus.connect(),
+        }
+    }
+
     /// Makes the queue of a pool, now and whenever the broker has lost it. For dispatchers: a builder's user may
     /// not. Waits up to 10 s; after an error it goes on being tried with each new connection.
     pub async fn declare(&self, pool: &Pool) -> Result<(), BusError> {

@@ -18,9 +18,14 @@ use tokio::net::TcpStream;
 use super::host;
 use super::process::{self, Process};
 use super::room::Room;
+use crate::wait::eventually_blocking;
 
 /// How long it may take to answer; it takes 7 s on an idle machine.
 const READY: Duration = Duration::from_secs(120);
+/// How long a command is tried that the broker did not hear.
+const CONNECTS: Duration = Duration::from_secs(20);
+/// What `erl_call` says then.
+const UNHEARD: &str = "failed to connect to node";
 /// How often a start is tried, should another process take a port.
 const TRIES: usize = 3;
 /// The system user of Debian's package; a broker needs no root.
@@ -214,6 +219,19 @@ impl Control {
 
     /// Evaluates an Erlang expression in the broker; what it answered.
     pub fn evaluate(&self, expression: &str) -> Result<String> {
+        let mut told = self.ask(expression);
+        // Of several that connect in one moment only some get through.
+        eventually_blocking(CONNECTS, || {
+            let unheard = matches!(&told, Err(error) if format!("{error:#}").contains(UNHEARD));
+            if unheard {
+                told = self.ask(expression);
+            }
+            !unheard
+        });
+        told
+    }
+
+    fn ask(&self, expression: &str) -> Result<String> {
         let mut command = Command::new(host::need("erl_call", "rabbitmq-server")?);
         command.env_clear().env("HOME", &self.home).env("ERL_EPMD_PORT", self.mapper_port.to_string());
         command.args(["-sname", &self.node, "-timeout", "20", "-e"]);

@@ -3,6 +3,7 @@
 
 mod crashes;
 mod drain;
+mod misconfigured;
 
 use std::time::Duration;
 

@@ -37,7 +37,7 @@ pub(crate) enum State {
     Blocked(Arc<Link>, String),
 }
 
-/// The way in to the pools' tasks. Made by the first use: a role that only consumes opens no such connection.
+/// The way in to the pools' tasks. Made when it is asked for or first used: who only consumes has no such connection.
 #[derive(Default)]
 pub(crate) struct Publisher(Mutex<Option<Running>>);
 
@@ -74,6 +74,20 @@ impl Publisher {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(stopped()),
             Err(_) => Err(BusError::Unavailable(format!("{} did not make the queue in time", core.address))),
+        }
+    }
+
+    /// Connects before there is anything to publish, and stays connected until the process stops.
+    pub(crate) fn connect(&self, core: &Arc<Core>) {
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.is_none() {
+            let (started, first) = start(core);
+            *running = Some(started);
+            let life = core.life.clone();
+            core.life.errand("publisher", async move {
+                life.stopping().await;
+                drop(first);
+            });
         }
     }
 

@@ -125,8 +125,7 @@ async fn leaves(
         ended(&mut builder).await?;
         whole(story, &running, &gate).await?;
         ensure!(story.attempts(&running).await? == [by("succeeded", &name)]);
-        let next = story.builder(next_has_bus).await?;
-        next
+        story.builder(next_has_bus).await?
     };
     let build = story.site.cluster.api().finished_build(&later, BUILD).await?;
     ensure!(build.state == "succeeded", "{build:?}");
