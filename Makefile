@@ -37,6 +37,9 @@ long: chaos ## What takes too long for every change: before a release.
 	@$(SETUP) test
 	cargo build --workspace --all-targets
 	SLIPWAY_LONG=1 $(BIN)/slipway-testenv -- cargo test --workspace -- --include-ignored
+	cargo build --release -p slipway
+	SLIPWAY_BIN=$(abspath target/release/slipway) REQUIRE_BACKENDS=1 $(BIN)/slipway-testenv -- \
+	cargo test -p slipway-tests --test it -- stories::smoke
 
 bench: ## The numbers, as ratios to a baseline measured in the same run.
 	@$(SETUP) test

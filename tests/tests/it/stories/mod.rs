@@ -19,6 +19,7 @@ mod processes;
 mod push_becomes_image;
 mod scripted;
 mod sick_neighbours;
+mod smoke;
 mod stalling_registry;
 mod statuses;
 mod together;
