@@ -82,7 +82,8 @@ async fn settled(dispatcher: &Dispatcher, session: SessionId, dispatch: Dispatch
     }
 }
 
-/// The offer went to a builder that may not have the job: somebody else gets it at once.
+/// The offer went to a builder that may not have the job: somebody else gets it at once, and not from the pool's queue,
+/// where more of those may wait that no dispatcher knows of.
 async fn not_for(dispatcher: &Dispatcher, request: ClaimRequest, refusal: ClaimRefusal) -> Result<(), StoreError> {
     let deps = &dispatcher.deps;
     match refusal {
@@ -94,10 +95,13 @@ async fn not_for(dispatcher: &Dispatcher, request: ClaimRequest, refusal: ClaimR
         }
     }
     let now = deps.db.now(&deps.clock).await?;
-    deps.db.decline_job(request.job, request.dispatch, now).await.map(|_| ())
+    deps.db.refuse_job(request.job, request.dispatch, request.session, now).await.map(|_| ())
 }
 
 /// Can be made again for a repeated claim, so it is never stored.
 pub fn attempt_token(key: &slipway_runtime::secret_key::SecretKey, attempt: AttemptRef, claim: ClaimId) -> String {
     key.derive_token("sla", &format!("attempt:{}:{}:{claim}", attempt.job, attempt.epoch))
 }
+
+#[cfg(test)]
+mod tests;

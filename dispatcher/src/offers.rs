@@ -64,7 +64,7 @@ struct Choice {
 }
 
 /// Dispatches ready jobs as far as builders of their pool are there to take them.
-async fn dispatch_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
+pub(crate) async fn dispatch_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
     let deps = &dispatcher.deps;
     let began = deps.clock.monotonic();
     let mut takers = dispatcher.fleet.unoffered(began);

@@ -1,5 +1,5 @@
-//! Which builder a job avoids: the one that had a fault with it or lost it, for a moment, while another could take
-//! it. Only a preference: whoever reads it a moment too early or too late runs the job at the worse place, once.
+//! Which builder a job avoids: the one that had a fault with it, lost it or was refused it, for a moment, while another
+//! could take it. Only a preference: whoever reads it a moment too early or too late runs the job at the worse place, once.
 
 use chrono::{DateTime, Utc};
 use slipway_domain::ids::BuilderId;
@@ -33,7 +33,7 @@ impl Db {
 
 impl Job {
     /// Which builder it avoids if another could take it.
-    fn avoids(&self, now: DateTime<Utc>) -> Option<BuilderId> {
+    pub(crate) fn avoids(&self, now: DateTime<Utc>) -> Option<BuilderId> {
         self.avoid_until.filter(|until| now < *until).and(self.avoid_builder)
     }
 }

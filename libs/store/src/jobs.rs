@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use slipway_domain::build::{CancelledBy, build_state};
-use slipway_domain::ids::{BuildId, BuilderId, DispatchId, JobId, ProjectId, TenantId};
+use slipway_domain::ids::{BuildId, BuilderId, DispatchId, JobId, ProjectId, SessionId, TenantId};
 use slipway_domain::job::{IllegalTransition, JobEvent, JobKind, JobState};
 use slipway_domain::placement::Pool;
 use slipway_domain::spec::JobSpec;
@@ -194,15 +194,45 @@ impl Db {
     /// `dispatched -> ready` where the dispatch still is `declined`: the builder that got it does not want it.
     /// False for a repeated or late word, which changes nothing.
     pub async fn decline_job(&self, id: JobId, declined: DispatchId, now: DateTime<Utc>) -> Result<bool> {
+        self.take_back_job(id, declined, None, now).await
+    }
+
+    /// The same where its claim was refused, because the session's builder may not have the job: for a moment it is
+    /// avoided, unless another one is, so that the next offer goes to one that was chosen and not to whoever is first.
+    pub async fn refuse_job(
+        &self,
+        id: JobId,
+        refused: DispatchId,
+        session: SessionId,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        self.take_back_job(id, refused, Some(session), now).await
+    }
+
+    async fn take_back_job(
+        &self,
+        id: JobId,
+        dispatch: DispatchId,
+        refused: Option<SessionId>,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        const BUILDER: &str = "select builder_id from sessions where id = $1";
         let mut tx = self.begin_write().await?;
         let job = match job_in(&mut tx, id).await {
             Err(StoreError::NotFound(_)) => return Ok(false),
             other => other?,
         };
-        if job.state != JobState::Dispatched || job.dispatch_id != Some(declined) {
+        if job.state != JobState::Dispatched || job.dispatch_id != Some(dispatch) {
             return Ok(false);
         }
-        let next = job.after(JobEvent::OfferDeclined, now)?;
+        let mut next = job.after(JobEvent::OfferDeclined, now)?;
+        if let Some(session) = refused
+            && job.avoids(now).is_none()
+        {
+            next.avoid_builder =
+                on_tx!(&mut tx, conn => sqlx::query_scalar(BUILDER).bind(session).fetch_optional(conn).await?);
+            next.avoid_until = next.avoid_builder.map(|_| now + delta(timing::AVOID_BUILDER));
+        }
         let saved = save(&mut tx, &job, &next, now).await? == Saved::Yes;
         if saved {
             tx.commit().await?;

@@ -4,7 +4,7 @@ use slipway_domain::attempt::{AttemptOutcome, AttemptRef};
 use slipway_domain::builder::{BuilderState, Load};
 use slipway_domain::ids::SessionId;
 use slipway_domain::job::JobState;
-use slipway_runtime::ids::{new_id, token_hash};
+use slipway_runtime::ids::{new_id, random_id, token_hash};
 use slipway_store::sessions::{Renewal, SessionRefusal};
 
 use crate::crew::pool;
@@ -170,5 +170,35 @@ both! {
         env.open_trusting(crew.builder, "key", later(1)).await;
         let queued: Vec<_> = env.db.queued_jobs(&pool(), later(1), 10).await.unwrap().iter().map(|job| job.tenant_id).collect();
         assert!(queued.contains(&other.tenant_id), "{queued:?}");
+    }
+}
+
+both! {
+    async fn who_was_refused_a_job_is_avoided_unless_another_one_is(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let another = new_id();
+        let (session, opened) = env.open(another, "another", &[], start()).await;
+        opened.expect("a second builder");
+        let job = env.job_of(env.build(&world, "1", commit('a')).await).await.id;
+        let dispatch = env.dispatched(&lead, job, start()).await;
+        let refuse = async |dispatch, session, secs| env.db.refuse_job(job, dispatch, session, later(secs)).await.unwrap();
+        assert!(!refuse(random_id(), crew.session, 1).await, "of another dispatch");
+        assert!(refuse(dispatch, crew.session, 1).await);
+        assert!(!refuse(dispatch, crew.session, 1).await, "told twice");
+        let avoided = async |secs| env.db.avoided_builder(&env.db.job(job).await.unwrap(), later(secs)).await.unwrap();
+        assert_eq!(avoided(2).await, Some(crew.builder));
+        let again = random_id();
+        assert!(env.db.dispatch_job(job, again, later(2)).await.unwrap());
+        assert!(refuse(again, session, 2).await);
+        assert_eq!(avoided(3).await, Some(crew.builder), "one at a time");
+        assert_eq!(avoided(11).await, None, "for a moment");
+        let last = random_id();
+        assert!(env.db.dispatch_job(job, last, later(12)).await.unwrap());
+        assert!(refuse(last, session, 12).await);
+        assert_eq!(env.db.job(job).await.unwrap().avoid_builder, Some(another));
+        let unknown = random_id();
+        assert!(env.db.dispatch_job(job, unknown, later(30)).await.unwrap());
+        assert!(refuse(unknown, new_id(), 30).await, "a session that nobody knows gives it back all the same");
     }
 }

@@ -24,7 +24,7 @@ const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_h
     dispatch_jobs drain_builder end_logs end_session ensure_bootstrap_token ensure_default_tenant expire_jobs \
     finish_attempt finish_attempts finish_deliveries finish_delivery give_up_status lease_deliveries leave_lead \
     lose_attempt lose_session mark_status_sent note_moves now open_session patch_project ping postpone_admission \
-    postpone_seal put_registry report renew_sessions replay_delivery request_leave retry_delivery_later \
+    postpone_seal put_registry refuse_job report renew_sessions replay_delivery request_leave retry_delivery_later \
     retry_status_later return_leave revoke_token rotate_hook_secret seal_log set_project_state set_running_limit \
     settle_unreturned_leave take_lead want_statuses";
 
