@@ -5,6 +5,7 @@ use std::time::Duration;
 use slipway_domain::agent::{ClaimRefusal, Report, StepReport};
 use slipway_domain::attempt::{AttemptOutcome, AttemptState, Phase, StepState};
 use slipway_domain::build::{BuildState, CancelledBy};
+use slipway_domain::failure::FailureClass;
 use slipway_domain::job::JobState;
 use slipway_runtime::ids::{new_id, random_id};
 use slipway_store::attempt_ends::Ended;
@@ -101,6 +102,8 @@ both! {
         assert_eq!((won.attempt.job, won.attempt.epoch, won.timeout_secs), (job, 1, 60));
         assert_eq!(env.claim(crew.session, job, dispatch, claim, later(5)).await, Ok(won));
         assert_eq!(env.claim(crew.session, job, dispatch, new_id(), later(5)).await, Err(ClaimRefusal::Gone));
+        let other = env.job_of(env.build(&world, "2", commit('a')).await).await.id;
+        assert_eq!(env.claim(crew.session, other, dispatch, claim, later(5)).await, Err(ClaimRefusal::Gone), "not its job");
         assert_eq!(env.db.build(&Scope::Operator, build).await.unwrap().state, BuildState::Running);
         assert_eq!(env.db.attempts(job).await.unwrap().len(), 1);
     }
@@ -314,7 +317,8 @@ both! {
         let job = env.job_of(env.build(&world, "1", commit('a')).await).await.id;
         let attempt = env.running(&crew, &lead, job, start()).await;
         assert_eq!(env.finish(attempt, AttemptOutcome::Cancelled, later(1)).await, Ended::Now(JobState::Queued));
-        assert_eq!(env.db.attempt(attempt).await.unwrap().outcome, Some(AttemptOutcome::Infra));
+        let row = env.db.attempt(attempt).await.unwrap();
+        assert_eq!((row.outcome, row.failure.unwrap().class), (Some(AttemptOutcome::Infra), FailureClass::Internal));
         assert_eq!(env.finish(attempt, AttemptOutcome::Cancelled, later(2)).await, Ended::Before, "repeated");
     }
 }

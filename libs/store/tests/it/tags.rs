@@ -97,9 +97,10 @@ both! {
         let (_, next) = pushed(&env, &world, &crew, Some('a'), 'b').await;
         assert!(granted(&env.db.request_leave(dead, &tag("sha256:a"), start()).await.unwrap()));
         assert!(matches!(env.db.request_leave(next, &tag("sha256:b"), later(29)).await.unwrap(), Leave::Wait { .. }));
-        assert!(granted(&env.db.request_leave(next, &tag("sha256:b"), later(31)).await.unwrap()));
+        let asked = env.db.request_leave(next, &tag("sha256:b"), later(30)).await.unwrap();
+        assert_eq!(asked, Leave::Granted { within_ms: 15_000 }, "half of the lease");
         let late = LeaveReturn { leave: tag("sha256:a"), moved: true };
-        env.db.return_leave(dead, &late, later(31)).await.unwrap();
+        env.db.return_leave(dead, &late, later(30)).await.unwrap();
         let again = env.db.request_leave(dead, &tag("sha256:a"), later(32)).await.unwrap();
         assert!(matches!(again, Leave::Wait { .. }), "a late return takes nothing from the new holder");
     }
@@ -149,9 +150,19 @@ both! {
     async fn a_lost_attempt_gets_no_leave(env) {
         let world = env.world("own").await;
         let crew = env.crew(start()).await;
-        let (_, attempt) = pushed(&env, &world, &crew, None, 'a').await;
+        let (build, attempt) = pushed(&env, &world, &crew, None, 'a').await;
         env.db.lose_attempt(attempt, "on purpose", start()).await.unwrap();
-        assert!(matches!(env.db.request_leave(attempt, &tag("sha256:a"), start()).await, Err(StoreError::Stale("attempt"))));
+        let refused = async || {
+            let asked = env.db.request_leave(attempt, &tag("sha256:a"), start()).await;
+            matches!(asked, Err(StoreError::Stale("attempt")))
+        };
+        assert!(refused().await);
+        let lead = env.lead(later(1000)).await;
+        let next = env.running(&crew, &lead, attempt.job, later(1000)).await;
+        assert!(refused().await, "its job runs under another epoch");
+        let cancelled = env.db.cancel_build(build, CancelledBy::User, later(1000)).await.unwrap();
+        assert_eq!(cancelled, CancelOutcome::Stopping(vec![next]));
+        assert!(refused().await, "it is not the one that was cancelled");
     }
 }
 
