@@ -198,7 +198,8 @@ async fn leftovers_of_the_killed_are_removed_and_others_are_not() -> Result<()> 
         Ok(images_of(&world, &builder).await?.is_empty().then_some(()))
     })
     .await?;
-    assert_eq!(world.api().build(&build).await?.state, "running");
+    let state = world.api().build(&build).await?.state;
+    assert!(["pending", "running"].contains(&state.as_str()), "it is over: {state}");
     let build = world.api().finished_build(&build, BUILD).await?;
     assert_eq!(outcomes(&build)?, ["lost", "succeeded"]);
     told.check_tag(&world, &build, "main").await?;
