@@ -1,7 +1,7 @@
 #!/bin/sh
 # Of the names of log objects on standard input (…logs/SHARD/JOB/EPOCH/OFFSET.zst), prints those of attempts that the
-# database does not know. After a restore they are removed: they are of a time that did not happen for this database,
-# and the next attempt of the same job would find them in its place.
+# database does not know. After a restore they may be removed: they are of a time that did not happen for this database,
+# and nobody reads them.
 #
 #   unknown-logs.sh sqlite FILE          a SQLite database
 #   unknown-logs.sh postgres             the database that PGHOST, PGUSER, PGDATABASE, PGPASSFILE… name

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use futures_util::StreamExt as _;
-use slipway_blobs::{Put, SegmentKey};
+use slipway_blobs::{Mark, Put, SegmentKey};
 use slipway_domain::timing;
 use slipway_logfmt::chunk::Chunk;
 use slipway_logfmt::digest::StreamDigest;
@@ -23,6 +24,7 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::logs::{Logs, OpenLog};
+use crate::reader;
 use crate::seal::{is_whole, sealed};
 use crate::storage::{self, WRITES};
 
@@ -152,15 +154,20 @@ enum Stored {
 
 /// Stores one segment and books it.
 async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Chunk>, permit: Permit) -> anyhow::Result<Stored> {
+    let mark = Mark::of(&log.token_hash);
     let packed = logs.life().blocking("pack log segment", move || {
         let segment = Segment::merge(&batch).context("a batch holds no bytes")?;
-        let stored = segment.encode().context("a segment does not pack")?;
+        let stored = segment.encode(mark.0).context("a segment does not pack")?;
         anyhow::Ok((segment, stored))
     });
     let (segment, stored) = packed.await.context("packing broke off")??;
-    let key = SegmentKey { attempt: log.attempt, start: segment.0.offset };
-    let put = logs.blobs().put_segment(key, stored).await;
+    let mut key = SegmentKey { attempt: log.attempt, start: segment.0.offset, mark: None };
+    let mut put = logs.blobs().put_segment(key, stored.clone()).await;
     storage::tell(permit, &put);
+    if matches!(put, Ok(Put::AlreadyExists)) && !reader::is_of(&stood_at(logs, key).await?, mark) {
+        key.mark = Some(mark);
+        put = logs.blobs().put_segment(key, stored).await;
+    }
     let booked = match put.context("cannot put a segment")? {
         Put::Created => segment,
         Put::AlreadyExists => match existing(logs, key).await? {
@@ -202,10 +209,14 @@ async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Chunk>, permit: Perm
     }
 }
 
+async fn stood_at(logs: &Logs, key: SegmentKey) -> anyhow::Result<Bytes> {
+    logs.blobs().get_segment(key).await.context("cannot read the segment that stands there")
+}
+
 /// The segment that somebody else stored here, or we before a crash. One that does not read was never
 /// booked, since we stand at `durable`: it is removed and the next try makes it anew.
 async fn existing(logs: &Logs, key: SegmentKey) -> anyhow::Result<Option<Segment>> {
-    let stored = logs.blobs().get_segment(key).await.context("cannot read the segment that stands there")?;
+    let stored = stood_at(logs, key).await?;
     match Segment::decode(&stored) {
         Ok(segment) if segment.0.offset == key.start => Ok(Some(segment)),
         Ok(_) | Err(_) => {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use slipway_blobs::SegmentKey;
+use bytes::Bytes;
+use slipway_blobs::{Mark, SegmentKey};
 use slipway_domain::attempt::AttemptRef;
 use slipway_logfmt::chunk::Chunk;
 use slipway_logfmt::segment::Segment;
@@ -27,16 +28,28 @@ pub(crate) async fn piece_at(logs: &Logs, attempt: AttemptRef, offset: i64) -> R
 /// The stored segment that holds a byte.
 pub(crate) async fn stored_at(logs: &Logs, attempt: AttemptRef, offset: i64) -> Result<Option<Chunk>, ReadError> {
     let Some(row) = logs.db().log_segment_at(attempt, offset).await? else { return Ok(None) };
-    let key = SegmentKey { attempt, start: row.start_offset };
-    let stored = tokio::time::timeout(STORAGE_TIMEOUT, logs.blobs().get_segment(key))
-        .await
-        .map_err(|_| ReadError::Timeout)??;
+    let (key, mark) = (SegmentKey { attempt, start: row.start_offset, mark: None }, Mark::of(&row.token_hash));
+    let mut stored = object(logs, key).await?;
+    if !is_of(&stored, mark) {
+        stored = object(logs, SegmentKey { mark: Some(mark), ..key }).await?;
+    }
     let damaged = |reason| ReadError::Damaged { start: row.start_offset, reason };
     let Segment(chunk) = Segment::decode(&stored).map_err(damaged)?;
     if (chunk.offset, chunk.end()) != (row.start_offset, row.end_offset) {
         return Err(damaged(slipway_logfmt::chunk::DecodeError::Cover));
     }
     Ok(Some(chunk))
+}
+
+/// Whether an object is of the attempt with this mark. A database that was brought back from a backup gives epochs
+/// again; what the attempts stored that had them before keeps its name, and nobody reads it.
+pub(crate) fn is_of(stored: &[u8], Mark(mark): Mark) -> bool {
+    Segment::mark(stored).is_none_or(|found| found == mark)
+}
+
+async fn object(logs: &Logs, key: SegmentKey) -> Result<Bytes, ReadError> {
+    let object = tokio::time::timeout(STORAGE_TIMEOUT, logs.blobs().get_segment(key)).await;
+    Ok(object.map_err(|_| ReadError::Timeout)??)
 }
 
 /// How far a log can be read now.

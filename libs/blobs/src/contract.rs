@@ -8,7 +8,7 @@ use slipway_domain::ids::JobId;
 use slipway_runtime::ids::{new_id, random_bytes};
 use url::Url;
 
-use crate::{BlobError, Blobs, Put, SegmentKey, open};
+use crate::{BlobError, Blobs, Mark, Put, SegmentKey, open};
 
 /// A bucket, and where more of them are made.
 const VARIABLES: [&str; 2] = ["TEST_S3_URL", "TEST_S3_CONTROL"];
@@ -70,7 +70,8 @@ impl Bucket {
 }
 
 fn key(epoch: i64, start: i64) -> SegmentKey {
-    SegmentKey { attempt: AttemptRef { job: JobId::from(uuid::Uuid::from_u128(0xab)), epoch }, start }
+    let attempt = AttemptRef { job: JobId::from(uuid::Uuid::from_u128(0xab)), epoch };
+    SegmentKey { attempt, start, mark: Some(Mark::of(b"a hash of a token")) }
 }
 
 fn text(words: &'static str) -> Bytes {
@@ -82,6 +83,12 @@ async fn a_segment_is_written_once(Store { blobs, .. }: &Store) {
     assert_eq!(blobs.put_segment(key(1, 0), text("second")).await.expect("put"), Put::AlreadyExists);
     assert_eq!(blobs.get_segment(key(1, 0)).await.expect("get"), text("first"));
     assert!(matches!(blobs.get_segment(key(1, 5)).await, Err(BlobError::NotFound(_))));
+    for mark in [None, Some(Mark::of(b"another"))] {
+        let other = SegmentKey { mark, ..key(1, 0) };
+        assert!(matches!(blobs.get_segment(other).await, Err(BlobError::NotFound(_))), "{mark:?}");
+        assert_eq!(blobs.put_segment(other, text("other")).await.expect("put"), Put::Created, "{mark:?}");
+    }
+    assert_eq!(blobs.get_segment(key(1, 0)).await.expect("get"), text("first"));
 }
 
 async fn of_many_writers_one_wins(Store { blobs, .. }: &Store) {
@@ -103,7 +110,7 @@ async fn empty_and_large_objects_come_back_whole(Store { blobs, .. }: &Store) {
 }
 
 async fn a_deleted_log_is_gone_and_its_neighbour_stays(Store { blobs, .. }: &Store) {
-    let other = SegmentKey { attempt: AttemptRef { job: new_id(), epoch: 1 }, start: 0 };
+    let other = SegmentKey { attempt: AttemptRef { job: new_id(), epoch: 1 }, ..key(1, 0) };
     for key in [key(1, 0), key(1, 10), key(11, 0), other] {
         blobs.put_segment(key, text("x")).await.expect("put");
     }

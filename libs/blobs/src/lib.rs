@@ -64,6 +64,20 @@ pub struct SegmentKey {
     pub attempt: AttemptRef,
     /// Offset of its first byte.
     pub start: i64,
+    /// Whose it is, where one of another attempt of this epoch has the name without.
+    pub mark: Option<Mark>,
+}
+
+/// Tells attempts apart that a job gave one epoch: a database that was brought back from a backup gives again what it
+/// had given since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mark(pub u64);
+
+impl Mark {
+    /// By the SHA-256 of the attempt's token, which is random.
+    pub fn of(token_hash: &[u8]) -> Self {
+        Self(token_hash.iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte)))
+    }
 }
 
 /// One object store. Cheap to clone.
@@ -182,7 +196,8 @@ fn log_path(attempt: AttemptRef) -> Path {
 
 fn segment_path(key: SegmentKey) -> Path {
     // Sixteen hexadecimal digits, so that names sort as offsets do.
-    log_path(key.attempt).join(format!("{:016x}.zst", key.start))
+    let mark = key.mark.map_or_else(String::new, |Mark(mark)| format!("-{mark:016x}"));
+    log_path(key.attempt).join(format!("{:016x}{mark}.zst", key.start))
 }
 
 #[cfg(test)]
@@ -194,7 +209,10 @@ mod tests {
     #[test]
     fn the_layout_of_names_stays() {
         let attempt = AttemptRef { job: JobId::from(uuid::Uuid::from_u128(0xab)), epoch: 2 };
-        let path = segment_path(SegmentKey { attempt, start: 255 }).to_string();
-        assert_eq!(path, "logs/ab/00000000-0000-0000-0000-0000000000ab/2/00000000000000ff.zst");
+        let path = |mark| segment_path(SegmentKey { attempt, start: 255, mark }).to_string();
+        let folder = "logs/ab/00000000-0000-0000-0000-0000000000ab/2";
+        assert_eq!(path(None), format!("{folder}/00000000000000ff.zst"));
+        let hash = [0, 1, 2, 3, 0xff, 5, 6, 7, 8, 9];
+        assert_eq!(path(Some(Mark::of(&hash))), format!("{folder}/00000000000000ff-00010203ff050607.zst"));
     }
 }

@@ -1,5 +1,5 @@
 //! What lies in object storage: many chunks merged into one run of the stream, compressed. Version byte,
-//! start, length, number of spans, a zstd frame of spans and bytes, CRC-32 of all before it.
+//! start, length, number of spans, a zstd frame of spans and bytes, one with a mark, CRC-32 of all before it.
 
 use bytes::Bytes;
 
@@ -16,6 +16,8 @@ const MAGIC: &[u8] = b"SLWL";
 const VERSION: u8 = 1;
 /// zstd's own default: logs shrink about threefold at a fraction of a core.
 const LEVEL: i32 = 3;
+/// Begins a frame that zstd passes over (RFC 8878, 3.1.2), with the length of what is in it: a mark.
+const MARK_HEAD: [u8; 8] = [0x5c, 0x2a, 0x4d, 0x18, 8, 0, 0, 0];
 
 /// A run of the stream as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +47,8 @@ impl Segment {
         (!bytes.is_empty()).then(|| Self(Chunk { offset: start, bytes: bytes.into(), spans }))
     }
 
-    /// The stored form.
-    pub fn encode(&self) -> std::io::Result<Bytes> {
+    /// The stored form, with a mark that tells whose it is; readers that know nothing of marks pass over it.
+    pub fn encode(&self, mark: u64) -> std::io::Result<Bytes> {
         let Self(chunk) = self;
         let mut packed = Vec::with_capacity(chunk.spans.len() * 8 + chunk.bytes.len());
         put_spans(&mut packed, &chunk.spans);
@@ -57,9 +59,18 @@ impl Segment {
         put_varint(&mut out, chunk.bytes.len() as u64);
         put_varint(&mut out, chunk.spans.len() as u64);
         out.extend(zstd::bulk::compress(&packed, LEVEL)?);
+        out.extend(MARK_HEAD);
+        out.extend(mark.to_le_bytes());
         let checksum = crc32fast::hash(&out);
         out.extend_from_slice(&checksum.to_le_bytes());
         Ok(out.into())
+    }
+
+    /// The mark of a stored form, if it has one.
+    pub fn mark(stored: &[u8]) -> Option<u64> {
+        let (body, _checksum) = stored.split_last_chunk::<4>()?;
+        let (head, mark) = body.split_last_chunk::<8>()?;
+        head.ends_with(&MARK_HEAD).then(|| u64::from_le_bytes(*mark))
     }
 
     /// Reads the stored form. Never panics and never unpacks more than a segment may hold.
@@ -112,7 +123,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_segment_holds_the_bytes_of_its_chunks(chunks in prop::collection::vec(chunk(), 1..6)) {
+        fn a_segment_holds_the_bytes_of_its_chunks(chunks in prop::collection::vec(chunk(), 1..6), mark in any::<u64>()) {
             let mut offset = 7;
             let chunks: Vec<Chunk> = chunks.into_iter().map(|mut chunk| {
                 chunk.offset = offset;
@@ -126,7 +137,8 @@ mod tests {
                     prop_assert_eq!(&segment.0.bytes[..], &bytes[..]);
                     prop_assert_eq!(segment.0.offset, 7);
                     prop_assert_eq!(segment.0.end(), offset);
-                    let stored = segment.encode().expect("it packs");
+                    let stored = segment.encode(mark).expect("it packs");
+                    prop_assert_eq!(Segment::mark(&stored), Some(mark));
                     prop_assert_eq!(Segment::decode(&stored), Ok(segment));
                 }
             }
@@ -146,7 +158,7 @@ mod tests {
         fn a_changed_byte_is_noticed(chunk in chunk(), place in any::<prop::sample::Index>(), bit in 0u8..8) {
             prop_assume!(!chunk.bytes.is_empty());
             let segment = Segment::merge([&chunk]).expect("it has bytes");
-            let mut stored = segment.encode().expect("it packs").to_vec();
+            let mut stored = segment.encode(7).expect("it packs").to_vec();
             let place = place.index(stored.len());
             stored[place] ^= 1 << bit;
             prop_assert!(Segment::decode(&stored).is_err());

@@ -76,7 +76,7 @@ pub struct LogView {
 }
 
 /// One stored run of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct LogSegment {
     /// Its first byte.
     pub start_offset: i64,
@@ -86,6 +86,8 @@ pub struct LogSegment {
     pub first_line: i64,
     /// Line breaks in it.
     pub lines: i64,
+    /// SHA-256 of the attempt's token, by which its object is named.
+    pub token_hash: Vec<u8>,
 }
 
 /// A segment whose object exists.
@@ -158,18 +160,20 @@ impl Db {
 
     /// The segment that holds a byte.
     pub async fn log_segment_at(&self, attempt: AttemptRef, offset: i64) -> Result<Option<LogSegment>> {
-        const AT: &str = "select start_offset, end_offset, first_line, lines from log_segments \
-            where job_id = $1 and epoch = $2 and start_offset <= $3 and end_offset > $3 \
-            order by start_offset desc limit 1";
+        const AT: &str = "select s.start_offset, s.end_offset, s.first_line, s.lines, a.token_hash from log_segments s \
+            join attempts a on a.job_id = s.job_id and a.epoch = s.epoch \
+            where s.job_id = $1 and s.epoch = $2 and s.start_offset <= $3 and s.end_offset > $3 \
+            order by s.start_offset desc limit 1";
         self.one_segment(AT, attempt, offset).await
     }
 
     /// The segment in which the given line break lies, counted from 1; the first byte of line `n + 1`
     /// stands behind line break `n`.
     pub async fn log_segment_of_break(&self, attempt: AttemptRef, line_break: i64) -> Result<Option<LogSegment>> {
-        const OF_BREAK: &str = "select start_offset, end_offset, first_line, lines from log_segments \
-            where job_id = $1 and epoch = $2 and first_line < $3 and first_line + lines >= $3 \
-            order by start_offset limit 1";
+        const OF_BREAK: &str = "select s.start_offset, s.end_offset, s.first_line, s.lines, a.token_hash \
+            from log_segments s join attempts a on a.job_id = s.job_id and a.epoch = s.epoch \
+            where s.job_id = $1 and s.epoch = $2 and s.first_line < $3 and s.first_line + s.lines >= $3 \
+            order by s.start_offset limit 1";
         self.one_segment(OF_BREAK, attempt, line_break).await
     }
 

@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
-use slipway_blobs::Blobs;
+use slipway_blobs::{Blobs, Mark, SegmentKey};
 use slipway_domain::agent::LogAck;
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::ids::{BuildId, ClaimId, ConnectionId, JobId, ProjectId, SessionId, TenantId, TokenId};
@@ -174,6 +174,16 @@ impl World {
 
     pub(super) fn attempt(&self, epoch: i64) -> AttemptRef {
         AttemptRef { job: self.job, epoch }
+    }
+
+    /// Names the object of a segment.
+    pub(super) fn segment(&self, epoch: i64, start: i64) -> SegmentKey {
+        SegmentKey { attempt: self.attempt(epoch), start, mark: None }
+    }
+
+    /// Stands in an attempt's objects.
+    pub(super) fn mark(&self, epoch: i64) -> Mark {
+        Mark::of(&token_hash(&token(epoch)))
     }
 
     fn app(&self) -> Router {

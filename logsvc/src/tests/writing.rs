@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use proptest::prelude::*;
-use slipway_blobs::SegmentKey;
+use slipway_blobs::{Mark, SegmentKey};
 use slipway_domain::agent::LogAck;
 use slipway_logfmt::chunk::{Chunk, MAX_ENCODED_BYTES};
 use slipway_logfmt::segment::Segment;
@@ -131,8 +131,8 @@ async fn a_killed_service_goes_on_at_what_is_durable() {
 #[tokio::test]
 async fn an_object_without_a_row_is_booked() {
     let world = World::new().await;
-    let stored = Segment(chunk(0, b"one\ntwo\n")).encode().expect("it packs");
-    let key = SegmentKey { attempt: world.attempt(1), start: 0 };
+    let stored = Segment(chunk(0, b"one\ntwo\n")).encode(world.mark(1).0).expect("it packs");
+    let key = world.segment(1, 0);
     world.logs.blobs().put_segment(key, stored).await.expect("put");
     world.send(1, 0, b"one\n").await;
     flush_once(&world.logs, true).await;
@@ -143,10 +143,50 @@ async fn an_object_without_a_row_is_booked() {
     assert_eq!(world.sealed().await, "complete");
 }
 
+/// A database that was brought back from a backup gives epochs again that it had given since: what those attempts
+/// stored is of a time that did not happen for it.
+#[tokio::test]
+async fn what_another_attempt_of_this_epoch_stored_is_nobodys() {
+    let mut world = World::new().await;
+    let other = Mark::of(b"another token");
+    for (start, text) in [(0, "one\nof another time\n"), (4, "TWO\n")] {
+        let lost = Segment(chunk(start, text.as_bytes())).encode(other.0).expect("it packs");
+        world.logs.blobs().put_segment(world.segment(1, start), lost).await.expect("put");
+    }
+    world.send(1, 0, b"one\n").await;
+    flush_once(&world.logs, true).await;
+    assert_eq!(world.send(1, 4, b"two\n").await, LogAck { received: 8, durable: 4 });
+    flush_once(&world.logs, true).await;
+    // Nobody remembers the beginning, so that it is read back.
+    world.restart().await;
+    assert_eq!(world.send(1, 8, b"three\n").await, LogAck { received: 14, durable: 8 });
+    assert_eq!(world.end(1, b"one\ntwo\nthree\n").await.0, StatusCode::OK);
+    assert_eq!(world.sealed().await, "complete");
+    assert_eq!(world.text("log").await, "one\ntwo\nthree\n");
+}
+
+/// We died between the object and its row, and the name was another attempt's.
+#[tokio::test]
+async fn an_object_under_its_second_name_without_a_row_is_booked() {
+    let world = World::new().await;
+    let key = world.segment(1, 0);
+    let lost = Segment(chunk(0, b"lost\n")).encode(Mark::of(b"another token").0).expect("it packs");
+    world.logs.blobs().put_segment(key, lost).await.expect("put");
+    let mark = world.mark(1);
+    let ours = Segment(chunk(0, b"one\ntwo\n")).encode(mark.0).expect("it packs");
+    world.logs.blobs().put_segment(SegmentKey { mark: Some(mark), ..key }, ours).await.expect("put");
+    world.send(1, 0, b"one\n").await;
+    flush_once(&world.logs, true).await;
+    let (_, body) = world.post_chunk(1, &chunk(4, b"two\n")).await;
+    assert_eq!(ack(&body), LogAck { received: 8, durable: 8 });
+    assert_eq!(world.end(1, b"one\ntwo\n").await.0, StatusCode::OK);
+    assert_eq!(world.sealed().await, "complete");
+}
+
 #[tokio::test]
 async fn an_unreadable_object_without_a_row_is_replaced() {
     let world = World::without_loops().await;
-    let key = SegmentKey { attempt: world.attempt(1), start: 0 };
+    let key = world.segment(1, 0);
     world.logs.blobs().put_segment(key, "torn".into()).await.expect("put");
     world.send(1, 0, b"one\n").await;
     assert!(flush_once(&world.logs, true).await, "it still waits");
@@ -208,9 +248,9 @@ async fn a_log_whose_object_changed_is_damaged() {
     world.send(1, 0, b"one\n").await;
     flush_once(&world.logs, true).await;
     let attempt = world.attempt(1);
-    let key = SegmentKey { attempt, start: 0 };
+    let key = world.segment(1, 0);
     world.logs.blobs().delete_segment(key).await.expect("delete");
-    let other = Segment(chunk(0, b"0ne\n")).encode().expect("it packs");
+    let other = Segment(chunk(0, b"0ne\n")).encode(world.mark(1).0).expect("it packs");
     world.logs.blobs().put_segment(key, other).await.expect("put");
     world.logs.db().end_logs(&[(attempt, log_end(b"one\n"))], world.clock.now()).await.expect("end");
     crate::seal::seal_once(&world.logs).await.expect("a pass");
