@@ -7,7 +7,7 @@ ifneq ($(wildcard $(FIXTURES)),)
 export SLIPWAY_WEBHOOK_FIXTURES := $(FIXTURES)
 endif
 
-.PHONY: help demo test long cluster chaos bench check
+.PHONY: help demo test long cluster chaos mixed bench check
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +33,13 @@ chaos: ## Ten minutes of everything dying in turn, with three seeds; SLIPWAY_CHA
 	SLIPWAY_CHAOS_SECS=$${SLIPWAY_CHAOS_SECS:-200} SLIPWAY_CHAOS_SEEDS=$${SLIPWAY_CHAOS_SEEDS:-1,2,3} \
 	REQUIRE_BACKENDS=1 $(BIN)/slipway-testenv -- cargo test -p slipway-tests --test it -- --nocapture no_build_is_lost
 
-long: chaos ## What takes too long for every change: before a release.
+mixed: ## The same for 200 seconds, with processes of the release before beside those of this one.
+	@$(SETUP) test
+	cargo build --workspace --all-targets
+	old=$$(tests/scripts/previous.sh) && SLIPWAY_OLD_BIN=$$old SLIPWAY_CHAOS_SECS=$${SLIPWAY_CHAOS_SECS:-200} \
+	REQUIRE_BACKENDS=1 $(BIN)/slipway-testenv -- cargo test -p slipway-tests --test it -- --nocapture no_build_is_lost
+
+long: chaos mixed ## What takes too long for every change: before a release.
 	@$(SETUP) test
 	cargo build --workspace --all-targets
 	SLIPWAY_LONG=1 $(BIN)/slipway-testenv -- cargo test --workspace -- --include-ignored

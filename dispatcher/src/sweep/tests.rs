@@ -134,7 +134,7 @@ impl Scene {
         let task = life.task("registry", async move { axum::serve(listener, app).await.expect("it serves") });
         let deps = Deps {
             db: db.clone(),
-            bus: Bus::from_url("memory:").expect("a bus"),
+            bus: Bus::memory(&clock),
             live: Live::memory(),
             secret_key: SecretKey::generate(),
             egress: Egress::new("127.0.0.1".parse::<FetchAllow>().expect("a list")),

@@ -92,6 +92,11 @@ impl Bus {
         Self::open_limited(url, Limits::default(), life, clock)
     }
 
+    /// Queues inside this process.
+    pub fn memory(clock: &Clock) -> Self {
+        Self::Memory(MemoryBus::new(Limits::default(), clock))
+    }
+
     pub(crate) fn open_limited(url: &str, limits: Limits, life: &Life, clock: &Clock) -> Result<Self, BusError> {
         match url {
             "memory:" => Ok(Self::Memory(MemoryBus::new(limits, clock))),
@@ -141,30 +146,6 @@ impl Bus {
             Self::Memory(bus) => Source::Memory(bus.consume(pool)),
             Self::Amqp(bus) => Source::Amqp(bus.consume(pool)),
         })
-    }
-
-    /// Opens a bus in memory: `memory:`. For callers that have no lifecycle yet.
-    pub fn from_url(url: &str) -> Result<Self, BusError> {
-        match url {
-            "memory:" => Ok(Self::Memory(MemoryBus::new(Limits::default(), &Clock::system()))),
-            _ => Err(BusError::BadUrl("write memory:".to_owned())),
-        }
-    }
-
-    /// Puts an offer onto a queue in memory, without waiting. For callers that do not consume yet.
-    pub fn publish(&self, pool: &Pool, offer: Offer) -> Result<(), BusError> {
-        match self {
-            Self::Memory(bus) => bus.publish(pool, offer),
-            Self::Amqp(_) => Err(BusError::Unavailable("a broker takes offers by publish_offer".to_owned())),
-        }
-    }
-
-    /// Takes the oldest offer of a pool in memory that `wanted` accepts. For callers that do not consume yet.
-    pub fn take(&self, pool: &Pool, wanted: impl Fn(&Offer) -> bool) -> Option<Offer> {
-        match self {
-            Self::Memory(bus) => bus.take(pool, wanted),
-            Self::Amqp(_) => None,
-        }
     }
 }
 

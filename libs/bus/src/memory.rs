@@ -82,15 +82,6 @@ impl MemoryBus {
         Ok(())
     }
 
-    pub(crate) fn take(&self, pool: &Pool, wanted: impl Fn(&Offer) -> bool) -> Option<Offer> {
-        let now = self.0.clock.monotonic();
-        let queue = self.queue(pool);
-        let mut items = queue.lock();
-        items.ready.retain(|item| item.void_at > now);
-        let at = items.ready.iter().position(|item| wanted(&item.offer))?;
-        items.ready.remove(at).map(|item| item.offer)
-    }
-
     pub(crate) fn consume(&self, pool: &Pool) -> MemoryConsumer {
         MemoryConsumer { bus: self.clone(), queue: self.queue(pool), wanted: AtomicU32::new(0) }
     }

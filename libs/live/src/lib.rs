@@ -100,14 +100,6 @@ impl Live {
         }
     }
 
-    /// Opens by URL where no process runs around it: `memory:` only.
-    pub fn from_url(url: &str) -> Result<Self, BadUrl> {
-        match url.split_once(':') {
-            Some(("memory", _)) => Ok(Self::memory()),
-            _ => Err(BadUrl::new("it is of no kind that is known here")),
-        }
-    }
-
     /// A fan-out inside this process.
     pub fn memory() -> Self {
         Self::Memory(Memory::default())
@@ -182,7 +174,5 @@ mod tests {
             let error = Live::open(url, &life, &clock).expect_err(url).to_string();
             assert!(error.starts_with("live URL: ") && !error.contains("hunter2"), "{error}");
         }
-        assert!(Live::from_url("redis://host").is_err());
-        assert!(Live::from_url("memory:").is_ok());
     }
 }

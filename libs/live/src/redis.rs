@@ -38,7 +38,7 @@ use crate::{BadUrl, Event, Topic};
 /// A new listener waits this long for Redis' confirmation; later it is told that it may have missed something.
 const CONFIRMATION: Duration = Duration::from_secs(1);
 /// After the process was asked to stop, its last messages still go out this long.
-const LINGER: Duration = Duration::from_secs(3);
+const LINGER: Duration = Duration::from_millis(100);
 
 /// One installation's fan-out on a Redis. Clones share its connections.
 #[derive(Debug, Clone)]
@@ -138,13 +138,13 @@ impl Drop for Farewell {
     }
 }
 
-/// Runs a connection until its last handle is gone. Other loops tell their last news while they stop, so
-/// it outlives the wish to stop a little.
+/// Runs a connection until its last handle is gone. Other loops tell their last news while they stop, so it outlives
+/// them a little.
 fn keep(life: &Life, clock: &Clock, name: &'static str, run: impl Future<Output = ()> + Send + 'static) {
     let (watched, clock) = (life.clone(), clock.clone());
-    life.errand(name, async move {
+    life.support(name, async move {
         let lingered = async {
-            watched.stopping().await;
+            watched.others_ended().await;
             clock.sleep(LINGER).await;
         };
         tokio::select! {

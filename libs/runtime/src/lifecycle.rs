@@ -20,7 +20,9 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 pub struct Life {
     soft: CancellationToken,
     hard: CancellationToken,
+    quiet: CancellationToken,
     tracker: TaskTracker,
+    supports: TaskTracker,
     failed: Arc<AtomicBool>,
 }
 
@@ -84,6 +86,17 @@ impl Life {
         self.tracked(future.instrument(info_span!("errand", name)), name);
     }
 
+    /// Runs what others need until the last of them has ended, such as a connection that they share: it goes on
+    /// while the process stops, and ends by itself when [`Life::others_ended`] or [`Life::killed`] returns.
+    #[expect(clippy::disallowed_methods, reason = "the lifecycle is where tasks are spawned")]
+    pub fn support<F>(&self, name: &'static str, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let future = self.supports.track_future(future.instrument(info_span!("support", name)));
+        self.watch_panics(tokio::spawn(future), name);
+    }
+
     /// Runs work that blocks its thread, such as walking a folder.
     #[expect(clippy::disallowed_methods, reason = "the lifecycle is where tasks are spawned")]
     pub async fn blocking<F, T>(&self, name: &'static str, work: F) -> Result<T, TaskFailed>
@@ -109,6 +122,11 @@ impl Life {
         self.hard.cancelled().await;
     }
 
+    /// Returns once the process stops and nothing runs any more but what was started by [`Life::support`].
+    pub async fn others_ended(&self) {
+        self.quiet.cancelled().await;
+    }
+
     /// True once somebody asked the process to stop.
     pub fn is_stopping(&self) -> bool {
         self.soft.is_cancelled()
@@ -132,11 +150,18 @@ impl Life {
 
     /// Waits until every task has ended. After [`Life::kill`], gives up after `grace`.
     pub async fn wait(&self, grace: Duration) {
-        self.tracker.close();
+        let ended = async {
+            self.tracker.close();
+            self.tracker.wait().await;
+            self.quiet.cancel();
+            self.supports.close();
+            self.supports.wait().await;
+        };
         tokio::select! {
-            () = self.tracker.wait() => {}
+            () = ended => {}
             () = async { self.hard.cancelled().await; tokio::time::sleep(grace).await; } => {
-                warn!(tasks = self.tracker.len(), "stopped before every task had ended");
+                let tasks = self.tracker.len() + self.supports.len();
+                warn!(tasks, "stopped before every task had ended");
             }
         }
     }
@@ -175,9 +200,12 @@ impl Life {
 
     #[expect(clippy::disallowed_methods, reason = "the lifecycle is where tasks are spawned")]
     fn tracked(&self, future: impl Future<Output = ()> + Send + 'static, name: &'static str) {
+        self.watch_panics(tokio::spawn(self.tracker.track_future(future)), name);
+    }
+
+    /// A panic is a failure like any other: nobody joins this handle.
+    fn watch_panics(&self, handle: JoinHandle<()>, name: &'static str) {
         let life = self.clone();
-        let handle = tokio::spawn(self.tracker.track_future(future));
-        // A panic is a failure like any other: nobody joins this handle.
         self.untracked(async move {
             if let Err(error) = handle.await
                 && error.is_panic()
@@ -247,6 +275,25 @@ mod tests {
         life.stop();
         life.wait(Duration::from_secs(5)).await;
         assert!(!life.has_failed());
+    }
+
+    #[tokio::test]
+    async fn what_supports_others_ends_after_the_last_of_them() {
+        let life = Life::new();
+        let (inner, support) = (life.clone(), life.clone());
+        let (said, heard) = tokio::sync::oneshot::channel();
+        life.support("connection", async move {
+            support.others_ended().await;
+            assert_eq!(heard.await, Ok("last words"));
+        });
+        life.spawn("good", async move {
+            inner.stopping().await;
+            said.send("last words").expect("somebody listens");
+            Ok(())
+        });
+        life.stop();
+        life.wait(Duration::from_secs(5)).await;
+        assert!(!life.has_failed() && !life.hard.is_cancelled());
     }
 
     #[tokio::test]

@@ -37,7 +37,7 @@ async fn run() -> Result<Vec<Row>> {
     let only = std::env::args().nth(1);
     let wanted = |name: &&str| only.as_deref().is_none_or(|only| only == *name);
     let mut rows = Vec::new();
-    if IN_ONE.iter().any(|name| wanted(name)) {
+    if IN_ONE.iter().any(wanted) {
         let world = World::start(Database::Sqlite).await?.context("the bench needs an engine and a registry")?;
         for name in IN_ONE.iter().filter(|name| wanted(name)) {
             let row = match *name {

@@ -54,6 +54,11 @@ pub enum Engines {
     AllScripted,
 }
 
+/// Where `SLIPWAY_OLD_BIN` names the binary of an earlier release, every second process of a role and one builder run it.
+fn older() -> Option<(String, String)> {
+    Some(("SLIPWAY_BIN".to_owned(), std::env::var("SLIPWAY_OLD_BIN").ok()?))
+}
+
 /// Everything. Ended in the order of the fields.
 pub struct Site {
     pub builders: Vec<Host>,
@@ -110,11 +115,12 @@ impl Site {
         };
         let (broker, database) =
             (FaultProxy::start(&format!("127.0.0.1:{}", rabbit.port())).await?, proxy_of(&database_url).await?);
-        let odd = Backends {
+        let mut odd = Backends {
             database_url: through(&database_url, &database)?,
             bus_url: through(&backends.bus_url, &broker)?,
             ..backends.clone()
         };
+        odd.variables.extend(older());
         let cluster = Cluster::start_with(&[backends, odd], EACH).await?;
         let began = Instant::now();
         let mut site = Self {
@@ -198,6 +204,9 @@ impl Site {
             let mut variables = vec![("SLIPWAY_SLOTS".to_owned(), SLOTS.to_string())];
             if number + 1 < BUILDERS {
                 variables.push(("SLIPWAY_BUS_URL".to_owned(), self.rabbit.url()));
+            }
+            if number == 0 {
+                variables.extend(older());
             }
             let joining = Joining {
                 server_url: self.cluster.agent_url(),

@@ -18,7 +18,7 @@ use super::process::{self, Process};
 use super::rabbitmq;
 use super::room::Room;
 use super::services::{AMQP, AMQP_CONTROL, AMQP_READER, POSTGRES, REDIS, S3_CONTROL, shared};
-use super::slipway::{FETCH_ALLOW, binary};
+use super::slipway::{FETCH_ALLOW, binary_of};
 use crate::api::Api;
 
 /// How long a role may take to be ready.
@@ -39,7 +39,7 @@ pub struct Backends {
     pub live_url: String,
     /// S3.
     pub blob_url: String,
-    /// More variables, such as the credentials of the object store.
+    /// More variables, such as the credentials of the object store; `SLIPWAY_BIN` names another binary.
     pub variables: Vec<(String, String)>,
 }
 
@@ -304,7 +304,7 @@ fn settings(common: &Common, backends: &Backends) -> Vec<(String, String)> {
 }
 
 fn launch(home: &Path, (role, port): (Role, u16), settings: &[(String, String)]) -> Result<Process> {
-    let mut command = process::guarded(&binary()?);
+    let mut command = process::guarded(&binary_of(settings)?);
     command.arg(role.name()).arg("--listen").arg(format!("127.0.0.1:{port}"));
     command.env("HOME", home).env("TMPDIR", home).env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
     command.env("SLIPWAY_FETCH_ALLOW", FETCH_ALLOW);

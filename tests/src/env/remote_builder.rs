@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use super::net_host::NetHost;
 use super::process::{self, Process};
 use super::room::Room;
-use super::slipway::{FETCH_ALLOW, binary};
+use super::slipway::{FETCH_ALLOW, binary_of};
 
 /// How long it may take to leave.
 const LEAVES: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ pub struct Joining {
     pub engine: String,
     /// Its name for people.
     pub name: String,
-    /// More variables; a later one wins.
+    /// More variables; a later one wins, and `SLIPWAY_BIN` names another binary.
     pub variables: Vec<(String, String)>,
 }
 
@@ -44,12 +44,12 @@ pub struct RemoteBuilder {
 impl RemoteBuilder {
     /// Starts it; whether it has joined, the control plane says.
     pub fn start(joining: &Joining) -> Result<Self> {
-        Self::run(joining, process::guarded(&binary()?))
+        Self::run(joining, process::guarded(&binary_of(&joining.variables)?))
     }
 
     /// The same, on a host of its own.
     pub fn start_on(host: &NetHost, joining: &Joining) -> Result<Self> {
-        Self::run(joining, host.command(&binary()?))
+        Self::run(joining, host.command(&binary_of(&joining.variables)?))
     }
 
     /// Sends it a signal.
@@ -60,7 +60,7 @@ impl RemoteBuilder {
     /// Starts it again on its data, on the same host; the older process dies.
     pub fn start_again(&mut self, host: Option<&NetHost>, joining: &Joining) -> Result<()> {
         self.process.kill();
-        let program = binary()?;
+        let program = binary_of(&joining.variables)?;
         let command = host.map_or_else(|| process::guarded(&program), |host| host.command(&program));
         self.process = launch(&self.room, joining, command)?;
         Ok(())

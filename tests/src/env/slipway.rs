@@ -201,6 +201,12 @@ pub fn binary() -> Result<PathBuf> {
     }
 }
 
+/// The binary that `SLIPWAY_BIN` among these variables names, or else [`binary`].
+pub fn binary_of(variables: &[(String, String)]) -> Result<PathBuf> {
+    let named = variables.iter().rev().find(|(name, _)| name == "SLIPWAY_BIN");
+    named.map_or_else(binary, |(_, path)| Ok(PathBuf::from(path)))
+}
+
 fn launch(room: &Room, settings: &Settings, port: u16, token: &str) -> Result<Process> {
     let mut command = process::guarded(&binary()?);
     command.arg("serve").arg("--listen").arg(format!("127.0.0.1:{port}"));

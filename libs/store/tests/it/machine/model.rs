@@ -201,6 +201,10 @@ impl Model {
     pub fn attempt(&self, Try(job, epoch): Try) -> Option<&Attempt> {
         self.jobs.get(&job)?.attempts.get(usize::try_from(epoch - 1).ok()?)
     }
+
+    pub fn succeeded(&self, attempt: Try) -> bool {
+        self.attempt(attempt).is_some_and(|row| row.outcome == Some(AttemptOutcome::Succeeded))
+    }
 }
 
 impl Job {

@@ -55,10 +55,12 @@ impl ReferenceStateMachine for Stories {
         (op, said).prop_map(step).no_shrink().boxed()
     }
 
-    /// Builders do not lie about what the registry answered, however short the story.
+    /// Builders do not lie about what the registry answered, however short the story, and none says that it succeeded
+    /// while a PUT of its own is unanswered.
     fn preconditions(model: &Model, step: &Step) -> bool {
         let put = |attempt: Try, tag: usize| model.puts.contains(&(attempt, tag));
         match &step.op {
+            Op::Put { attempt, .. } => !model.succeeded(*attempt),
             Op::ReturnLeave { attempt, tag, moved } => *moved == put(*attempt, *tag),
             Op::Finishes(finishes) => {
                 finishes.iter().all(|finish| finish.moved.iter().all(|tag| put(finish.attempt, *tag)))
@@ -200,7 +202,7 @@ impl Next<'_> {
         let granted = self.model.grants.contains_key(&(attempt, tag));
         self.may(if open && !granted { 6 } else { 1 }, Op::AskLeave { attempt, tag });
         let moved = self.model.puts.contains(&(attempt, tag));
-        if granted && !moved {
+        if granted && !moved && !self.model.succeeded(attempt) {
             self.may(16, Op::Put { attempt, tag });
         }
         if granted || moved {

@@ -90,9 +90,7 @@ pub fn converged(model: &Model) -> Result<(), String> {
     for tag in 0..TAGS {
         let Some(shows) = model.registry[tag] else { continue };
         for (moved, _) in model.puts.iter().filter(|(_, moved)| *moved == tag) {
-            let job = &model.jobs[&moved.0];
-            let succeeded = job.state == JobState::Succeeded && job.epoch() == moved.1;
-            if succeeded && is_newer(moved.0, shows.0) {
+            if model.succeeded(*moved) && is_newer(moved.0, shows.0) {
                 return Err(format!("tag {tag} shows {shows:?}, though {moved:?} is newer and succeeded"));
             }
         }
