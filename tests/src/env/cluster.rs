@@ -308,7 +308,7 @@ fn launch(home: &Path, (role, port): (Role, u16), settings: &[(String, String)])
     command.arg(role.name()).arg("--listen").arg(format!("127.0.0.1:{port}"));
     command.env("HOME", home).env("TMPDIR", home).env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
     command.env("SLIPWAY_FETCH_ALLOW", FETCH_ALLOW);
-    command.envs(settings.iter().map(|(name, value)| (name, value)));
+    command.envs(settings.iter().map(|(name, value)| (name, value))).env_remove("SLIPWAY_BIN");
     Process::start(&format!("slipway {}", role.name()), command, &log(home))
 }
 
