@@ -1,9 +1,13 @@
 //! Proofs of origin: constant-time comparison of MACs and shared tokens, and why a proof does not hold.
 
 use hmac::{Hmac, KeyInit, Mac};
+use http::HeaderMap;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use slipway_domain::event::ForgeKind;
+use slipway_domain::event::{ForgeKind, HookAuth};
 use subtle::ConstantTimeEq;
+
+use crate::headers::single;
 
 /// Why a delivery is not believed. Holds no secret, and nothing of the body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,10 +66,50 @@ pub(crate) fn usable(secrets: &[String]) -> Result<Vec<&str>, VerifyError> {
     if usable.is_empty() { Err(VerifyError::NoSecret) } else { Ok(usable) }
 }
 
+/// A header that carries a MAC in hexadecimal digits of either case.
+pub(crate) struct HexSignature {
+    /// The header as people write it.
+    pub(crate) header: &'static str,
+    /// What stands before the digits.
+    pub(crate) prefix: &'static str,
+    /// What to say where it does not.
+    pub(crate) no_prefix: &'static str,
+}
+
+impl HexSignature {
+    /// The MAC that the headers carry.
+    pub(crate) fn tag(&self, headers: &HeaderMap) -> Result<Vec<u8>, VerifyError> {
+        let malformed = |problem| VerifyError::Malformed { header: self.header, problem };
+        let value = single(headers, self.header).map_err(|_| VerifyError::Repeated(self.header))?;
+        let value = value.ok_or(VerifyError::Missing(self.header))?;
+        let digits = value.strip_prefix(self.prefix).ok_or_else(|| malformed(self.no_prefix))?;
+        hex::decode(digits).map_err(|_| malformed("is not hexadecimal"))
+    }
+}
+
+/// The proof, if one of the secrets fits.
+pub(crate) fn any_fits(
+    secrets: &[&str],
+    auth: HookAuth,
+    fits: impl Fn(&str) -> bool,
+) -> Result<HookAuth, VerifyError> {
+    if secrets.iter().any(|secret| fits(secret)) { Ok(auth) } else { Err(VerifyError::Mismatch) }
+}
+
 /// True when `tag` is the HMAC-SHA256 of the joined parts; compares in constant time.
 pub(crate) fn hmac_sha256_fits(key: &[u8], parts: &[&[u8]], tag: &[u8]) -> bool {
+    mac_fits::<Hmac<Sha256>>(key, parts, tag)
+}
+
+/// True when `tag` is the HMAC-SHA1 of the joined parts; compares in constant time. For the forge that has
+/// nothing better: as a MAC, SHA-1 is not broken.
+pub(crate) fn hmac_sha1_fits(key: &[u8], parts: &[&[u8]], tag: &[u8]) -> bool {
+    mac_fits::<Hmac<Sha1>>(key, parts, tag)
+}
+
+fn mac_fits<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]], tag: &[u8]) -> bool {
     #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length");
+    let mut mac = <M as KeyInit>::new_from_slice(key).expect("any length");
     for part in parts {
         mac.update(part);
     }

@@ -1,16 +1,19 @@
 //! Reading bodies leniently: only the fields we use, ids as number or text, and errors that name the
 //! place without repeating the body.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
+use http::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::error::Category;
-use slipway_domain::event::{ForgeKind, RefEvent, RefKind, RefOp, is_zero_id};
+use slipway_domain::event::{ForgeKind, is_zero_id};
 use slipway_domain::git_ref::is_commit_id;
 
-/// Longest ref that we take; git itself stops earlier.
-const MAX_REF_BYTES: usize = 4096;
+use crate::headers::{is_content_type, single};
+
 /// Longest piece of a stranger's text in a title or reason.
 const MAX_SHOWN_CHARS: usize = 200;
 
@@ -57,18 +60,51 @@ impl Id {
     }
 }
 
-/// A time that forges write as epoch seconds or as RFC 3339; anything else reads as unknown.
+/// A time that forges write as epoch seconds, epoch milliseconds, RFC 3339 or ISO 8601 with an offset without
+/// colon; anything else reads as unknown.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct ForgeTime(pub(crate) Option<DateTime<Utc>>);
 
 impl<'de> Deserialize<'de> for ForgeTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self(match Value::deserialize(deserializer)? {
-            Value::Number(secs) => secs.as_i64().and_then(|secs| DateTime::from_timestamp(secs, 0)),
-            Value::String(text) => DateTime::parse_from_rfc3339(&text).ok().map(|time| time.to_utc()),
+            Value::Number(number) => number.as_i64().and_then(epoch),
+            Value::String(text) => DateTime::parse_from_rfc3339(&text)
+                .or_else(|_| DateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.f%z"))
+                .ok()
+                .map(|time| time.to_utc()),
             _ => None,
         }))
     }
+}
+
+fn epoch(number: i64) -> Option<DateTime<Utc>> {
+    // As seconds, this is the year 5138; as milliseconds, 1973.
+    const FIRST_MILLIS: i64 = 100_000_000_000;
+    if number < FIRST_MILLIS { DateTime::from_timestamp(number, 0) } else { DateTime::from_timestamp_millis(number) }
+}
+
+/// The event's name, from the header that tells it.
+pub(crate) fn event_name(headers: &HeaderMap, header: &str) -> Result<String, ParseError> {
+    let place = format!("header {header}");
+    let event = single(headers, header).map_err(|_| ParseError::at(&place, "is there more than once"))?;
+    need_text(event.map(str::to_owned), &place)
+}
+
+/// True when the body is a form, by its content type.
+pub(crate) fn is_form(headers: &HeaderMap) -> bool {
+    is_content_type(headers, "application/x-www-form-urlencoded")
+}
+
+/// The JSON of a body that may be form-encoded, with the JSON in the field `payload`.
+pub(crate) fn json_body<'a>(headers: &HeaderMap, raw: &'a [u8]) -> Result<Cow<'a, [u8]>, ParseError> {
+    if !is_form(headers) {
+        return Ok(Cow::Borrowed(raw));
+    }
+    url::form_urlencoded::parse(raw)
+        .find(|(key, _)| key == "payload")
+        .map(|(_, payload)| Cow::Owned(payload.into_owned().into_bytes()))
+        .ok_or_else(|| ParseError::at("form field payload", "is missing"))
 }
 
 /// Reads a JSON object; the error names field, line and column.
@@ -109,56 +145,25 @@ pub(crate) fn object_id(value: Option<String>, place: &str) -> Result<Option<Str
     Ok(Some(id).filter(|id| !is_zero_id(id)))
 }
 
+/// A commit id, or the beginning of one where the forge gives no more. May be missing.
+pub(crate) fn id_prefix(value: Option<String>, place: &str) -> Result<Option<String>, ParseError> {
+    const SHORTEST: usize = 7;
+    let Some(id) = value.filter(|id| !id.is_empty()) else { return Ok(None) };
+    let is_prefix = (SHORTEST..=64).contains(&id.len()) && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_prefix {
+        return Err(ParseError::at(place, "is not the beginning of an object id: 7 to 64 hexadecimal digits"));
+    }
+    Ok(Some(id).filter(|id| !is_zero_id(id)))
+}
+
+/// A full object id that may be missing; some forges write an empty text then.
+pub(crate) fn told_id(value: Option<String>, place: &str) -> Result<Option<String>, ParseError> {
+    optional_id(value.filter(|id| !id.is_empty()), place)
+}
+
 /// A full object id that may be missing.
 pub(crate) fn optional_id(value: Option<String>, place: &str) -> Result<Option<String>, ParseError> {
     if value.is_none() { Ok(None) } else { object_id(value, place) }
-}
-
-/// The ref part of a push, as GitHub and GitLab both tell it. Fills what the ref and its two ids say;
-/// the caller adds the commit and who it was.
-pub(crate) fn ref_event(
-    repo: String,
-    full_ref: Option<String>,
-    before: Option<String>,
-    after: Option<String>,
-) -> Result<RefEvent, ParseError> {
-    let full_ref = need_text(full_ref, "ref")?;
-    if full_ref.len() > MAX_REF_BYTES {
-        return Err(ParseError::at("ref", "is longer than any ref that git can keep"));
-    }
-    let (kind, name) = if let Some(branch) = full_ref.strip_prefix("refs/heads/") {
-        (RefKind::Branch, branch)
-    } else if let Some(tag) = full_ref.strip_prefix("refs/tags/") {
-        (RefKind::Tag, tag)
-    } else if full_ref.starts_with("refs/") {
-        (RefKind::Other, full_ref.as_str())
-    } else {
-        return Err(ParseError::at("ref", "is not a full ref name such as refs/heads/main"));
-    };
-    if name.is_empty() {
-        return Err(ParseError::at("ref", "has no name after its prefix"));
-    }
-    let before = object_id(before, "before")?;
-    let after = object_id(after, "after")?;
-    let op = match (&before, &after) {
-        (_, None) => RefOp::Deleted,
-        (None, Some(_)) => RefOp::Created,
-        (Some(_), Some(_)) => RefOp::Updated,
-    };
-    Ok(RefEvent {
-        repo,
-        kind,
-        name: name.to_owned(),
-        op,
-        commit: None,
-        forced: None,
-        skip_ci: false,
-        before,
-        after,
-        skip_marker: None,
-        title: None,
-        actor: None,
-    })
 }
 
 /// First line of a commit message, if it says anything.

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use sha2::{Digest, Sha256};
 use slipway_domain::event::{ForgeKind, HookAuth, Outcome};
 
-use crate::{github, gitlab};
+use crate::{bitbucket, github, gitlab};
 
 pub use crate::auth::VerifyError;
 pub use crate::body::ParseError;
@@ -55,9 +55,8 @@ pub fn verify(received: &Received<'_>, secrets: &[String], now: DateTime<Utc>) -
     match kind {
         ForgeKind::Github => github::verify::verify(headers, body, secrets, now),
         ForgeKind::Gitlab => gitlab::verify::verify(headers, body, secrets, now),
-        ForgeKind::Bitbucket | ForgeKind::BitbucketDc | ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => {
-            Err(VerifyError::NotSupported(kind))
-        }
+        ForgeKind::Bitbucket | ForgeKind::BitbucketDc => bitbucket::verify::verify(headers, body, secrets, now),
+        ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => Err(VerifyError::NotSupported(kind)),
     }
 }
 
@@ -66,9 +65,8 @@ pub fn claimed_auth(received: &Received<'_>) -> HookAuth {
     match received.kind {
         ForgeKind::Github => github::verify::claimed(received.headers),
         ForgeKind::Gitlab => gitlab::verify::claimed(received.headers),
-        ForgeKind::Bitbucket | ForgeKind::BitbucketDc | ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => {
-            HookAuth::None
-        }
+        ForgeKind::Bitbucket | ForgeKind::BitbucketDc => bitbucket::verify::claimed(received.headers),
+        ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => HookAuth::None,
     }
 }
 
@@ -78,7 +76,8 @@ pub fn parse(received: &Received<'_>) -> Result<Parsed, ParseError> {
     let found = match kind {
         ForgeKind::Github => github::parse::parse(headers, body),
         ForgeKind::Gitlab => gitlab::parse::parse(headers, body),
-        ForgeKind::Bitbucket | ForgeKind::BitbucketDc | ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => {
+        ForgeKind::Bitbucket => bitbucket::parse::parse(headers, body),
+        ForgeKind::BitbucketDc | ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => {
             Err(ParseError::NotSupported(kind))
         }
     }?;
@@ -91,14 +90,16 @@ pub fn parse(received: &Received<'_>) -> Result<Parsed, ParseError> {
     })
 }
 
-/// The id that stays the same when the forge sends the same delivery again: `X-GitHub-Delivery`; GitLab's
-/// `webhook-id` or `Idempotency-Key`. Where the forge gives none: `sha256:` and the hash of the body,
-/// which two equal events share, so that such an id is only good within a short window.
+/// The id that stays the same when the forge sends the same delivery again: GitLab's `webhook-id` or
+/// `Idempotency-Key`, the request's or delivery's id of the others. Where the forge gives none: `sha256:` and the
+/// hash of the body, which two equal events share, so that such an id is only good within a short window.
 pub fn delivery_id(received: &Received<'_>) -> String {
     let names: &[&str] = match received.kind {
         ForgeKind::Github => &["x-github-delivery"],
         ForgeKind::Gitlab => &["webhook-id", "idempotency-key"],
-        ForgeKind::Bitbucket | ForgeKind::BitbucketDc | ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => &[],
+        ForgeKind::Bitbucket => &["x-request-uuid"],
+        ForgeKind::BitbucketDc => &["x-request-id"],
+        ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => &[],
     };
     let usable = |id: &&str| !id.is_empty() && id.len() <= MAX_DELIVERY_ID_BYTES;
     names

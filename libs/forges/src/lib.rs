@@ -4,8 +4,11 @@
 
 pub mod api;
 mod auth;
+pub mod bitbucket;
 mod body;
 mod contents;
+#[cfg(test)]
+mod expect;
 pub mod github;
 pub mod gitlab;
 pub mod headers;
@@ -13,6 +16,7 @@ mod heads;
 pub mod hook;
 pub mod inspect;
 pub mod redact;
+mod refs;
 pub mod status;
 #[cfg(test)]
 mod testing;

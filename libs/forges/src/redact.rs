@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use http::HeaderMap;
 use serde::de::IgnoredAny;
 
-use crate::headers::is_content_type;
+use crate::body::is_form;
 
 mod json;
 
@@ -71,7 +71,7 @@ pub fn redact_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
 /// The body with its secrets masked, in the encoding that the headers name. A body that is not JSON is
 /// replaced as a whole, for nobody knows where its secrets are.
 pub fn redact_body<'a>(headers: &HeaderMap, body: &'a [u8]) -> Cow<'a, [u8]> {
-    if is_content_type(headers, "application/x-www-form-urlencoded") { redact_form(body) } else { redact_json(body) }
+    if is_form(headers) { redact_form(body) } else { redact_json(body) }
 }
 
 fn is_harmless(name: &str) -> bool {

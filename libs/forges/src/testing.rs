@@ -5,9 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+use sha1::Sha1;
 use sha2::Sha256;
 use slipway_domain::event::ForgeKind;
 
+use crate::expect::with;
 use crate::hook::Received;
 
 pub(crate) const SECRET: &str = "It's a Secret to Everybody";
@@ -36,6 +39,19 @@ impl Delivery {
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.headers.remove(name);
         self
+    }
+
+    /// With the header a second time.
+    pub(crate) fn twice(mut self, name: &str) -> Self {
+        let value = self.headers[name].clone();
+        self.headers.append(HeaderName::from_bytes(name.as_bytes()).expect("a header name"), value);
+        self
+    }
+
+    /// The forge's hexadecimal digits in this header, without what stands before them.
+    pub(crate) fn digits(&self, name: &str) -> String {
+        let value = self.headers[name].to_str().expect("text");
+        value.rsplit('=').next().expect("a part").to_owned()
     }
 }
 
@@ -69,6 +85,64 @@ pub(crate) fn gitlab_signed(event: &str, body: impl AsRef<[u8]>, at: DateTime<Ut
         .with("webhook-id", id)
         .with("webhook-timestamp", &secs.to_string())
         .with("webhook-signature", &format!("v1,{}", STANDARD.encode(tag)))
+}
+
+/// A delivery as Bitbucket Cloud or Data Center sends it, signed with [`SECRET`].
+pub(crate) fn bitbucket(kind: ForgeKind, event: &str, body: impl AsRef<[u8]>) -> Delivery {
+    let body = body.as_ref().to_vec();
+    let tag = hex::encode(mac(SECRET.as_bytes(), &body));
+    Delivery { kind, headers: HeaderMap::new(), body }
+        .with("Content-Type", "application/json")
+        .with("X-Event-Key", event)
+        .with("X-Request-UUID", "0703c265-54ba-5ff5-8ab5-d2bc14074dba")
+        .with("X-Request-Id", "f96684a1-6949-548d-819e-00e875884fa3")
+        .with("X-Hub-Signature", &format!("sha256={tag}"))
+}
+
+/// A delivery as Gitea sends it, signed with [`SECRET`].
+pub(crate) fn gitea(event: &str, body: impl AsRef<[u8]>) -> Delivery {
+    let body = body.as_ref().to_vec();
+    let tag = hex::encode(mac(SECRET.as_bytes(), &body));
+    Delivery { kind: ForgeKind::Gitea, headers: HeaderMap::new(), body }
+        .with("Content-Type", "application/json")
+        .with("X-Gitea-Event", event)
+        .with("X-GitHub-Event", event)
+        .with("X-Gitea-Delivery", "f6266f16-1bf3-46a5-9ea4-602e06ead473")
+        .with("X-Gitea-Signature", &tag)
+        .with("X-Hub-Signature-256", &format!("sha256={tag}"))
+}
+
+/// A delivery as Gitee sends it in signature mode, with [`SECRET`].
+pub(crate) fn gitee(event: &str, body: impl AsRef<[u8]>, at: DateTime<Utc>) -> Delivery {
+    let millis = at.timestamp_millis();
+    let tag = mac(SECRET.as_bytes(), format!("{millis}\n{SECRET}").as_bytes());
+    Delivery { kind: ForgeKind::Gitee, headers: HeaderMap::new(), body: body.as_ref().to_vec() }
+        .with("Content-Type", "application/json")
+        .with("X-Gitee-Event", event)
+        .with("X-Gitee-Timestamp", &millis.to_string())
+        .with("X-Gitee-Token", &STANDARD.encode(tag))
+}
+
+/// A delivery as CODING's V2 sends it, signed with [`SECRET`].
+pub(crate) fn coding(event: &str, body: impl AsRef<[u8]>) -> Delivery {
+    let body = body.as_ref().to_vec();
+    let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).expect("any length");
+    mac.update(&body);
+    let tag = hex::encode(mac.finalize().into_bytes());
+    Delivery { kind: ForgeKind::Coding, headers: HeaderMap::new(), body }
+        .with("Content-Type", "application/json; charset=UTF-8")
+        .with("X-Coding-Event", event)
+        .with("X-Coding-Delivery", "bf3f043a-3883-433c-8e20-312b04c49b46")
+        .with("X-Coding-WebHook-Version", "v2")
+        .with("X-Coding-Signature", &format!("sha1={tag}"))
+}
+
+/// A delivery as CODING's first format sends it, with [`SECRET`] as the token in its body.
+pub(crate) fn coding_first(event: &str, body: Value) -> Delivery {
+    let body = with(body, &[("/token", Value::from(SECRET))]).to_string().into_bytes();
+    Delivery { kind: ForgeKind::Coding, headers: HeaderMap::new(), body }
+        .with("Content-Type", "application/json; charset=UTF-8")
+        .with("X-Coding-Event", event)
 }
 
 pub(crate) fn set(headers: &mut HeaderMap, name: &str, value: &str) {

@@ -5,6 +5,11 @@ const SQLITE_FULL: &str = "13";
 /// PostgreSQL's `disk_full`.
 const POSTGRES_DISK_FULL: &str = "53100";
 
+/// Classes and codes of PostgreSQL by which it says "not now": lost connections, too many of them, deadlocks, a lock or a
+/// statement that took too long, shutdowns and starts.
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+const POSTGRES_NOT_NOW: [&str; 6] = ["08", "53300", "40", "55P03", "57014", "57P"];
+
 /// A store call that did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -38,13 +43,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// True if the database could not be asked: it is away, stopping or starting.
+    /// True if the database could not be asked now: it is away, stopping, starting, or has no time for us.
     pub fn is_unreachable(&self) -> bool {
         let Self::Sql(error) = self else { return false };
         match error {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
-            // Shutdowns and "cannot connect now", PostgreSQL's class 57P.
-            sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+                true
+            }
+            // What a connection says that was cut in the middle of an answer, or of its greeting.
+            sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) => true,
+            sqlx::Error::Database(error) => {
+                error.code().is_some_and(|code| POSTGRES_NOT_NOW.iter().any(|prefix| code.starts_with(prefix)))
+            }
             _ => false,
         }
     }

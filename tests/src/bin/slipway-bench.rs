@@ -17,9 +17,10 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     match run().await {
-        Ok(rows) => {
+        Ok((rows, failed)) => {
             println!("Commit {}\n\n{}", commit(), table(&rows));
-            ExitCode::SUCCESS
+            failed.iter().for_each(|failed| eprintln!("bench: {failed}"));
+            if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             eprintln!("bench: {error:#}");
@@ -33,10 +34,11 @@ const IN_ONE: [&str; 5] = ["overhead", "webhook", "claim", "log lag", "idle"];
 /// What runs on roles of their own.
 const SPLIT: [&str; 6] = ["noop", "redis gone", "elsewhere", "idle builders", "roles idle", "backlog"];
 
-async fn run() -> Result<Vec<Row>> {
+/// The rows, and what could not be measured.
+async fn run() -> Result<(Vec<Row>, Vec<String>)> {
     let only = std::env::args().nth(1);
     let wanted = |name: &&str| only.as_deref().is_none_or(|only| only == *name);
-    let mut rows = Vec::new();
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
     if IN_ONE.iter().any(wanted) {
         let world = World::start(Database::Sqlite).await?.context("the bench needs an engine and a registry")?;
         for name in IN_ONE.iter().filter(|name| wanted(name)) {
@@ -47,7 +49,10 @@ async fn run() -> Result<Vec<Row>> {
                 "log lag" => log_lag::run(&world).await,
                 _ => idle::run(&world).await,
             };
-            rows.push(row.with_context(|| format!("measuring {name}"))?);
+            match row {
+                Ok(row) => rows.push(row),
+                Err(error) => failed.push(format!("{name}: {error:#}")),
+            }
         }
     }
     for name in SPLIT.iter().filter(|name| wanted(name)) {
@@ -60,9 +65,12 @@ async fn run() -> Result<Vec<Row>> {
             "roles idle" => roles_idle::run().await.map(some),
             _ => backlog::run().await.map(some),
         };
-        rows.extend(measured.with_context(|| format!("measuring {name}"))?);
+        match measured {
+            Ok(measured) => rows.extend(measured),
+            Err(error) => failed.push(format!("{name}: {error:#}")),
+        }
     }
-    Ok(rows)
+    Ok((rows, failed))
 }
 
 fn commit() -> String {

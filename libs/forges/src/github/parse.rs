@@ -2,20 +2,16 @@
 //! we do not use must not lose an event. Both `push` and `create`/`delete` tell of a new or removed ref;
 //! only `push` is used.
 
-use std::borrow::Cow;
-
 use http::HeaderMap;
 use serde::Deserialize;
-use slipway_domain::event::{Event, Outcome, RefKind, RefOp, ReleaseEvent, RerunEvent, skip_marker};
+use slipway_domain::event::{Event, Outcome, ReleaseEvent, RerunEvent};
 
 use super::change::{PullRequestEvent, change_event};
 use crate::body::{
-    ForgeTime, Id, ParseError, first_line, need, need_text, object_id, optional_id, read_json, ref_event, short,
+    ForgeTime, Id, ParseError, event_name, json_body, need, need_text, object_id, read_json, short,
 };
-use crate::headers::{is_content_type, single};
 use crate::hook::Found;
-
-const FORM: &str = "application/x-www-form-urlencoded";
+use crate::refs::{Commit, ref_event, tell_head};
 
 /// A repository as every event names it.
 #[derive(Debug, Default, Deserialize)]
@@ -34,14 +30,6 @@ struct User {
     login: Option<String>,
     #[serde(default)]
     name: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Commit {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    message: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,9 +81,7 @@ struct Envelope {
 
 /// Reads what the delivery means. Form-encoded bodies are decoded here, after their raw bytes were verified.
 pub(crate) fn parse(headers: &HeaderMap, raw: &[u8]) -> Result<Found, ParseError> {
-    let event = single(headers, "x-github-event")
-        .map_err(|_| ParseError::at("header X-GitHub-Event", "is there more than once"))?;
-    let event = need_text(event.map(str::to_owned), "header X-GitHub-Event")?;
+    let event = event_name(headers, "X-GitHub-Event")?;
     let json = json_body(headers, raw)?;
     let (repository, outcome) = match event.as_str() {
         "push" => push(&json)?,
@@ -115,32 +101,13 @@ pub(crate) fn parse(headers: &HeaderMap, raw: &[u8]) -> Result<Found, ParseError
     Ok(Found { event_name: event, repo_id: repository.id.0, forge_time, outcome })
 }
 
-fn json_body<'a>(headers: &HeaderMap, raw: &'a [u8]) -> Result<Cow<'a, [u8]>, ParseError> {
-    if !is_content_type(headers, FORM) {
-        return Ok(Cow::Borrowed(raw));
-    }
-    url::form_urlencoded::parse(raw)
-        .find(|(key, _)| key == "payload")
-        .map(|(_, payload)| Cow::Owned(payload.into_owned().into_bytes()))
-        .ok_or_else(|| ParseError::at("form field payload", "is missing"))
-}
-
 fn push(json: &[u8]) -> Result<(Option<Repository>, Outcome), ParseError> {
     let push: Push = read_json(json)?;
     let repo = full_name(push.repository.as_ref())?;
     let mut event = ref_event(repo, push.full_ref, push.before, push.after)?;
     event.forced = push.forced;
     event.actor = push.sender.and_then(|user| user.login).or(push.pusher.and_then(|user| user.name));
-    if event.op != RefOp::Deleted {
-        let (id, message) = push.head_commit.map_or((None, None), |commit| (commit.id, commit.message));
-        // `after` of an annotated tag is the tag object; only `head_commit` tells the commit.
-        let head = optional_id(id, "head_commit.id")?;
-        event.commit = if event.kind == RefKind::Branch { event.after.clone() } else { head };
-        let message = message.unwrap_or_default();
-        event.skip_marker = skip_marker(&message);
-        event.skip_ci = event.skip_marker.is_some();
-        event.title = first_line(&message);
-    }
+    tell_head(&mut event, (push.head_commit.as_ref(), "head_commit.id"), &[])?;
     Ok((push.repository, Outcome::Events(vec![Event::Ref(event)])))
 }
 

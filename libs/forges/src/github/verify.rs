@@ -5,12 +5,14 @@ use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use slipway_domain::event::HookAuth;
 
-use crate::auth::{VerifyError, hmac_sha256_fits, usable};
-use crate::headers::single;
+use crate::auth::{HexSignature, VerifyError, any_fits, hmac_sha256_fits, usable};
 
-const SIGNATURE: &str = "x-hub-signature-256";
+const SIGNATURE: HexSignature = HexSignature {
+    header: "X-Hub-Signature-256",
+    prefix: "sha256=",
+    no_prefix: "does not begin with sha256=",
+};
 const LEGACY_SIGNATURE: &str = "x-hub-signature";
-const SHOWN: &str = "X-Hub-Signature-256";
 
 /// Verifies over the raw bytes. GitHub signs no time, so `now` does not matter: replays are found by the
 /// delivery id.
@@ -21,21 +23,13 @@ pub fn verify(
     _now: DateTime<Utc>,
 ) -> Result<HookAuth, VerifyError> {
     let secrets = usable(secrets)?;
-    let malformed = |problem| VerifyError::Malformed { header: SHOWN, problem };
-    let value =
-        single(headers, SIGNATURE).map_err(|_| VerifyError::Repeated(SHOWN))?.ok_or(VerifyError::Missing(SHOWN))?;
-    let digits = value.strip_prefix("sha256=").ok_or_else(|| malformed("does not begin with sha256="))?;
-    let tag = hex::decode(digits).map_err(|_| malformed("is not hexadecimal"))?;
-    if secrets.iter().any(|secret| hmac_sha256_fits(secret.as_bytes(), &[raw], &tag)) {
-        Ok(HookAuth::HmacSha256)
-    } else {
-        Err(VerifyError::Mismatch)
-    }
+    let tag = SIGNATURE.tag(headers)?;
+    any_fits(&secrets, HookAuth::HmacSha256, |secret| hmac_sha256_fits(secret.as_bytes(), &[raw], &tag))
 }
 
 /// The proof that the headers carry, whether or not it holds.
 pub(crate) fn claimed(headers: &HeaderMap) -> HookAuth {
-    if headers.contains_key(SIGNATURE) {
+    if headers.contains_key(SIGNATURE.header) {
         HookAuth::HmacSha256
     } else if headers.contains_key(LEGACY_SIGNATURE) {
         HookAuth::HmacSha1

@@ -4,12 +4,13 @@
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
-use slipway_domain::event::{Event, Outcome, RefKind, RefOp, ReleaseEvent, skip_marker};
+use slipway_domain::event::{Event, Outcome, RefKind, RefOp, ReleaseEvent};
 
 use super::change::{MergeRequestEvent, change_event};
-use crate::body::{Id, ParseError, first_line, need_text, optional_id, read_json, ref_event, short};
+use crate::body::{Id, ParseError, need_text, optional_id, read_json, short};
 use crate::headers::single;
 use crate::hook::Found;
+use crate::refs::{Commit, ref_event, tell_message};
 
 /// A project as most events name it.
 #[derive(Debug, Default, Deserialize)]
@@ -59,14 +60,6 @@ struct Push {
     push_options: Value,
 }
 
-#[derive(Debug, Deserialize)]
-struct Commit {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    message: Option<String>,
-}
-
 /// Reads what the delivery means.
 pub(crate) fn parse(headers: &HeaderMap, raw: &[u8]) -> Result<Found, ParseError> {
     let envelope: Envelope = read_json(raw)?;
@@ -101,9 +94,8 @@ fn push(raw: &[u8]) -> Result<Outcome, ParseError> {
         event.commit = if event.kind == RefKind::Branch { checkout.or_else(|| event.after.clone()) } else { checkout };
         let is_head = |commit: &Commit| commit.id.is_some() && commit.id == event.commit;
         let head = push.commits.unwrap_or_default().into_iter().find(is_head);
-        let message = head.and_then(|commit| commit.message).unwrap_or_default();
-        event.title = first_line(&message);
-        event.skip_marker = skip_marker(&message).or_else(|| skip_option(&push.push_options));
+        tell_message(&mut event, &head.and_then(|commit| commit.message).unwrap_or_default());
+        event.skip_marker = event.skip_marker.or_else(|| skip_option(&push.push_options));
         event.skip_ci = event.skip_marker.is_some();
     }
     Ok(Outcome::Events(vec![Event::Ref(event)]))

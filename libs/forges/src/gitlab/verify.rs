@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use slipway_domain::event::HookAuth;
 
-use crate::auth::{VerifyError, hmac_sha256_fits, same_token, usable};
+use crate::auth::{VerifyError, any_fits, hmac_sha256_fits, same_token, usable};
 use crate::headers::single;
 
 /// How far the signed time may be from ours, in either direction.
@@ -34,11 +34,7 @@ pub fn verify(
     let token = single(headers, TOKEN)
         .map_err(|_| VerifyError::Repeated(TOKEN_SHOWN))?
         .ok_or(VerifyError::Missing("webhook-signature or X-Gitlab-Token"))?;
-    if secrets.iter().any(|secret| same_token(secret, token)) {
-        Ok(HookAuth::SharedToken)
-    } else {
-        Err(VerifyError::Mismatch)
-    }
+    any_fits(&secrets, HookAuth::SharedToken, |secret| same_token(secret, token))
 }
 
 /// The proof that the headers carry, whether or not it holds.

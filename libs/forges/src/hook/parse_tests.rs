@@ -1,9 +1,10 @@
 //! Meaning: small bodies of our own, so that the suite says something without the fixture folder.
 
 use serde_json::{Value, json};
-use slipway_domain::event::{ChangeAction, ChangeEvent, Event, RefEvent, RefKind, RefOp};
+use slipway_domain::event::{ChangeAction, Event, RefEvent, RefKind, RefOp};
 
 use super::*;
+use crate::expect::{assert_malformed, in_words, the_change, the_ref, understood, with};
 use crate::inspect::inspect;
 use crate::testing::{Delivery, OLD_SHA, SHA, at, github, gitlab};
 
@@ -47,40 +48,6 @@ pub(super) fn merge_request() -> Value {
         },
         "changes": {}
     })
-}
-
-/// `base` with the value at each JSON pointer replaced, or removed where it is `null` in the table's sense.
-fn with(mut base: Value, changes: &[(&str, Value)]) -> Value {
-    for (pointer, value) in changes {
-        let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
-        base.pointer_mut(parent).expect("there")[key] = value.clone();
-    }
-    base
-}
-
-fn understood(delivery: &Delivery) -> Parsed {
-    parse(&delivery.received()).expect("a good delivery")
-}
-
-fn the_event(delivery: &Delivery) -> Event {
-    match understood(delivery).outcome {
-        Outcome::Events(mut events) if events.len() == 1 => events.remove(0),
-        other => panic!("not one event: {other:?}"),
-    }
-}
-
-fn the_ref(delivery: &Delivery) -> RefEvent {
-    match the_event(delivery) {
-        Event::Ref(event) => event,
-        other => panic!("not a ref: {other:?}"),
-    }
-}
-
-fn the_change(delivery: &Delivery) -> ChangeEvent {
-    match the_event(delivery) {
-        Event::Change(event) => event,
-        other => panic!("not a change: {other:?}"),
-    }
 }
 
 fn github_ref(changes: &[(&str, Value)]) -> RefEvent {
@@ -279,19 +246,6 @@ fn every_gitlab_event_has_its_outcome() {
     }
 }
 
-fn in_words(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Ping => "ping".to_owned(),
-        Outcome::Lifecycle(reason) => format!("lifecycle {reason}"),
-        Outcome::Ignored(reason) => format!("ignored {reason}"),
-        Outcome::Events(events) => match events.as_slice() {
-            [Event::Release(event)] => format!("release {} {}", event.repo, event.tag),
-            [Event::Rerun(event)] => format!("rerun {} {}", event.repo, event.commit),
-            other => format!("{other:?}"),
-        },
-    }
-}
-
 #[test]
 fn pull_request_actions() {
     let base_changed = json!({"base": {"ref": {"from": "old"}}});
@@ -429,15 +383,7 @@ fn malformed_deliveries_name_the_place() {
             "object_attributes.iid",
         ),
     ];
-    for (delivery, expected) in table {
-        match parse(&delivery.received()) {
-            Err(ParseError::Malformed { place, problem }) => {
-                assert_eq!(place, expected, "{problem}");
-                assert!(!problem.contains("upload-pack") && problem.len() < 120, "{problem}");
-            }
-            other => panic!("{expected}: {other:?}"),
-        }
-    }
+    assert_malformed(table);
 }
 
 #[test]

@@ -143,12 +143,3 @@ fn the_signed_time_may_be_five_minutes_off_in_either_direction() {
         assert_eq!(reason(&delivery, &[SIGNING_TOKEN]), expected, "{offset}");
     }
 }
-
-#[test]
-fn other_forges_are_not_supported_yet() {
-    for kind in ForgeKind::ALL.iter().copied().filter(|kind| !matches!(kind, ForgeKind::Github | ForgeKind::Gitlab)) {
-        let delivery = Delivery { kind, ..github("push", "{}") };
-        assert_eq!(judge(&delivery, &[SECRET]), Err(VerifyError::NotSupported(kind)));
-        assert_eq!(parse(&delivery.received()), Err(ParseError::NotSupported(kind)));
-    }
-}

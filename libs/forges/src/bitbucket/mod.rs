@@ -1,0 +1,8 @@
+//! Bitbucket Cloud. Data Center signs in the same way and says everything else in its own words.
+
+mod change;
+pub mod parse;
+pub mod verify;
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,7 @@
+//! Bitbucket Data Center. Its signature is that of Bitbucket Cloud.
+
+mod change;
+pub mod parse;
+
+#[cfg(test)]
+pub(crate) mod tests;

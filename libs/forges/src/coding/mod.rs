@@ -1,0 +1,8 @@
+//! CODING DevOps, in its three wire formats: the first webhooks ("v1"), "WebHook V2", and the Service Hook.
+
+mod change;
+pub mod parse;
+pub mod verify;
+
+#[cfg(test)]
+pub(crate) mod tests;
