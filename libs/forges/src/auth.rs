@@ -4,7 +4,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use slipway_domain::event::{ForgeKind, HookAuth};
+use slipway_domain::event::HookAuth;
 use subtle::ConstantTimeEq;
 
 use crate::headers::single;
@@ -12,9 +12,6 @@ use crate::headers::single;
 /// Why a delivery is not believed. Holds no secret, and nothing of the body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// We cannot verify this forge yet.
-    #[error("{0} is not supported yet")]
-    NotSupported(ForgeKind),
     /// The hook has no secret, so nothing can be proved.
     #[error("no secret is set, so nothing can be proved")]
     NoSecret,
@@ -49,7 +46,6 @@ impl VerifyError {
     /// A short word for counting.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::NotSupported(_) => "not_supported",
             Self::NoSecret => "no_secret",
             Self::Missing(_) => "missing",
             Self::Repeated(_) => "repeated",
@@ -88,11 +84,7 @@ impl HexSignature {
 }
 
 /// The proof, if one of the secrets fits.
-pub(crate) fn any_fits(
-    secrets: &[&str],
-    auth: HookAuth,
-    fits: impl Fn(&str) -> bool,
-) -> Result<HookAuth, VerifyError> {
+pub(crate) fn any_fits(secrets: &[&str], auth: HookAuth, fits: impl Fn(&str) -> bool) -> Result<HookAuth, VerifyError> {
     if secrets.iter().any(|secret| fits(secret)) { Ok(auth) } else { Err(VerifyError::Mismatch) }
 }
 

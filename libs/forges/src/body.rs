@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::error::Category;
-use slipway_domain::event::{ForgeKind, is_zero_id};
+use slipway_domain::event::is_zero_id;
 use slipway_domain::git_ref::is_commit_id;
 
 use crate::headers::{is_content_type, single};
@@ -20,9 +20,6 @@ const MAX_SHOWN_CHARS: usize = 200;
 /// Why a delivery cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// We cannot read this forge yet.
-    #[error("{0} is not supported yet")]
-    NotSupported(ForgeKind),
     /// The delivery is not what this forge sends.
     #[error("{place} {problem}")]
     Malformed {

@@ -81,9 +81,17 @@ pub(crate) fn assert_malformed(table: Vec<(Delivery, &str)>) {
 /// Whether the delivery is accepted with these secrets, or else why not.
 pub(crate) fn judged(delivery: &Delivery, secrets: &[&str], now: DateTime<Utc>) -> Result<String, &'static str> {
     let secrets: Vec<String> = secrets.iter().map(|secret| (*secret).to_owned()).collect();
-    verify(&delivery.received(), &secrets, now)
-        .map(|auth| auth.to_string())
-        .map_err(|error| error.reason())
+    verify(&delivery.received(), &secrets, now).map(|auth| auth.to_string()).map_err(|error| error.reason())
+}
+
+/// Name, delivery, secrets, and the proof or the reason that is expected.
+pub(crate) type Judged<'a> = (&'a str, &'a Delivery, &'a [&'a str], Result<&'a str, &'a str>);
+
+pub(crate) fn assert_judged(now: DateTime<Utc>, table: &[Judged<'_>]) {
+    for (name, delivery, secrets, expected) in table {
+        let found = judged(delivery, secrets, now);
+        assert_eq!(found.as_deref().map_err(|reason| *reason), *expected, "{name}");
+    }
 }
 
 /// The header carries `prefix` and the digits of a MAC over the body, and nothing else is accepted.
@@ -107,7 +115,12 @@ pub(crate) fn assert_hex_signature(good: &Delivery, header: &str, prefix: &str) 
         ("odd length", &header_is(&format!("{prefix}{}", &digits[1..])), &[SECRET], "malformed"),
         ("cut", &header_is(&format!("{prefix}{}", &digits[2..])), &[SECRET], "mismatch"),
         ("not hexadecimal", &header_is(&format!("{prefix}zz")), &[SECRET], "malformed"),
-        ("not ASCII", &header_is(&format!("{prefix}\u{fc}")), &[SECRET], if prefix.is_empty() { "missing" } else { "malformed" }),
+        (
+            "not ASCII",
+            &header_is(&format!("{prefix}\u{fc}")),
+            &[SECRET],
+            if prefix.is_empty() { "missing" } else { "malformed" },
+        ),
         ("other body", &other_body, &[SECRET], "mismatch"),
     ];
     for (name, delivery, secrets, expected) in table {

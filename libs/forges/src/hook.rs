@@ -6,7 +6,7 @@ use http::HeaderMap;
 use sha2::{Digest, Sha256};
 use slipway_domain::event::{ForgeKind, HookAuth, Outcome};
 
-use crate::{bitbucket, github, gitlab};
+use crate::{bitbucket, bitbucket_dc, coding, gitea, gitee, github, gitlab};
 
 pub use crate::auth::VerifyError;
 pub use crate::body::ParseError;
@@ -56,7 +56,9 @@ pub fn verify(received: &Received<'_>, secrets: &[String], now: DateTime<Utc>) -
         ForgeKind::Github => github::verify::verify(headers, body, secrets, now),
         ForgeKind::Gitlab => gitlab::verify::verify(headers, body, secrets, now),
         ForgeKind::Bitbucket | ForgeKind::BitbucketDc => bitbucket::verify::verify(headers, body, secrets, now),
-        ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => Err(VerifyError::NotSupported(kind)),
+        ForgeKind::Gitea => gitea::verify::verify(headers, body, secrets, now),
+        ForgeKind::Gitee => gitee::verify::verify(headers, body, secrets, now),
+        ForgeKind::Coding => coding::verify::verify(headers, body, secrets, now),
     }
 }
 
@@ -66,7 +68,9 @@ pub fn claimed_auth(received: &Received<'_>) -> HookAuth {
         ForgeKind::Github => github::verify::claimed(received.headers),
         ForgeKind::Gitlab => gitlab::verify::claimed(received.headers),
         ForgeKind::Bitbucket | ForgeKind::BitbucketDc => bitbucket::verify::claimed(received.headers),
-        ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => HookAuth::None,
+        ForgeKind::Gitea => gitea::verify::claimed(received.headers),
+        ForgeKind::Gitee => gitee::verify::claimed(received.headers),
+        ForgeKind::Coding => coding::verify::claimed(received.headers, received.body),
     }
 }
 
@@ -77,9 +81,10 @@ pub fn parse(received: &Received<'_>) -> Result<Parsed, ParseError> {
         ForgeKind::Github => github::parse::parse(headers, body),
         ForgeKind::Gitlab => gitlab::parse::parse(headers, body),
         ForgeKind::Bitbucket => bitbucket::parse::parse(headers, body),
-        ForgeKind::BitbucketDc | ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => {
-            Err(ParseError::NotSupported(kind))
-        }
+        ForgeKind::BitbucketDc => bitbucket_dc::parse::parse(headers, body),
+        ForgeKind::Gitea => gitea::parse::parse(headers, body),
+        ForgeKind::Gitee => gitee::parse::parse(headers, body),
+        ForgeKind::Coding => coding::parse::parse(headers, body),
     }?;
     Ok(Parsed {
         event_name: found.event_name,
@@ -99,7 +104,9 @@ pub fn delivery_id(received: &Received<'_>) -> String {
         ForgeKind::Gitlab => &["webhook-id", "idempotency-key"],
         ForgeKind::Bitbucket => &["x-request-uuid"],
         ForgeKind::BitbucketDc => &["x-request-id"],
-        ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => &[],
+        ForgeKind::Gitea => &["x-gitea-delivery"],
+        ForgeKind::Gitee => &[],
+        ForgeKind::Coding => &["x-coding-delivery"],
     };
     let usable = |id: &&str| !id.is_empty() && id.len() <= MAX_DELIVERY_ID_BYTES;
     names

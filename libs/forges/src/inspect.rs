@@ -30,7 +30,7 @@ pub struct Inspection {
 pub enum Exit {
     /// Verified, or inspected without a secret.
     Fine,
-    /// Authentic (or inspected without a secret), but not what this forge sends; or a forge that we do not speak yet.
+    /// Authentic (or inspected without a secret), but not what this forge sends.
     Malformed,
     /// The proof does not hold. Checked first, and nothing of the body is shown.
     NotVerified,
@@ -53,7 +53,6 @@ pub fn inspect(received: &Received<'_>, secrets: &[String], now: DateTime<Utc>) 
     match verify(received, secrets, now) {
         Ok(auth) => inspect_body(received, true, auth),
         Err(VerifyError::NoSecret) => inspect_body(received, false, claimed),
-        Err(e @ VerifyError::NotSupported(_)) => silent(false, claimed, e.to_string(), Exit::Malformed),
         Err(e) => silent(false, claimed, e.to_string(), Exit::NotVerified),
     }
 }
@@ -61,9 +60,7 @@ pub fn inspect(received: &Received<'_>, secrets: &[String], now: DateTime<Utc>) 
 fn inspect_body(received: &Received<'_>, verified: bool, auth: HookAuth) -> Inspection {
     let outcome = match parse(received) {
         Ok(parsed) => parsed.outcome,
-        Err(e @ (ParseError::NotSupported(_) | ParseError::Malformed { .. })) => {
-            return silent(verified, auth, e.to_string(), Exit::Malformed);
-        }
+        Err(e @ ParseError::Malformed { .. }) => return silent(verified, auth, e.to_string(), Exit::Malformed),
     };
     let (word, reason, events) = match outcome {
         Outcome::Ping => ("ping", None, Vec::new()),
@@ -84,7 +81,7 @@ mod tests {
     use slipway_domain::event::ForgeKind;
 
     use super::*;
-    use crate::testing::{Delivery, OLD_SHA, SECRET, SHA, at, github};
+    use crate::testing::{Delivery, OLD_SHA, SECRET, SHA, at, bitbucket, coding, gitea, gitee, github, gitlab};
 
     /// Name, delivery, secrets, then the proof, the outcome and the exit code that are expected.
     type Row<'a> = (&'a str, &'a Delivery, &'a [&'a str], &'a str, Value, u8);
@@ -140,7 +137,6 @@ mod tests {
     fn exit_codes_and_proofs() {
         let nothing = push().without("X-Hub-Signature-256");
         let sha1 = nothing.clone().with("X-Hub-Signature", "sha1=00");
-        let gitea = Delivery { kind: ForgeKind::Gitea, ..push() };
         let table: &[Row<'_>] = &[
             ("no secret", &push(), &[], "hmac_sha256", json!("events"), 0),
             ("no proof, no secret", &nothing, &[], "none", json!("events"), 0),
@@ -150,13 +146,67 @@ mod tests {
             ("malformed, no secret", &github("push", "{}"), &[], "hmac_sha256", Value::Null, 2),
             ("ping", &github("ping", "{}"), &[SECRET], "hmac_sha256", json!("ping"), 0),
             ("ignored", &github("star", "{}"), &[SECRET], "hmac_sha256", json!("ignored"), 0),
-            ("not supported", &gitea, &[SECRET], "none", Value::Null, 2),
         ];
         for (name, delivery, secrets, auth, outcome, code) in table {
             let (verdict, found) = shown(delivery, secrets);
             assert_eq!((&verdict["auth"], &verdict["outcome"], found), (&json!(auth), outcome, *code), "{name}");
             assert_eq!(verdict.as_object().map(serde_json::Map::len), Some(5), "{name}");
             assert_eq!(verdict["reason"].is_string(), *code != 0 || *name == "ignored", "{name}");
+        }
+    }
+
+    #[test]
+    fn every_forge_has_the_same_contract() {
+        let words = |kind: ForgeKind, event: &str, body: &str| match kind {
+            ForgeKind::Github => github(event, body),
+            ForgeKind::Gitlab => gitlab(event, body),
+            ForgeKind::Bitbucket | ForgeKind::BitbucketDc => bitbucket(kind, event, body),
+            ForgeKind::Gitea => gitea(event, body),
+            ForgeKind::Gitee => gitee(event, body, at(0)),
+            ForgeKind::Coding => coding(event, body),
+        };
+        let tag = json!({
+            "object_kind": "push", "ref": "refs/tags/v1", "before": "0".repeat(40), "after": SHA, "checkout_sha": SHA,
+            "head_commit": {"id": SHA, "message": "x [skip ci]"}, "commits": [{"id": SHA, "message": "x [skip ci]"}],
+            "push": {"changes": [{"new": {"type": "tag", "name": "v1", "target": {"hash": SHA, "message": "x [skip ci]"}}}]},
+            "changes": [{"ref": {"id": "refs/tags/v1"}, "fromHash": "0".repeat(40), "toHash": SHA}],
+            "toCommit": {"id": SHA, "message": "x [skip ci]"},
+            "project": {"path_with_namespace": "acme/widget"},
+            "repository": {"full_name": "acme/widget", "slug": "widget", "project": {"key": "acme"}}
+        });
+        let expected = json!([{
+            "type": "ref", "repo": "acme/widget", "kind": "tag", "name": "v1", "op": "created", "commit": SHA,
+            "forced": null, "skip_ci": true
+        }]);
+        for kind in ForgeKind::ALL.iter().copied() {
+            let (push, auth) = match kind {
+                ForgeKind::Github | ForgeKind::Gitea => ("push", "hmac_sha256"),
+                ForgeKind::Gitlab => ("Tag Push Hook", "shared_token"),
+                ForgeKind::Bitbucket => ("repo:push", "hmac_sha256"),
+                ForgeKind::BitbucketDc => ("repo:refs_changed", "hmac_sha256"),
+                ForgeKind::Gitee => ("Tag Push Hook", "timestamp_only"),
+                ForgeKind::Coding => ("push", "hmac_sha1"),
+            };
+            let pushed = words(kind, push, &tag.to_string());
+            let told = |verified: bool, outcome: Value, reason: Value, events: &Value| json!({"verified": verified, "auth": auth, "outcome": outcome, "reason": reason, "events": events});
+            let verified = told(true, json!("events"), Value::Null, &expected);
+            assert_eq!(shown(&pushed, &[SECRET]), (verified, 0), "{kind}");
+            let unproved = told(false, json!("events"), Value::Null, &expected);
+            assert_eq!(shown(&pushed, &[]), (unproved, 0), "{kind}");
+
+            let refused = json!("the proof does not fit the hook's secret");
+            let refused = told(false, Value::Null, refused, &json!([]));
+            assert_eq!(shown(&pushed, &["other"]), (refused.clone(), 3), "{kind}");
+            let malformed = words(kind, push, "{\"object_kind\": \"push\"}");
+            assert_eq!(shown(&malformed, &["other"]), (refused, 3), "{kind}: the proof is checked first");
+            let (verdict, code) = shown(&malformed, &[SECRET]);
+            let place = verdict["reason"].as_str().map(str::to_owned).unwrap_or_default();
+            assert_eq!((verdict, code), (told(true, Value::Null, json!(place), &json!([])), 2), "{kind}");
+            assert!(place.ends_with("is missing"), "{kind}: {place}");
+
+            let ignored = words(kind, "odd", "{\"object_kind\": \"odd\"}");
+            let reason = json!("odd is not an event that starts builds");
+            assert_eq!(shown(&ignored, &[SECRET]), (told(true, json!("ignored"), reason, &json!([])), 0), "{kind}");
         }
     }
 }

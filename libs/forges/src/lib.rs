@@ -5,10 +5,14 @@
 pub mod api;
 mod auth;
 pub mod bitbucket;
+pub mod bitbucket_dc;
 mod body;
+pub mod coding;
 mod contents;
 #[cfg(test)]
 mod expect;
+pub mod gitea;
+pub mod gitee;
 pub mod github;
 pub mod gitlab;
 pub mod headers;

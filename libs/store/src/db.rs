@@ -163,7 +163,12 @@ impl Db {
         let options = PgConnectOptions::from_str(url)
             .map_err(|error| StoreError::BadUrl(error.to_string()))?
             .application_name("slipway")
-            .options([("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "30s")]);
+            .options([
+                ("statement_timeout", "30s"),
+                ("idle_in_transaction_session_timeout", "30s"),
+                // What is hot lies in memory: rows of a batch are looked up by key, not by a scan of all live ones.
+                ("random_page_cost", "1.1"),
+            ]);
         // Not through the pool, which keeps to itself why it has no connection.
         let mut first = schema::first_connection(&options).await?;
         schema::bring_up(&mut first).await?;

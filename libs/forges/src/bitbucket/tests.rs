@@ -29,9 +29,7 @@ pub(crate) fn push() -> Value {
 }
 
 pub(crate) fn pull_request() -> Value {
-    let end = |branch: &str, hash: &str| {
-        json!({"branch": {"name": branch}, "commit": {"hash": hash}, "repository": {"uuid": "{7}", "full_name": "acme/widget"}})
-    };
+    let end = |branch: &str, hash: &str| json!({"branch": {"name": branch}, "commit": {"hash": hash}, "repository": {"uuid": "{7}", "full_name": "acme/widget"}});
     json!({
         "pullrequest": {"id": 5, "title": "x", "source": end("fix", "1f8e2c0d3b4a"), "destination": end("main", "aa11bb22cc33")},
         "repository": {"uuid": "{7}", "full_name": "acme/widget"}

@@ -83,9 +83,7 @@ fn action(event: &str, body: &PullRequestEvent, pull: &PullRequest) -> ChangeAct
         "pr:modified" if body.previous_target.is_some() && id(&body.previous_target) != id(&pull.to_ref) => {
             ChangeAction::Retargeted
         }
-        "pr:modified" if body.previous_draft == Some(true) && pull.draft == Some(false) => {
-            ChangeAction::ReadyForReview
-        }
+        "pr:modified" if body.previous_draft == Some(true) && pull.draft == Some(false) => ChangeAction::ReadyForReview,
         "pr:modified" | "pr:to_ref_updated" | "pr:reviewer:updated" => ChangeAction::Metadata,
         _ => ChangeAction::Other,
     }

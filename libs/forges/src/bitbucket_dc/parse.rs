@@ -83,8 +83,15 @@ pub(crate) fn parse(headers: &HeaderMap, raw: &[u8]) -> Result<Found, ParseError
         return push(event, raw);
     }
     let (repository, outcome) = match event.as_str() {
-        "pr:opened" | "pr:reopened" | "pr:from_ref_updated" | "pr:to_ref_updated" | "pr:modified"
-        | "pr:reviewer:updated" | "pr:merged" | "pr:declined" | "pr:deleted" => {
+        "pr:opened"
+        | "pr:reopened"
+        | "pr:from_ref_updated"
+        | "pr:to_ref_updated"
+        | "pr:modified"
+        | "pr:reviewer:updated"
+        | "pr:merged"
+        | "pr:declined"
+        | "pr:deleted" => {
             let body: PullRequestEvent = read_json(raw)?;
             let change = change_event(&event, &body)?;
             (body.target(), Outcome::Events(vec![Event::Change(change)]))

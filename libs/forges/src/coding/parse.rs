@@ -91,7 +91,10 @@ pub(crate) fn parse(headers: &HeaderMap, raw: &[u8]) -> Result<Found, ParseError
     let event = event_name(headers, header)?;
     // Nobody tells what a form's signature would cover.
     if is_form(headers) {
-        return Err(ParseError::at("header Content-Type", "is a form; set the hook's content type to application/json"));
+        return Err(ParseError::at(
+            "header Content-Type",
+            "is a form; set the hook's content type to application/json",
+        ));
     }
     let repository = read_json::<Envelope>(raw)?.repository.unwrap_or_default();
     let outcome = match event.as_str() {

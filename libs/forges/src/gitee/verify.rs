@@ -26,8 +26,7 @@ pub fn verify(
     now: DateTime<Utc>,
 ) -> Result<HookAuth, VerifyError> {
     let secrets = usable(secrets)?;
-    let token =
-        single(headers, TOKEN).map_err(|_| VerifyError::Repeated(TOKEN))?.ok_or(VerifyError::Missing(TOKEN))?;
+    let token = single(headers, TOKEN).map_err(|_| VerifyError::Repeated(TOKEN))?.ok_or(VerifyError::Missing(TOKEN))?;
     let password = any_fits(&secrets, HookAuth::SharedToken, |secret| same_token(secret, token));
     match mac(token) {
         Some(tag) if password.is_err() => verify_signed(headers, &tag, &secrets, now),

@@ -7,9 +7,7 @@ use serde::Deserialize;
 use slipway_domain::event::{Event, Outcome, ReleaseEvent, RerunEvent};
 
 use super::change::{PullRequestEvent, change_event};
-use crate::body::{
-    ForgeTime, Id, ParseError, event_name, json_body, need, need_text, object_id, read_json, short,
-};
+use crate::body::{ForgeTime, Id, ParseError, event_name, json_body, need, need_text, object_id, read_json, short};
 use crate::hook::Found;
 use crate::refs::{Commit, ref_event, tell_head};
 

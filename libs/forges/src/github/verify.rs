@@ -7,11 +7,8 @@ use slipway_domain::event::HookAuth;
 
 use crate::auth::{HexSignature, VerifyError, any_fits, hmac_sha256_fits, usable};
 
-const SIGNATURE: HexSignature = HexSignature {
-    header: "X-Hub-Signature-256",
-    prefix: "sha256=",
-    no_prefix: "does not begin with sha256=",
-};
+const SIGNATURE: HexSignature =
+    HexSignature { header: "X-Hub-Signature-256", prefix: "sha256=", no_prefix: "does not begin with sha256=" };
 const LEGACY_SIGNATURE: &str = "x-hub-signature";
 
 /// Verifies over the raw bytes. GitHub signs no time, so `now` does not matter: replays are found by the

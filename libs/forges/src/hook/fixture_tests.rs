@@ -32,15 +32,7 @@ const SIGNED_AT: i64 = 1_780_000_000;
 type Row = (&'static str, &'static str, &'static str);
 
 fn rows() -> impl Iterator<Item = &'static Row> {
-    let all = [
-        github::ROWS,
-        gitlab::ROWS,
-        bitbucket::ROWS,
-        bitbucket_dc::ROWS,
-        gitea::ROWS,
-        gitee::ROWS,
-        coding::ROWS,
-    ];
+    let all = [github::ROWS, gitlab::ROWS, bitbucket::ROWS, bitbucket_dc::ROWS, gitea::ROWS, gitee::ROWS, coding::ROWS];
     all.into_iter().flatten()
 }
 

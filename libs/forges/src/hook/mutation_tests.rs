@@ -9,7 +9,7 @@ use super::parse_tests::{github_push, gitlab_push, merge_request, pull_request};
 use super::*;
 use crate::inspect::inspect;
 use crate::redact::{redact_body, redact_headers};
-use crate::testing::{Delivery, SECRET, SHA, at, gitlab};
+use crate::testing::{Delivery, SECRET, SHA, at, bitbucket, coding, coding_first, gitea, gitee, github, gitlab};
 
 /// Deliveries of one forge.
 struct Corpus {
@@ -28,7 +28,6 @@ static CORPORA: LazyLock<Vec<Corpus>> = LazyLock::new(|| {
 });
 
 fn own(kind: ForgeKind) -> Vec<Delivery> {
-    use crate::testing::{bitbucket, github};
     let found = match kind {
         ForgeKind::Github => vec![
             github("push", github_push().to_string()),
@@ -48,7 +47,25 @@ fn own(kind: ForgeKind) -> Vec<Delivery> {
             bitbucket(kind, "repo:push", crate::bitbucket::tests::push().to_string()),
             bitbucket(kind, "pullrequest:created", crate::bitbucket::tests::pull_request().to_string()),
         ],
-//OTHERS
+        ForgeKind::BitbucketDc => vec![
+            bitbucket(kind, "repo:refs_changed", crate::bitbucket_dc::tests::push().to_string()),
+            bitbucket(kind, "pr:modified", crate::bitbucket_dc::tests::pull_request().to_string()),
+        ],
+        ForgeKind::Gitea => vec![
+            gitea("push", crate::gitea::tests::push().to_string()),
+            gitea("pull_request", crate::gitea::tests::pull_request().to_string()),
+            gitea("delete", json!({"ref": "x", "ref_type": "branch", "repository": {"full_name": "a/b"}}).to_string()),
+        ],
+        ForgeKind::Gitee => vec![
+            gitee("Push Hook", crate::gitee::tests::push().to_string(), at(0)),
+            gitee("Merge Request Hook", crate::gitee::tests::merge_request().to_string(), at(0)),
+        ],
+        ForgeKind::Coding => vec![
+            coding("push", crate::coding::tests::push().to_string()),
+            coding("merge request", crate::coding::tests::merge_request().to_string()),
+            coding_first("push", crate::coding::tests::first_push()),
+            coding_first("pull_request", crate::coding::tests::first_pull_request()),
+        ],
     };
     assert!(found.iter().all(|delivery| delivery.kind == kind));
     found
