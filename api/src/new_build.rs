@@ -8,7 +8,7 @@ use slipway_domain::git_ref::{GitRef, tag_slug};
 use slipway_domain::ids::{BuildId, DeliveryId, JobId};
 use slipway_domain::job::JobKind;
 use slipway_domain::placement::{BadPool, PlacementInput, place};
-use slipway_domain::spec::{BuildOptions, ImageTarget, JobSpec};
+use slipway_domain::spec::{BuildOptions, ChangeSpec, ImageTarget, JobSpec};
 use slipway_domain::timing::{JOB_TIMEOUT, JOB_TIMEOUT_MAX};
 use slipway_runtime::ids::new_id;
 use slipway_store::builds::{NewBuild, NewJob, RefOrder};
@@ -44,6 +44,10 @@ pub struct WantedBuild {
     pub actor: Option<String>,
     /// The delivery that told of it.
     pub delivery: Option<DeliveryId>,
+    /// The pull or merge request that is built.
+    pub change: Option<ChangeSpec>,
+    /// Nothing of it runs before somebody with write access approves it.
+    pub needs_approval: bool,
     /// Options asked for with this one build.
     pub asked: BuildOptions,
     /// The region that `slipway.yml` asks for.
@@ -66,7 +70,8 @@ pub fn new_build(config: &ApiConfig, project: &Project, class: &str, wanted: Wan
     let id: BuildId = new_id();
     let timeout_secs = timeout(&wanted, &project.options.0);
     let spec = spec(id, project, &wanted);
-    let job = NewJob { id: new_id::<JobId>(), kind: JobKind::Image, pool, timeout_secs, spec };
+    let blocked = wanted.needs_approval;
+    let job = NewJob { id: new_id::<JobId>(), kind: JobKind::Image, pool, timeout_secs, blocked, spec };
     Ok(NewBuild {
         id,
         tenant: project.tenant_id,
@@ -93,7 +98,8 @@ fn timeout(wanted: &WantedBuild, project: &BuildOptions) -> i64 {
 }
 
 fn spec(build: BuildId, project: &Project, wanted: &WantedBuild) -> JobSpec {
-    let image = project.image().map(|image| ImageTarget {
+    // A change shows whether it builds; images come from the branches it goes to.
+    let image = project.image().filter(|_| wanted.change.is_none()).map(|image| ImageTarget {
         repository: image.repository,
         tags: image
             .tags
@@ -112,6 +118,7 @@ fn spec(build: BuildId, project: &Project, wanted: &WantedBuild) -> JobSpec {
         clone_url: project.clone_url.clone(),
         git_ref: wanted.git_ref.clone(),
         commit: wanted.commit.clone(),
+        change: wanted.change.clone(),
         asked: wanted.asked.clone(),
         project_options: project.options.0.clone(),
         image,

@@ -30,6 +30,7 @@ use crate::work::engine::local_image;
 
 mod flow;
 mod push;
+mod strangers;
 mod tags;
 #[cfg(test)]
 mod tests;

@@ -135,6 +135,7 @@ mod tests {
             clone_url: "https://github.com/team/app.git".to_owned(),
             git_ref: None,
             commit: "a".repeat(40),
+            change: None,
             asked: BuildOptions { tags, ..BuildOptions::default() },
             project_options: BuildOptions::default(),
             image: image.map(|repository| ImageTarget { repository: repository.to_owned(), tags: Vec::new() }),

@@ -35,7 +35,7 @@ impl FromRequestParts<Dispatcher> for Caller {
         let token = bearer(&parts.headers).ok_or_else(refused)?;
         let row = match state.deps.db.attempt(attempt).await {
             Err(StoreError::NotFound(_)) => return Err(refused()),
-            other => other.map_err(ApiError::internal)?,
+            other => other.map_err(ApiError::from)?,
         };
         if row.token_hash == token_hash(token) { Ok(Self { attempt }) } else { Err(refused()) }
     }
@@ -52,6 +52,6 @@ pub fn store_error(error: StoreError) -> ApiError {
         StoreError::NotFound(what) => ApiError::NotFound(format!("{what} not found")),
         StoreError::Stale(what) => ApiError::Conflict(format!("This {what} is no longer yours.")),
         StoreError::Conflict(text) => ApiError::Conflict(text),
-        other => ApiError::internal(other),
+        other => ApiError::from(other),
     }
 }

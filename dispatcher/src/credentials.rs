@@ -44,6 +44,8 @@ pub async fn credentials(
                 credentials.source = access.token.and_then(|token| clone_login(access.kind, &token));
             }
         }
+        // Strangers' work gets none: a FROM of a private registry would tell them what is in it.
+        Phase::Building | Phase::Pushing if !db.job_spec(job.id).await.map_err(store_error)?.is_trusted() => {}
         Phase::Building | Phase::Pushing => {
             let logins = db.registry_credentials(&dispatcher.deps.secret_key, job.tenant_id).await;
             credentials.registries = logins

@@ -55,8 +55,8 @@ pub async fn open(
         trust_tenants: dispatcher.deps.trust_tenants,
     };
     let deps = &dispatcher.deps;
-    let now = deps.db.now(&deps.clock).await.map_err(ApiError::internal)?;
-    let opened = match deps.db.open_session(&new, now).await.map_err(ApiError::internal)? {
+    let now = deps.db.now(&deps.clock).await?;
+    let opened = match deps.db.open_session(&new, now).await? {
         Ok(opened) => opened,
         Err(SessionRefusal::JoinToken) => {
             return Err(ApiError::Unauthorized("The join token is unknown or revoked.".to_owned()));

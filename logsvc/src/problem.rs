@@ -13,7 +13,7 @@ pub(crate) fn store_problem(error: StoreError) -> ApiError {
         }
         StoreError::Conflict(detail) => ApiError::Conflict(detail),
         StoreError::Stale(what) => ApiError::Conflict(format!("The {what} was changed meanwhile; try again.")),
-        error => ApiError::internal(error),
+        error => ApiError::from(error),
     }
 }
 

@@ -7,10 +7,11 @@ use slipway_domain::attempt::AttemptRef;
 use slipway_domain::build::{BuildState, CancelledBy, Trigger};
 use slipway_domain::git_ref::{GitRef, is_commit_id};
 use slipway_domain::ids::{BuildId, ProjectId, TokenId};
-use slipway_domain::spec::BuildOptions;
+use slipway_domain::spec::JobSpec;
 use slipway_live::{Topic, WakeKind};
 use slipway_runtime::ids::random_id;
 use slipway_runtime::problem::ApiError;
+use slipway_store::approvals::Approval;
 use slipway_store::builds::RefOrder;
 use slipway_store::job_cancels::CancelOutcome;
 use slipway_store::projects::Project;
@@ -67,6 +68,8 @@ pub async fn manual(
         title: None,
         actor: None,
         delivery: None,
+        change: None,
+        needs_approval: false,
         asked: body.build,
         region: None,
         timeout_secs: None,
@@ -83,6 +86,7 @@ pub async fn rerun(state: &ApiState, caller: Caller, id: BuildId, key: Option<St
     if !old.state.is_terminal() {
         return Err(ApiError::Conflict("This build is not over yet; cancel it first, or wait.".to_owned()));
     }
+    let before = spec_of(state, id).await?;
     let wanted = WantedBuild {
         trigger: Trigger::Rerun,
         git_ref: old.git_ref,
@@ -94,7 +98,10 @@ pub async fn rerun(state: &ApiState, caller: Caller, id: BuildId, key: Option<St
         title: old.title,
         actor: old.actor,
         delivery: None,
-        asked: asked_before(state, id).await?,
+        // Whoever asks may write, which approves it; strangers' work it stays.
+        change: before.as_ref().and_then(|spec| spec.change.clone()),
+        needs_approval: false,
+        asked: before.map(|spec| spec.asked).unwrap_or_default(),
         region: None,
         timeout_secs: None,
         now: state.db.now(&state.clock).await.or_problem()?,
@@ -124,6 +131,23 @@ pub async fn cancel(state: &ApiState, caller: Caller, id: BuildId) -> Result<(),
     }
 }
 
+/// Lets a build run that waits for an approval. Repeating it changes nothing.
+pub async fn approve(state: &ApiState, caller: Caller, id: BuildId) -> Result<(), ApiError> {
+    let build = state.db.build(&caller.scope, id).await.or_problem()?;
+    writable(state, caller, build.project_id).await?;
+    let now = state.db.now(&state.clock).await.or_problem()?;
+    match state.db.approve_build(id, now).await.or_problem()? {
+        Approval::Approved => {
+            state.live.publish(Topic::Build(id), Bytes::new());
+            state.live.publish(Topic::Wake(WakeKind::Jobs), Bytes::new());
+            Ok(())
+        }
+        Approval::AlreadyFinished => {
+            Err(ApiError::Conflict("This build is over; there is nothing to approve. Retry it instead.".to_owned()))
+        }
+    }
+}
+
 /// Doorbells only: the dispatcher re-reads the rows, and finds them by itself if this is lost.
 async fn ring_builders(state: &ApiState, id: BuildId, attempts: &[AttemptRef]) -> Result<(), ApiError> {
     state.live.publish(Topic::Build(id), Bytes::new());
@@ -146,7 +170,8 @@ async fn insert(
     project: &Project,
     mut wanted: WantedBuild,
 ) -> Result<BuildId, ApiError> {
-    let file = intake::read_pipeline(state, project, &wanted.commit).await;
+    let place = intake::pipeline_place(&wanted.commit, wanted.change.as_ref());
+    let file = intake::read_pipeline(state, project, place).await;
     wanted.region = file.region;
     wanted.timeout_secs = file.build.timeout_secs;
     let tenant = state.db.tenant(&caller.scope, project.tenant_id).await.or_problem()?;
@@ -197,11 +222,12 @@ async fn ask_forge(state: &ApiState, project: &Project, git_ref: &GitRef) -> any
     Ok(forge::call(permit, api.head_of(&project.repo_path, git_ref)).await?)
 }
 
-async fn asked_before(state: &ApiState, id: BuildId) -> Result<BuildOptions, ApiError> {
+/// What the first job of a build was told.
+async fn spec_of(state: &ApiState, id: BuildId) -> Result<Option<JobSpec>, ApiError> {
     let view = state.db.build_view(&Scope::Operator, id).await.or_problem()?;
     match view.jobs.first() {
-        Some(job) => Ok(state.db.job_spec(job.job.id).await.or_problem()?.asked),
-        None => Ok(BuildOptions::default()),
+        Some(job) => Ok(Some(state.db.job_spec(job.job.id).await.or_problem()?)),
+        None => Ok(None),
     }
 }
 

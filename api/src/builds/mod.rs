@@ -49,6 +49,7 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(list))
         .routes(routes!(get))
         .routes(routes!(cancel))
+        .routes(routes!(approve))
         .routes(routes!(retry))
 }
 
@@ -139,6 +140,21 @@ async fn cancel(
     PathOf(id): PathOf<BuildId>,
 ) -> Result<Json<BuildJson>, ApiError> {
     make::cancel(&state, caller, id).await?;
+    Ok(Json(shown(&state, caller, id).await?))
+}
+
+/// Lets a build of strangers' work run. Approving it again changes nothing.
+#[utoipa::path(post, path = "/api/v1/builds/{id}/approve", tag = "builds", params(("id" = uuid::Uuid, Path)), responses(
+    (status = 200, description = "It may run, or does already", body = BuildJson),
+    (status = 404, body = ProblemDoc),
+    (status = 409, description = "It is over", body = ProblemDoc),
+))]
+async fn approve(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<BuildId>,
+) -> Result<Json<BuildJson>, ApiError> {
+    make::approve(&state, caller, id).await?;
     Ok(Json(shown(&state, caller, id).await?))
 }
 

@@ -10,5 +10,5 @@ mod rules;
 mod work;
 
 pub use pass::{start, work_deliveries_once};
-pub(crate) use pipeline::read as read_pipeline;
+pub(crate) use pipeline::{place as pipeline_place, read as read_pipeline};
 pub use receive::router;

@@ -139,15 +139,15 @@ fn windowed(delivery_id: String, now: DateTime<Utc>) -> String {
 
 /// The event's name where the delivery could not be read.
 fn event_header(kind: ForgeKind, headers: &HeaderMap) -> String {
-    let name = match kind {
-        ForgeKind::Github => "x-github-event",
-        ForgeKind::Gitlab => "x-gitlab-event",
-        ForgeKind::Gitea => "x-gitea-event",
-        ForgeKind::Gitee => "x-gitee-event",
-        ForgeKind::Coding => "x-coding-event",
-        ForgeKind::Bitbucket | ForgeKind::BitbucketDc => "x-event-key",
+    let names: &[&str] = match kind {
+        ForgeKind::Github => &["x-github-event"],
+        ForgeKind::Gitlab => &["x-gitlab-event"],
+        ForgeKind::Gitea => &["x-gitea-event"],
+        ForgeKind::Gitee => &["x-gitee-event"],
+        ForgeKind::Coding => &["x-coding-service-hook-event", "x-coding-event"],
+        ForgeKind::Bitbucket | ForgeKind::BitbucketDc => &["x-event-key"],
     };
-    let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("unknown");
+    let value = names.iter().find_map(|name| headers.get(*name)?.to_str().ok()).unwrap_or("unknown");
     value.chars().take(100).collect()
 }
 

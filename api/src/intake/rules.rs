@@ -2,10 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use slipway_domain::build::Trigger;
-use slipway_domain::event::{Event, Outcome, RefEvent, RefKind, RefOp};
+use slipway_domain::event::{ChangeAction, ChangeEvent, Event, ForgeKind, Outcome, RefEvent, RefKind, RefOp};
 use slipway_domain::git_ref::{GitRef, is_commit_id};
 use slipway_domain::ids::ProjectId;
+use slipway_domain::spec::ChangeSpec;
 use slipway_domain::tenant::ProjectState;
+use slipway_forges::change_ref::change_ref;
 use slipway_forges::hook::{ParseError, Parsed};
 use slipway_store::deliveries::Verdict;
 use slipway_store::delivery_moves::Move;
@@ -15,7 +17,9 @@ use slipway_store::ref_heads::RefMove;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Decision {
     /// A build of this push.
-    Build(Push),
+    Push(Push),
+    /// A build of this pull or merge request.
+    Change(Proposed),
     /// Nothing; says why. A ref that moved nevertheless is noted.
     Ignore(String, Option<RefMoved>),
 }
@@ -25,7 +29,26 @@ pub(super) enum Decision {
 pub(super) struct ProjectFacts<'a> {
     /// Its repository on the forge.
     pub(super) repo_path: &'a str,
+    pub(super) forge: ForgeKind,
     pub(super) state: ProjectState,
+}
+
+impl Decision {
+    /// True if something is built.
+    pub(super) fn builds(&self) -> bool {
+        matches!(self, Self::Push(_) | Self::Change(_))
+    }
+}
+
+/// A pull or merge request that shall be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Proposed {
+    pub(super) change: ChangeSpec,
+    /// Where the base repository has its head.
+    pub(super) git_ref: GitRef,
+    pub(super) commit: String,
+    /// Equal for equal words about it; together with its number it is the build's dedupe key.
+    pub(super) told: Move,
 }
 
 /// A branch or tag that shall be built.
@@ -95,7 +118,10 @@ pub(super) fn decide(event: &Event, index: i64, project: &ProjectFacts<'_>) -> D
     }
     match event {
         Event::Ref(moved) => decide_ref(moved, told(event, index), project.state),
-        Event::Change(_) => ignore("pull requests are not built yet"),
+        Event::Change(change) => match decide_change(change, told(event, index), project) {
+            Ok(proposed) => Decision::Change(proposed),
+            Err(reason) => ignore(&reason),
+        },
         Event::Release(_) => ignore("releases are not built; the push of their tag is"),
         Event::Rerun(_) => ignore("asking for a build again on the forge is not supported yet; retry it here"),
     }
@@ -130,15 +156,42 @@ fn decide_ref(event: &RefEvent, told: Option<Move>, state: ProjectState) -> Deci
     if !is_commit_id(&commit) {
         return ignore("the delivery names no full commit id".to_owned());
     }
-    Decision::Build(Push {
-        trigger,
-        moved,
-        told,
-        commit,
-        after,
-        title: event.title.clone(),
-        actor: event.actor.clone(),
-    })
+    Decision::Push(Push { trigger, moved, told, commit, after, title: event.title.clone(), actor: event.actor.clone() })
+}
+
+/// What is built of a change, or why nothing is.
+fn decide_change(event: &ChangeEvent, told: Option<Move>, project: &ProjectFacts<'_>) -> Result<Proposed, String> {
+    let number = event.number;
+    match event.action {
+        ChangeAction::Opened
+        | ChangeAction::Reopened
+        | ChangeAction::HeadUpdated
+        | ChangeAction::Retargeted
+        | ChangeAction::ReadyForReview => {}
+        ChangeAction::Closed => return Err(format!("pull request {number} was closed")),
+        ChangeAction::Merged => {
+            return Err(format!("pull request {number} was merged; the push of its target is built"));
+        }
+        ChangeAction::Metadata => return Err(format!("nothing that is built of pull request {number} has changed")),
+        ChangeAction::Other => return Err(format!("nothing is built for this news of pull request {number}")),
+    }
+    if project.state == ProjectState::Paused {
+        return Err("the project is paused".to_owned());
+    }
+    let (Some(commit), Some(told)) = (event.head.clone().filter(|head| is_commit_id(head)), told) else {
+        return Err(format!("the delivery names no full commit id of pull request {number}"));
+    };
+    let branch = |name: &Option<String>| {
+        let full = format!("refs/heads/{}", name.as_deref()?);
+        GitRef::parse(&full).ok()
+    };
+    // A branch of the repository itself can be fetched by its own name as well.
+    let own = if event.from_fork { None } else { branch(&event.source_branch) };
+    let git_ref = change_ref(project.forge, number).or(own).ok_or_else(|| {
+        format!("{} keeps no ref of pull request {number}, which comes from another repository", project.forge)
+    })?;
+    let change = ChangeSpec { number, target: branch(&event.target_branch), trusted: !event.from_fork };
+    Ok(Proposed { change, git_ref, commit, told })
 }
 
 fn repo_of(event: &Event) -> &str {
@@ -155,12 +208,23 @@ fn is_same_repo(one: &str, other: &str) -> bool {
     one.to_lowercase() == other.to_lowercase()
 }
 
-/// The key and place of a ref's move; other events are not numbered.
+/// The key and place of a ref's move, or of news of a change; other events are not numbered.
 fn told(event: &Event, event_index: i64) -> Option<Move> {
-    let Event::Ref(moved) = event else { return None };
-    let git_ref = full_ref(moved).ok()?;
     let id = |id: &Option<String>| id.clone().unwrap_or_else(|| "none".to_owned());
-    Some(Move { event_index, key: format!("push:{git_ref}:{}:{}", id(&moved.before), id(&moved.after)) })
+    let key = match event {
+        Event::Ref(moved) => {
+            let git_ref = full_ref(moved).ok()?;
+            format!("push:{git_ref}:{}:{}", id(&moved.before), id(&moved.after))
+        }
+        Event::Change(change) => {
+            let ChangeEvent { number, action, head, target_branch, .. } = change;
+            let target = target_branch.as_ref().and_then(|name| GitRef::parse(&format!("refs/heads/{name}")).ok());
+            let target = target.map_or_else(|| "none".to_owned(), |target| target.to_string());
+            format!("change:{number}:{action}:{}:{target}", id(head))
+        }
+        Event::Release(_) | Event::Rerun(_) => return None,
+    };
+    Some(Move { event_index, key })
 }
 
 fn full_ref(event: &RefEvent) -> Result<GitRef, String> {
@@ -199,12 +263,12 @@ mod tests {
     }
 
     fn decided(event: RefEvent, state: ProjectState) -> Decision {
-        decide(&Event::Ref(event), 0, &ProjectFacts { repo_path: "acme/app", state })
+        decide(&Event::Ref(event), 0, &ProjectFacts { repo_path: "acme/app", forge: ForgeKind::Github, state })
     }
 
     #[test]
     fn branches_and_tags_are_built() {
-        let Decision::Build(branch) = decided(push(), ProjectState::Active) else { panic!("a branch is built") };
+        let Decision::Push(branch) = decided(push(), ProjectState::Active) else { panic!("a branch is built") };
         assert_eq!((branch.trigger, branch.moved.git_ref.as_str()), (Trigger::Push, "refs/heads/main"));
         assert_eq!(branch.told.key, format!("push:refs/heads/main:{}:{}", "a".repeat(40), "b".repeat(40)));
 
@@ -217,13 +281,13 @@ mod tests {
             after: Some("c".repeat(40)),
             ..push()
         };
-        let Decision::Build(tag) = decided(tag, ProjectState::Active) else { panic!("a tag is built") };
+        let Decision::Push(tag) = decided(tag, ProjectState::Active) else { panic!("a tag is built") };
         assert_eq!((tag.trigger, tag.commit, tag.after), (Trigger::Tag, "b".repeat(40), "c".repeat(40)));
         assert_eq!(tag.told.key, format!("push:refs/tags/v1:none:{}", "c".repeat(40)));
 
         // A forge that does not peel the tag.
         let unpeeled = RefEvent { commit: None, after: Some("c".repeat(40)), ..push() };
-        let Decision::Build(unpeeled) = decided(unpeeled, ProjectState::Active) else { panic!("built") };
+        let Decision::Push(unpeeled) = decided(unpeeled, ProjectState::Active) else { panic!("built") };
         assert_eq!(unpeeled.commit, "c".repeat(40));
     }
 
@@ -258,14 +322,88 @@ mod tests {
         }
     }
 
+    fn change() -> ChangeEvent {
+        ChangeEvent {
+            repo: "acme/app".to_owned(),
+            number: 5,
+            action: ChangeAction::Opened,
+            head: Some("d".repeat(40)),
+            source_branch: Some("feature".to_owned()),
+            target_branch: Some("main".to_owned()),
+            from_fork: false,
+        }
+    }
+
+    fn proposed(event: ChangeEvent, forge: ForgeKind, state: ProjectState) -> Decision {
+        decide(&Event::Change(event), 0, &ProjectFacts { repo_path: "acme/app", forge, state })
+    }
+
+    #[test]
+    fn a_change_is_built_from_the_ref_of_the_base_repository() {
+        for (forge, from_fork, git_ref) in [
+            (ForgeKind::Github, false, Some("refs/pull/5/head")),
+            (ForgeKind::Github, true, Some("refs/pull/5/head")),
+            (ForgeKind::Gitlab, true, Some("refs/merge-requests/5/head")),
+            (ForgeKind::Gitea, true, Some("refs/pull/5/head")),
+            (ForgeKind::Bitbucket, false, Some("refs/heads/feature")),
+            (ForgeKind::Bitbucket, true, None),
+        ] {
+            match (proposed(ChangeEvent { from_fork, ..change() }, forge, ProjectState::Active), git_ref) {
+                (Decision::Change(built), Some(git_ref)) => {
+                    assert_eq!((built.git_ref.as_str(), built.commit), (git_ref, "d".repeat(40)));
+                    assert_eq!(built.change.target.as_ref().map(GitRef::as_str), Some("refs/heads/main"));
+                    assert_eq!((built.change.number, built.change.trusted), (5, !from_fork));
+                    let key = format!("change:5:opened:{}:refs/heads/main", "d".repeat(40));
+                    assert_eq!(built.told.key, key);
+                }
+                (Decision::Ignore(reason, None), None) => assert!(reason.contains("another repository"), "{reason}"),
+                (decision, _) => panic!("{forge} {from_fork}: {decision:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn news_of_a_change_that_build_nothing_say_why() {
+        let news = |action| ChangeEvent { action, ..change() };
+        for (event, state, words) in [
+            (news(ChangeAction::Closed), ProjectState::Active, "was closed"),
+            (news(ChangeAction::Merged), ProjectState::Active, "was merged"),
+            (news(ChangeAction::Metadata), ProjectState::Active, "nothing that is built"),
+            (news(ChangeAction::Other), ProjectState::Active, "nothing is built"),
+            (change(), ProjectState::Paused, "the project is paused"),
+            (
+                ChangeEvent { head: Some("abcdef012345".to_owned()), ..change() },
+                ProjectState::Active,
+                "no full commit id",
+            ),
+            (ChangeEvent { head: None, ..change() }, ProjectState::Active, "no full commit id"),
+        ] {
+            let Decision::Ignore(reason, None) = proposed(event.clone(), ForgeKind::Github, state) else {
+                panic!("{event:?}")
+            };
+            assert!(reason.contains(words), "{reason}");
+        }
+        for action in
+            [ChangeAction::Reopened, ChangeAction::HeadUpdated, ChangeAction::Retargeted, ChangeAction::ReadyForReview]
+        {
+            assert!(proposed(news(action), ForgeKind::Github, ProjectState::Active).builds(), "{action}");
+        }
+        let strange = ChangeEvent { target_branch: Some("a..b".to_owned()), ..change() };
+        let Decision::Change(built) = proposed(strange, ForgeKind::Github, ProjectState::Active) else {
+            panic!("built")
+        };
+        assert_eq!(built.change.target, None, "what git does not take is no target");
+    }
+
     #[test]
     fn odd_names_are_refs_or_reasons_but_never_more() {
         for name in ["feature/ü 1", "-rf", "$(id)", "a\"b", "x;y", "日本", ".lock", "a.lock", "@{u}"] {
             match decided(RefEvent { name: name.to_owned(), ..push() }, ProjectState::Active) {
-                Decision::Build(push) => assert_eq!(push.moved.git_ref.branch(), Some(name)),
+                Decision::Push(push) => assert_eq!(push.moved.git_ref.branch(), Some(name)),
                 Decision::Ignore(reason, moved) => {
                     assert!(reason.contains("git accepts") && moved.is_none(), "{reason}")
                 }
+                Decision::Change(_) => panic!("it is a push"),
             }
         }
     }
@@ -275,7 +413,7 @@ mod tests {
         let outcome = Outcome::Events(vec![release("acme/app"), Event::Ref(push())]);
         let found = moves(&outcome, "acme/app");
         assert_eq!(found.iter().map(|told| told.event_index).collect::<Vec<_>>(), [1]);
-        let active = ProjectFacts { repo_path: "acme/app", state: ProjectState::Active };
+        let active = ProjectFacts { repo_path: "acme/app", forge: ForgeKind::Github, state: ProjectState::Active };
         assert!(
             matches!(decide(&release("acme/app"), 0, &active), Decision::Ignore(reason, _) if reason.contains("tag"))
         );
@@ -293,8 +431,12 @@ mod tests {
             ("group/acme/app", false),
             ("app", false),
         ] {
-            let decision = decide(&events(&outcome)[0], 0, &ProjectFacts { repo_path, state: ProjectState::Active });
-            assert_eq!(matches!(decision, Decision::Build(_)), own, "{repo_path}");
+            let decision = decide(
+                &events(&outcome)[0],
+                0,
+                &ProjectFacts { repo_path, forge: ForgeKind::Github, state: ProjectState::Active },
+            );
+            assert_eq!(matches!(decision, Decision::Push(_)), own, "{repo_path}");
             assert_eq!(moves(&outcome, repo_path).len(), usize::from(own), "{repo_path}");
             let Decision::Ignore(reason, moved) = decision else { continue };
             assert!(reason.contains("\"acme/app\"") && reason.contains(&format!("\"{repo_path}\"")), "{reason}");

@@ -4,18 +4,21 @@
 use anyhow::Context as _;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use slipway_domain::build::Trigger;
 use slipway_domain::delivery::DeliveryState;
-use slipway_domain::spec::BuildOptions;
+use slipway_domain::git_ref::GitRef;
+use slipway_domain::spec::{BuildOptions, ChangeSpec};
 use slipway_forges::headers;
 use slipway_forges::hook::{Received, parse};
 use slipway_live::{Topic, WakeKind};
 use slipway_store::Scope;
 use slipway_store::builds::RefOrder;
+use slipway_store::delivery_moves::Move;
 use slipway_store::delivery_work::{DeliveryEnd, LeasedDelivery};
 use slipway_store::projects::Project;
 
 use crate::intake::pipeline;
-use crate::intake::rules::{Decision, ProjectFacts, Push, RefMoved, decide, events};
+use crate::intake::rules::{Decision, ProjectFacts, Proposed, Push, RefMoved, decide, events};
 use crate::new_build::{WantedBuild, new_build};
 use crate::state::ApiState;
 
@@ -37,10 +40,10 @@ pub(super) fn plan(row: &LeasedDelivery, project: &Project) -> Plan {
         Ok(parsed) => parsed.outcome,
         Err(error) => return Plan::End(failed(error.to_string()), Vec::new()),
     };
-    let facts = ProjectFacts { repo_path: &project.repo_path, state: project.state };
+    let facts = ProjectFacts { repo_path: &project.repo_path, forge: project.forge, state: project.state };
     let decisions: Vec<Decision> =
         events(&outcome).iter().zip(0..).map(|(event, index)| decide(event, index, &facts)).collect();
-    if decisions.iter().any(|decision| matches!(decision, Decision::Build(_))) {
+    if decisions.iter().any(Decision::builds) {
         return Plan::Build(decisions);
     }
     let (mut results, mut moves) = (Vec::new(), Vec::new());
@@ -63,7 +66,8 @@ pub(super) async fn build_all(
     let mut results = Vec::new();
     for decision in decisions {
         results.push(match decision {
-            Decision::Build(push) => build(state, row, project, push, now).await?,
+            Decision::Push(push) => build(state, row, project, push.into(), now).await?,
+            Decision::Change(proposed) => build(state, row, project, proposed.into(), now).await?,
             Decision::Ignore(reason, moved) => {
                 // Moves that make no build count too: what follows them must not look late.
                 let moves: Vec<_> = moved.iter().map(|moved| moved.noted(project.id, now)).collect();
@@ -82,28 +86,76 @@ enum Worked {
     Failed(String),
 }
 
+/// What a push and a change have in common.
+struct Wish {
+    trigger: Trigger,
+    git_ref: GitRef,
+    commit: String,
+    before: Option<String>,
+    order: RefOrder,
+    told: Move,
+    title: Option<String>,
+    actor: Option<String>,
+    change: Option<ChangeSpec>,
+}
+
+impl From<Push> for Wish {
+    fn from(push: Push) -> Self {
+        let before = push.moved.before;
+        Self {
+            trigger: push.trigger,
+            git_ref: push.moved.git_ref,
+            commit: push.commit,
+            before: before.clone(),
+            order: RefOrder::Move { before, after: push.after },
+            told: push.told,
+            title: push.title,
+            actor: push.actor,
+            change: None,
+        }
+    }
+}
+
+impl From<Proposed> for Wish {
+    fn from(proposed: Proposed) -> Self {
+        Self {
+            trigger: Trigger::Change,
+            git_ref: proposed.git_ref,
+            commit: proposed.commit,
+            before: None,
+            order: RefOrder::None,
+            told: proposed.told,
+            title: None,
+            actor: None,
+            change: Some(proposed.change),
+        }
+    }
+}
+
 async fn build(
     state: &ApiState,
     row: &LeasedDelivery,
     project: &Project,
-    push: Push,
+    wish: Wish,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Worked> {
-    let numbers = state.db.assign_moves(row.hook_id, row.id, std::slice::from_ref(&push.told)).await;
+    let numbers = state.db.assign_moves(row.hook_id, row.id, std::slice::from_ref(&wish.told)).await;
     let n = numbers.context("number the move")?.first().copied().context("the move has no number")?;
     let tenant = state.db.tenant(&Scope::Operator, project.tenant_id).await.context("read the tenant")?;
-    let file = pipeline::read(state, project, &push.commit).await;
+    let file = pipeline::read(state, project, pipeline::place(&wish.commit, wish.change.as_ref())).await;
     let wanted = WantedBuild {
-        trigger: push.trigger,
-        git_ref: Some(push.moved.git_ref),
-        commit: push.commit,
-        before: push.moved.before.clone(),
-        order: RefOrder::Move { before: push.moved.before, after: push.after },
-        dedupe_key: push.told.dedupe_key(n),
+        trigger: wish.trigger,
+        git_ref: Some(wish.git_ref),
+        commit: wish.commit,
+        before: wish.before,
+        order: wish.order,
+        dedupe_key: wish.told.dedupe_key(n),
         rerun_of: None,
-        title: push.title,
-        actor: push.actor,
+        title: wish.title,
+        actor: wish.actor,
         delivery: Some(row.id),
+        needs_approval: wish.change.as_ref().is_some_and(|change| !change.trusted),
+        change: wish.change,
         asked: BuildOptions::default(),
         region: file.region,
         timeout_secs: file.build.timeout_secs,

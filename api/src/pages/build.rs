@@ -37,6 +37,7 @@ struct BuildFacts {
     id: BuildId,
     badge: Badge,
     live: bool,
+    blocked: bool,
     stopping: bool,
     title: String,
     project: ProjectId,
@@ -118,6 +119,16 @@ pub async fn cancel(
     Ok(Redirect::to(&format!("/builds/{id}")).into_response())
 }
 
+/// `POST /builds/{id}/approve`.
+pub async fn approve(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<BuildId>,
+) -> Result<Response, ApiError> {
+    make::approve(&state, caller, id).await?;
+    Ok(Redirect::to(&format!("/builds/{id}")).into_response())
+}
+
 /// `POST /builds/{id}/retry`.
 pub async fn retry(
     State(state): State<ApiState>,
@@ -133,12 +144,14 @@ impl BuildFacts {
         let build = &view.build;
         let took = took(build.started_at, build.finished_at, now);
         let live = !build.state.is_terminal();
+        let blocked = view.jobs.iter().any(|job| job.job.state == JobState::Blocked);
         let stopping = view.jobs.iter().any(|job| job.job.state == JobState::Cancelling);
         let badge = if stopping { cancelling_badge() } else { build_badge(build.state) };
         Self {
             id: build.id,
             badge,
             live,
+            blocked,
             stopping,
             title: build_title(build),
             project: build.project_id,

@@ -75,6 +75,7 @@ pub fn routes(state: &ApiState) -> Router<ApiState> {
         .route("/projects/{id}/pause", post(project::pause))
         .route("/projects/{id}/resume", post(project::resume))
         .route("/builds/{id}", get(build::page))
+        .route("/builds/{id}/approve", post(build::approve))
         .route("/builds/{id}/cancel", post(build::cancel))
         .route("/builds/{id}/retry", post(build::retry))
         .route("/builders", get(builders::page))

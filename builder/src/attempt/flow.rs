@@ -10,6 +10,8 @@ use bytes::Bytes;
 use slipway_domain::agent::{Credentials, Login, PushedImage, StepReport};
 use slipway_domain::attempt::{AttemptRef, Phase, StepState};
 use slipway_domain::failure::{Failure, FailureClass};
+use slipway_domain::git_ref::GitRef;
+use slipway_domain::pipeline::Pipeline;
 use slipway_domain::spec::{BuildOptions, JobSpec};
 use slipway_logfmt::chunk::Stream;
 use slipway_runtime::backoff::Backoff;
@@ -17,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Attempt, no_room};
+use super::{Attempt, no_room, strangers};
 use crate::agent::Agent;
 use crate::attempt_log::AttemptLog;
 use crate::client::{AttemptApi, CallError};
@@ -26,7 +28,7 @@ use crate::home::make_private_dir;
 use crate::report::Progress;
 use crate::work::context::{ContextRequest, ContextTar, make_context};
 use crate::work::engine::{BuildRequest, StepEvent, labels, local_image};
-use crate::work::source::{Checkout, SourceRequest, fetch};
+use crate::work::source::{Checkout, Rules, SourceRequest, fetch};
 
 /// A fetch that moves nothing for this long has failed.
 const FETCH_SILENCE: Duration = Duration::from_secs(60);
@@ -86,6 +88,7 @@ impl Flow {
         self.build(context, &options).await?;
         match &self.spec.image {
             Some(target) => self.push(target, &options).await,
+            None if self.spec.change.is_some() => self.log.meta(0, "It is a pull request, so nothing is pushed."),
             None => self.log.meta(0, "No image is configured for this project, so nothing is pushed."),
         }
     }
@@ -103,6 +106,7 @@ impl Flow {
             clone_url: &self.spec.clone_url,
             commit: &self.spec.commit,
             git_ref: self.spec.git_ref.as_ref(),
+            rules_from: self.rules_from(),
             login: credentials.source.as_ref(),
             dir: &self.workspace,
             timeout: self.left(),
@@ -119,10 +123,17 @@ impl Flow {
         beside(fetching, self.log.pour(step, heard), &stop).await
     }
 
+    /// What strangers propose is built as the branch says that it goes to, or else as the project does.
+    fn rules_from(&self) -> Option<&GitRef> {
+        self.spec.change.as_ref().filter(|change| !change.trusted).and_then(|change| change.target.as_ref())
+    }
+
     /// `POST …/builds` wins over slipway.yml, which wins over the project.
     fn options(&self, checkout: &Checkout) -> Result<BuildOptions, Failure> {
-        let pipeline = checkout.pipeline()?.unwrap_or_default();
+        let own_rules = self.spec.is_trusted() || checkout.rules != Rules::Own;
+        let pipeline = if own_rules { checkout.pipeline()?.unwrap_or_default() } else { Pipeline::default() };
         let options = self.spec.asked.clone().or(pipeline.build).or(self.spec.project_options.clone());
+        let options = strangers::confined(&self.spec, options);
         if let Some(secs) = options.timeout_secs {
             // The file may shorten the time that was granted with the claim, not lengthen it.
             self.limit.send_if_modified(|limit| {
@@ -149,6 +160,10 @@ impl Flow {
             packed = make_context(&self.agent.life, request) => packed,
             () = self.reins.halted().cancelled() => Err(stopped()),
         };
+        let packed = packed.and_then(|context| match strangers::refusal(&self.spec, &context.dockerfile_text) {
+            Some(why) => Err(Failure::new(FailureClass::BuildRejected, why)),
+            None => Ok(context),
+        });
         if let Ok(context) = &packed {
             let (entries, bytes) = (context.entries, context.content_bytes);
             self.log.meta(step.number, &format!("{entries} entries, {bytes} bytes, {}", context.dockerfile))?;

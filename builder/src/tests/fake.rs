@@ -181,6 +181,7 @@ pub fn spec(clone_url: &str) -> JobSpec {
         clone_url: clone_url.to_owned(),
         git_ref: None,
         commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
+        change: None,
         asked: BuildOptions::default(),
         project_options: BuildOptions::default(),
         image: None,

@@ -41,6 +41,8 @@ pub struct SourceRequest<'a> {
     pub commit: &'a str,
     /// The ref it is built for, to search when the server does not hand out commits by id.
     pub git_ref: Option<&'a GitRef>,
+    /// Another branch whose `slipway.yml` counts instead of the commit's.
+    pub rules_from: Option<&'a GitRef>,
     /// The credential. Over ssh, its password is a private key.
     pub login: Option<&'a Login>,
     /// An existing private folder of the attempt; the checkout becomes `source` in it.
@@ -62,14 +64,27 @@ pub struct Checkout {
     pub commit: String,
     /// When it was committed; the time of all files of the context.
     pub committed_at: DateTime<Utc>,
+    /// The other branch's `slipway.yml`, where that counts.
+    pub rules: Rules,
+}
+
+/// Which `slipway.yml` counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rules {
+    /// The commit's own.
+    Own,
+    /// Another branch's, whose text this is, if it has one.
+    Others(Option<String>),
 }
 
 impl Checkout {
-    /// Reads `slipway.yml` at the root, if there is one.
+    /// Reads the `slipway.yml` that counts, if there is one.
     pub fn pipeline(&self) -> Result<Option<Pipeline>, Failure> {
-        let Some(text) = context::read_text(&self.root, &self.root, pipeline::FILE_NAME, READ_BYTES)? else {
-            return Ok(None);
+        let text = match &self.rules {
+            Rules::Own => context::read_text(&self.root, &self.root, pipeline::FILE_NAME, READ_BYTES)?,
+            Rules::Others(text) => text.clone(),
         };
+        let Some(text) = text else { return Ok(None) };
         let parsed = pipeline::parse(&text);
         parsed.map(Some).map_err(|error| Failure::new(FailureClass::PipelineInvalid, error.to_string()))
     }
@@ -116,7 +131,29 @@ async fn fetch_within(
     git.must(&["init", "--quiet", "--template=", format]).await?;
     fetch_commit(&git, &checked, &request).await?;
     git.must(&["checkout", "--progress", "--force", "--detach", request.commit]).await?;
-    checkout_of(&git, &request, &root).await
+    let rules = match request.rules_from {
+        Some(branch) => Rules::Others(file_of(&git, &checked, branch).await?),
+        None => Rules::Own,
+    };
+    checkout_of(&git, &request, &root, rules).await
+}
+
+/// The text of another branch's `slipway.yml`, if there is one.
+async fn file_of(git: &Git<'_>, checked: &CheckedHost, branch: &GitRef) -> Result<Option<String>, Failure> {
+    const HERE: &str = "refs/slipway/rules";
+    let (url, onto) = (checked.url.as_str(), format!("+{branch}:{HERE}"));
+    let fetch = ["fetch", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--depth=1"];
+    git.must(&[fetch.as_slice(), &["--end-of-options", url, &onto]].concat()).await?;
+    let blob = format!("{HERE}:{}", pipeline::FILE_NAME);
+    let size = git.run(&["cat-file", "-s", &blob]).await?;
+    if !size.ok {
+        return Ok(None);
+    }
+    if size.output.trim().parse::<u64>().is_ok_and(|size| size < READ_BYTES) {
+        return git.must(&["cat-file", "blob", &blob]).await.map(Some);
+    }
+    let message = format!("{} of {} is larger than {} bytes", pipeline::FILE_NAME, branch.short(), pipeline::MAX_BYTES);
+    Err(Failure::new(FailureClass::PipelineInvalid, message))
 }
 
 /// Reads a clone URL, the short form of ssh included. The text never stands in the error: it may hold a
@@ -163,7 +200,12 @@ async fn fetch_commit(git: &Git<'_>, checked: &CheckedHost, request: &SourceRequ
     if git.run(&["cat-file", "-e", &object]).await?.ok { Ok(()) } else { Err(failure) }
 }
 
-async fn checkout_of(git: &Git<'_>, request: &SourceRequest<'_>, root: &Path) -> Result<Checkout, Failure> {
+async fn checkout_of(
+    git: &Git<'_>,
+    request: &SourceRequest<'_>,
+    root: &Path,
+    rules: Rules,
+) -> Result<Checkout, Failure> {
     let shown = git.must(&["log", "-1", "--no-show-signature", "--format=%H %ct", "HEAD"]).await?;
     let (commit, time) = shown.trim().split_once(' ').unwrap_or_default();
     if commit != request.commit {
@@ -171,7 +213,7 @@ async fn checkout_of(git: &Git<'_>, request: &SourceRequest<'_>, root: &Path) ->
         return Err(Failure::new(FailureClass::Internal, message));
     }
     let committed_at = time.parse().ok().and_then(|secs| DateTime::from_timestamp(secs, 0)).unwrap_or_default();
-    Ok(Checkout { root: root.to_path_buf(), commit: commit.to_owned(), committed_at })
+    Ok(Checkout { root: root.to_path_buf(), commit: commit.to_owned(), committed_at, rules })
 }
 
 /// The private folder for what a fetch must not leave behind; removed with everything in it when dropped.

@@ -131,6 +131,7 @@ impl Scene {
             clone_url: project.clone_url.clone(),
             git_ref: None,
             commit: commit.clone(),
+            change: None,
             asked: BuildOptions::default(),
             project_options: BuildOptions::default(),
             image: None,
@@ -152,7 +153,14 @@ impl Scene {
             title: None,
             actor: None,
             now,
-            jobs: vec![NewJob { id: job, kind: JobKind::Image, pool: self.pool.clone(), timeout_secs: 60, spec }],
+            jobs: vec![NewJob {
+                id: job,
+                kind: JobKind::Image,
+                pool: self.pool.clone(),
+                timeout_secs: 60,
+                blocked: false,
+                spec,
+            }],
             delivery: None,
         };
         db.create_build(&new).await.expect("a build");

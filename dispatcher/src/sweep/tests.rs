@@ -202,6 +202,7 @@ impl Scene {
             clone_url: self.project.clone_url.clone(),
             git_ref: Some(git_ref.clone()),
             commit: commit.clone(),
+            change: None,
             asked: BuildOptions::default(),
             project_options: BuildOptions::default(),
             image: None,
@@ -224,7 +225,14 @@ impl Scene {
             title: None,
             actor: None,
             now,
-            jobs: vec![NewJob { id: job, kind: JobKind::Image, pool: self.pool.clone(), timeout_secs: 600, spec }],
+            jobs: vec![NewJob {
+                id: job,
+                kind: JobKind::Image,
+                pool: self.pool.clone(),
+                timeout_secs: 600,
+                blocked: false,
+                spec,
+            }],
             delivery: None,
         };
         db.create_build(&new).await.expect("a build");

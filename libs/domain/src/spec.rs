@@ -115,6 +115,17 @@ impl ImageTarget {
     }
 }
 
+/// A pull or merge request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeSpec {
+    /// Its number on the forge.
+    pub number: u64,
+    /// The branch it goes to, where the forge says it. Its `slipway.yml` counts for a change that is not trusted.
+    pub target: Option<GitRef>,
+    /// False when it comes from another repository, or nobody knows: strangers wrote it.
+    pub trusted: bool,
+}
+
 /// Everything a builder needs to know before it starts, except credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
@@ -137,6 +148,9 @@ pub struct JobSpec {
     pub git_ref: Option<GitRef>,
     /// The full commit id.
     pub commit: String,
+    /// The pull or merge request that is built, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<ChangeSpec>,
     /// Options asked for with this one build; they win over `slipway.yml`.
     pub asked: BuildOptions,
     /// The project's options; `slipway.yml` wins over them.
@@ -153,6 +167,11 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
+    /// False for what strangers wrote. It gets no secret, pushes nothing and shares no cache.
+    pub fn is_trusted(&self) -> bool {
+        self.change.as_ref().is_none_or(|change| change.trusted)
+    }
+
     /// The immutable tag that the engine pushes first: `b<build>.<epoch>`.
     pub fn carrier_tag(&self, epoch: i64) -> String {
         format!("b{}.{epoch}", self.build.to_string().replace('-', ""))

@@ -24,7 +24,9 @@ pub const INFRA_RETRIES: i64 = 3;
 pub const INFRA_RETRY_FIRST: Duration = Duration::from_secs(5);
 /// Longest pause before a retry.
 pub const INFRA_RETRY_MAX: Duration = Duration::from_secs(120);
-/// A job may wait this long in `blocked`, `queued` or `ready`.
+/// A job may wait this long for an approval.
+pub const APPROVAL_DEADLINE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A job may wait this long in `queued` or `ready`.
 pub const WAIT_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 /// A job's own time when nobody says otherwise.
 pub const JOB_TIMEOUT: Duration = Duration::from_secs(3600);

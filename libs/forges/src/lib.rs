@@ -7,6 +7,7 @@ mod auth;
 pub mod bitbucket;
 pub mod bitbucket_dc;
 mod body;
+pub mod change_ref;
 pub mod coding;
 mod contents;
 #[cfg(test)]

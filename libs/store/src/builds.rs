@@ -72,6 +72,8 @@ pub struct NewJob {
     pub pool: Pool,
     /// Seconds that one attempt may take.
     pub timeout_secs: i64,
+    /// Waits for an approval first.
+    pub blocked: bool,
     /// What the builder is told.
     pub spec: JobSpec,
 }
@@ -314,6 +316,10 @@ async fn insert_job(tx: &mut Tx, new: &NewBuild, job: &NewJob) -> Result<()> {
         infra_retries, timeout_secs, queued_at, not_before, deadline_at) \
         values ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, $8, $9, $9, $10)";
     const SPEC: &str = "insert into job_specs (job_id, spec) values ($1, $2)";
+    let (state, wait) = match job.blocked {
+        true => (JobState::Blocked, timing::APPROVAL_DEADLINE),
+        false => (JobState::Queued, timing::WAIT_DEADLINE),
+    };
     execute!(
         tx,
         JOB,
@@ -322,11 +328,11 @@ async fn insert_job(tx: &mut Tx, new: &NewBuild, job: &NewJob) -> Result<()> {
         new.tenant,
         new.project,
         job.kind,
-        JobState::Queued,
+        state,
         job.pool.to_string(),
         job.timeout_secs,
         new.now,
-        new.now + delta(timing::WAIT_DEADLINE)
+        new.now + delta(wait)
     );
     execute!(tx, SPEC, job.id, Json(&job.spec));
     Ok(())

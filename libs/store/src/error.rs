@@ -1,9 +1,20 @@
 //! What can go wrong in the store, as far as callers branch on it.
 
+use slipway_runtime::problem::ApiError;
+
 /// `SQLITE_FULL`, which is a full disk as well as a file at its largest size: <https://sqlite.org/rescode.html#full>.
 const SQLITE_FULL: &str = "13";
 /// PostgreSQL's `disk_full`.
 const POSTGRES_DISK_FULL: &str = "53100";
+
+/// What is said while nothing can be stored.
+const FULL: &str = "The service's disk is full, so nothing was stored. Send it again once an operator has made room.";
+/// When to try again then.
+const FULL_RETRY_SECS: u32 = 60;
+/// What a client reads while the database is away.
+const AWAY: &str = "The database does not answer. Try again in a moment.";
+/// When it may ask again, seconds.
+const AWAY_RETRY_SECS: u32 = 5;
 
 /// Classes and codes of PostgreSQL by which it says "not now": lost connections, too many of them, deadlocks, a lock or a
 /// statement that took too long, shutdowns and starts.
@@ -68,6 +79,21 @@ impl StoreError {
     pub fn is_out_of_space(&self) -> bool {
         let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
         matches!(error.code().as_deref(), Some(SQLITE_FULL | POSTGRES_DISK_FULL))
+    }
+}
+
+/// What callers are told of a call that they can do nothing about: to come back later, or that something broke.
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if error.is_out_of_space() {
+            tracing::error!(%error, "the database has no room");
+            return ApiError::Busy(FULL.to_owned(), FULL_RETRY_SECS);
+        }
+        if error.is_unreachable() {
+            tracing::error!(%error, "the database does not answer");
+            return ApiError::Busy(AWAY.to_owned(), AWAY_RETRY_SECS);
+        }
+        ApiError::internal(error)
     }
 }
 

@@ -9,10 +9,7 @@ use slipway_domain::job::{JobEvent, JobState};
 
 use crate::Db;
 use crate::error::{Result, StoreError};
-use crate::jobs::{Job, Saved, job_in, save};
-
-/// How often a cancel that lost its compare-and-set is decided anew before the caller is told.
-const CAS_TRIES: usize = 8;
+use crate::jobs::{CAS_TRIES, Job, Saved, job_in, save};
 
 /// What became of a wish to cancel.
 #[derive(Debug, Clone, PartialEq, Eq)]

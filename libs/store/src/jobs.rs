@@ -26,6 +26,9 @@ use crate::readable::readable;
 /// A row that could not be worked comes again after this time, so that those behind it have their turn.
 pub(crate) const TRY_AGAIN: TimeDelta = TimeDelta::seconds(30);
 
+/// How often what lost its compare-and-set is decided anew before the caller is told.
+pub(crate) const CAS_TRIES: usize = 8;
+
 /// The hot row of a job.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Job {

@@ -1,6 +1,7 @@
 //! All SQL of Slipway, for PostgreSQL and SQLite behind one [`Db`]: one text per statement (but for `batches`),
 //! one file per table. A state change is decided by `domain` and committed here by compare-and-set.
 
+pub mod approvals;
 pub mod attempt_ends;
 pub mod attempts;
 pub mod avoidance;

@@ -121,7 +121,8 @@ fn waiting_reason(job: &Job, builders: &[BuilderView], at_limit: bool, now: Date
     let refusing = |builder: &&&BuilderView| builder.busy < builder.slots && builder.load.not_taking.is_some();
     let nobody = || Some(format!("No builder of pool {} takes it at the moment.", job.pool));
     if job.state == JobState::Blocked {
-        ("It waits for other jobs of the build, or for an approval.".to_owned(), None)
+        let why = "Strangers wrote it: it waits until a member with write access approves it.";
+        (why.to_owned(), None)
     } else if job.not_before > now {
         let next = job.not_before.format("%H:%M:%S UTC");
         (format!("The last try failed by our fault; the next one begins at {next}."), None)

@@ -19,6 +19,34 @@ pub fn push(repo: &Repo, moved: &Move, secret: &str) -> Delivery {
     sign("push", push_body(repo, moved).to_string().into_bytes(), secret)
 }
 
+/// News of a pull request from `feature` to `main`, whose head is this commit, out of the repository itself or a fork.
+pub fn pull_request(repo: &Repo, (number, action): (u64, &str), head: &str, fork: bool, secret: &str) -> Delivery {
+    let base = repository(repo);
+    let mut source = base.clone();
+    if fork {
+        source["id"] = json!(99);
+        source["full_name"] = json!("stranger/fork");
+        source["fork"] = json!(true);
+    }
+    let body = json!({
+        "action": action,
+        "number": number,
+        "pull_request": {
+            "number": number,
+            "state": "open",
+            "draft": false,
+            "title": "A feature",
+            "author_association": "NONE",
+            "user": sender(),
+            "head": { "ref": "feature", "sha": head, "repo": source },
+            "base": { "ref": "main", "sha": ZERO, "repo": base.clone() },
+        },
+        "repository": base,
+        "sender": sender(),
+    });
+    sign("pull_request", body.to_string().into_bytes(), secret)
+}
+
 /// The delivery that GitHub sends when a hook is made.
 pub fn ping(repo: &Repo, secret: &str) -> Delivery {
     let body = json!({

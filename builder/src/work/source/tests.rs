@@ -72,6 +72,10 @@ impl Forge {
         std::fs::write(work.join("second"), "2").expect("a file");
         git(&work, &["add", "."]).await;
         git(&work, &["commit", "-q", "-m", "two"]).await;
+        git(&work, &["checkout", "-q", "-b", "bare"]).await;
+        git(&work, &["rm", "-q", "slipway.yml"]).await;
+        git(&work, &["commit", "-q", "-m", "bare"]).await;
+        git(&work, &["checkout", "-q", "main"]).await;
         let seen = Arc::new(Mutex::new(Vec::new()));
         let state = (manners, folder.path().to_path_buf(), seen.clone());
         let app = axum::Router::new().fallback(backend).with_state(state);
@@ -147,6 +151,7 @@ struct Want<'a> {
     url: &'a str,
     commit: &'a str,
     git_ref: Option<&'a str>,
+    rules_from: Option<&'a str>,
     login: Option<(&'a str, &'a str)>,
     allow: &'a str,
     trust: Trust,
@@ -156,7 +161,7 @@ struct Want<'a> {
 impl<'a> Want<'a> {
     fn of(url: &'a str, commit: &'a str) -> Self {
         let (git_ref, trust) = (Some("refs/heads/main"), Trust::default());
-        Self { url, commit, git_ref, login: None, allow: "localhost", trust, max_bytes: 1 << 20 }
+        Self { url, commit, git_ref, rules_from: None, login: None, allow: "localhost", trust, max_bytes: 1 << 20 }
     }
 }
 
@@ -164,12 +169,14 @@ async fn get(want: Want<'_>, cancel: &CancellationToken) -> (Result<Checkout, Fa
     let dir = tempfile::tempdir().expect("a folder");
     let egress = Egress::new(want.allow.parse::<FetchAllow>().expect("a list")).trusting(want.trust);
     let git_ref = want.git_ref.map(|name| GitRef::parse(name).expect("a ref"));
+    let rules_from = want.rules_from.map(|name| GitRef::parse(name).expect("a ref"));
     let login = want.login.map(|(user, password)| Login { user: user.to_owned(), password: password.to_owned() });
     let (log, mut lines) = mpsc::channel(1000);
     let request = SourceRequest {
         clone_url: want.url,
         commit: want.commit,
         git_ref: git_ref.as_ref(),
+        rules_from: rules_from.as_ref(),
         login: login.as_ref(),
         dir: dir.path(),
         timeout: Duration::from_secs(30),
@@ -204,6 +211,28 @@ async fn fetches_any_commit_by_its_id() {
         assert_eq!(pipeline.region.as_deref(), Some("eu"));
         assert_eq!(left_in(dir.path()), ["source"]);
     }
+}
+
+#[tokio::test]
+async fn the_rules_of_another_branch_count_where_that_is_named() {
+    let forge = Forge::start(Manners::default()).await;
+    let commit = forge.commit("main~1").await;
+    let text = async |rules_from| {
+        let url = forge.url();
+        let want = Want { rules_from: Some(rules_from), ..Want::of(&url, &commit) };
+        let (checkout, dir, _) = get(want, &CancellationToken::new()).await;
+        drop(dir);
+        checkout
+    };
+    let main = text("refs/heads/main").await.expect("fetched");
+    assert_eq!(main.commit, commit);
+    let Rules::Others(Some(found)) = &main.rules else { panic!("{:?}", main.rules) };
+    assert!(found.contains("region"), "{found}");
+    assert_eq!(main.pipeline().expect("good").expect("a file").region.as_deref(), Some("eu"));
+    let bare = text("refs/heads/bare").await.expect("fetched");
+    assert_eq!((bare.pipeline(), bare.rules), (Ok(None), Rules::Others(None)), "its own file does not count");
+    let gone = text("refs/heads/gone").await.expect_err("no such branch");
+    assert!(matches!(gone.class, FailureClass::CommitMissing | FailureClass::SourceMissing), "{gone:?}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use slipway_domain::build::{BuildState, CancelledBy};
 use slipway_domain::failure::FailureClass;
 use slipway_domain::job::JobState;
 use slipway_runtime::ids::{new_id, random_id};
+use slipway_store::approvals::Approval;
 use slipway_store::attempt_ends::Ended;
 use slipway_store::builds::{NewBuild, NewJob};
 use slipway_store::job_cancels::CancelOutcome;
@@ -372,5 +373,39 @@ both! {
         assert_eq!(steps.len(), 1);
         assert_eq!((steps[0].state, steps[0].exit_code), (StepState::Failed, Some(7)));
         assert_eq!(env.db.attempt(attempt).await.unwrap().phase, Phase::Building);
+    }
+}
+
+both! {
+    async fn what_waits_for_an_approval_runs_after_it_and_ends_without(env) {
+        let world = env.world("own").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let blocked = |key: &str| {
+            let new = new_build(&world.project, key, commit('a'));
+            let jobs = new.jobs.iter().map(|job| NewJob { blocked: true, ..job.clone() }).collect();
+            NewBuild { jobs, ..new }
+        };
+        let approved = env.db.create_build(&blocked("1")).await.unwrap().build;
+        let forgotten = env.db.create_build(&blocked("2")).await.unwrap().build;
+        let cancelled = env.db.create_build(&blocked("3")).await.unwrap().build;
+        assert_eq!(env.db.queued_jobs(&pool(), start(), 10).await.unwrap(), []);
+        let waiting = env.db.waiting(&env.job_of(approved).await, start()).await.unwrap().unwrap();
+        assert!(waiting.reason.contains("approve"), "{}", waiting.reason);
+        for _ in 0..2 {
+            assert_eq!(env.db.approve_build(approved, later(1)).await.unwrap(), Approval::Approved);
+        }
+        let job = env.job_of(approved).await;
+        assert_eq!((job.state, job.queued_at, job.version), (JobState::Queued, later(1), 1), "once");
+        let running = env.running(&crew, &lead, job.id, later(1)).await;
+        assert_eq!(env.db.approve_build(approved, later(2)).await.unwrap(), Approval::Approved, "it runs already");
+        assert_eq!(env.finish(running, AttemptOutcome::Succeeded, later(2)).await, Ended::Now(JobState::Succeeded));
+        assert_eq!(env.db.approve_build(approved, later(3)).await.unwrap(), Approval::AlreadyFinished);
+        env.db.cancel_build(cancelled, CancelledBy::User, later(3)).await.unwrap();
+        assert_eq!(env.db.approve_build(cancelled, later(3)).await.unwrap(), Approval::AlreadyFinished);
+        let week = 7 * 24 * 3600;
+        env.db.expire_jobs(later(week - 1), 10).await.unwrap();
+        assert_eq!(env.job_of(forgotten).await.state, JobState::Blocked);
+        env.db.expire_jobs(later(week + 1), 10).await.unwrap();
+        assert_eq!(env.job_of(forgotten).await.state, JobState::Cancelled);
     }
 }

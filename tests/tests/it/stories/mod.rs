@@ -5,6 +5,7 @@ mod bad_input;
 mod builders;
 mod builds;
 mod cancels;
+mod changes;
 mod clipped;
 mod configuration;
 mod crashes;
