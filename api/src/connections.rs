@@ -36,7 +36,8 @@ pub struct CreateConnection {
     #[serde(default)]
     base_url: Option<String>,
     /// Token for the forge's API and for fetching private repositories. Build logs show `***` instead of it, unless
-    /// it has fewer than 4 bytes.
+    /// it has fewer than 4 bytes. Bitbucket, Gitea, Gitee and CODING may have an account beside it: `account:token`
+    /// (with Bitbucket's API tokens and CODING's project tokens they must).
     #[serde(default)]
     token: Option<String>,
 }

@@ -74,7 +74,7 @@ pub(crate) async fn call<T>(
     match &result {
         Err(ForgeError::Transient(_)) => permit.failed(),
         // Nobody was asked.
-        Err(ForgeError::Invalid(_) | ForgeError::NotSupported(_)) => drop(permit),
+        Err(ForgeError::Invalid(_)) => drop(permit),
         Ok(_)
         | Err(
             ForgeError::RetryAfter(_)
@@ -100,7 +100,10 @@ mod tests {
             (ForgeKind::Gitlab, Some("http://10.0.0.1:3000/a"), "http://10.0.0.1:3000"),
             (ForgeKind::Gitlab, Some("http://10.0.0.1:3000/b?c"), "gitlab at an unusable address"),
             (ForgeKind::Gitlab, Some("nonsense"), "gitlab at an unusable address"),
+            (ForgeKind::Bitbucket, None, "https://api.bitbucket.org"),
             (ForgeKind::Gitea, None, "gitea at an unusable address"),
+            (ForgeKind::Gitea, Some("https://git.example/gitea"), "https://git.example"),
+            (ForgeKind::Coding, None, "https://e.coding.net"),
         ] {
             assert_eq!(upstream(kind, base_url), wanted, "{kind} {base_url:?}");
         }

@@ -42,7 +42,7 @@ pub async fn want_statuses_once(state: &ApiState, now: DateTime<Utc>) -> anyhow:
 /// What a forge shall show for a build, if there is anybody to tell.
 fn report(build: UnreportedBuild) -> Reported {
     let (build_id, state) = (build.build_id, build.state);
-    let wanted = (build.has_token && is_spoken(build.forge)).then(|| {
+    let wanted = build.has_token.then(|| {
         let shown = shown_as(build.forge, state);
         WantedStatus {
             key: StatusKey {
@@ -76,18 +76,15 @@ fn seq(created_at: DateTime<Utc>, state: BuildState) -> i64 {
     created_at.timestamp_micros().saturating_mul(4).saturating_add(rank)
 }
 
-/// GitHub has one word for waiting and running, and limits how much we may say: we say it once.
+/// Most forges have one word for waiting and running, and limit how much we may say: we say it once.
 fn shown_as(forge: ForgeKind, state: BuildState) -> BuildState {
-    if forge == ForgeKind::Github && state == BuildState::Running { BuildState::Pending } else { state }
-}
-
-fn is_spoken(forge: ForgeKind) -> bool {
-    match forge {
-        ForgeKind::Github | ForgeKind::Gitlab => true,
-        ForgeKind::Bitbucket | ForgeKind::BitbucketDc | ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => {
-            false
+    let one_word = match forge {
+        ForgeKind::Github | ForgeKind::Bitbucket | ForgeKind::BitbucketDc | ForgeKind::Gitea | ForgeKind::Coding => {
+            true
         }
-    }
+        ForgeKind::Gitlab | ForgeKind::Gitee => false,
+    };
+    if one_word && state == BuildState::Running { BuildState::Pending } else { state }
 }
 
 async fn run(state: ApiState, wake: Wake, due: Wake) -> anyhow::Result<()> {
@@ -153,7 +150,9 @@ mod tests {
     #[test]
     fn running_is_said_only_where_the_forge_has_a_word_for_it() {
         assert_eq!(shown_as(ForgeKind::Github, BuildState::Running), BuildState::Pending);
+        assert_eq!(shown_as(ForgeKind::Gitea, BuildState::Running), BuildState::Pending);
         assert_eq!(shown_as(ForgeKind::Gitlab, BuildState::Running), BuildState::Running);
+        assert_eq!(shown_as(ForgeKind::Gitee, BuildState::Running), BuildState::Running);
         assert_eq!(shown_as(ForgeKind::Github, BuildState::Failed), BuildState::Failed);
     }
 }

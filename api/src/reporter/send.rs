@@ -191,8 +191,7 @@ impl SendError {
                 ForgeError::Unauthorized(_)
                 | ForgeError::NotFound(_)
                 | ForgeError::Rejected { .. }
-                | ForgeError::Invalid(_)
-                | ForgeError::NotSupported(_),
+                | ForgeError::Invalid(_),
             )
             | Self::NoToken => true,
             Self::Forge(ForgeError::RetryAfter(_) | ForgeError::Transient(_)) | Self::Internal(_) => false,

@@ -7,7 +7,7 @@ use slipway_domain::event::ForgeKind;
 use slipway_domain::git_ref::is_commit_id;
 
 use crate::transport::{ForgeError, Transport};
-use crate::{github, gitlab};
+use crate::{bitbucket, bitbucket_dc, coding, gitea, gitee, github, gitlab};
 
 /// How long intake waits for a file, everything included.
 pub(crate) const LIMIT: Duration = Duration::from_secs(3);
@@ -34,9 +34,11 @@ pub(crate) async fn read_file(
         match kind {
             ForgeKind::Github => github::contents::read_file(transport, file).await,
             ForgeKind::Gitlab => gitlab::contents::read_file(transport, file).await,
-            ForgeKind::Bitbucket | ForgeKind::BitbucketDc | ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => {
-                Err(ForgeError::NotSupported(kind))
-            }
+            ForgeKind::Bitbucket => bitbucket::client::read_file(transport, file).await,
+            ForgeKind::BitbucketDc => bitbucket_dc::client::read_file(transport, file).await,
+            ForgeKind::Gitea => gitea::client::read_file(transport, file).await,
+            ForgeKind::Gitee => gitee::client::read_file(transport, file).await,
+            ForgeKind::Coding => coding::client::read_file(transport, file).await,
         }
     };
     tokio::time::timeout(limit, read)

@@ -30,3 +30,11 @@ pub struct StatusSent {
     /// on another pipeline.
     pub pipeline_id: Option<u64>,
 }
+
+/// A text of at most so many characters; what was cut ends with an ellipsis.
+pub(crate) fn cut(text: &str, max_chars: usize) -> String {
+    if text.chars().count() <= max_chars {
+        return text.to_owned();
+    }
+    text.chars().take(max_chars.saturating_sub(1)).chain(['…']).collect()
+}

@@ -1,4 +1,4 @@
-//! The one way out to a forge's API, under both client crates: checked and pinned addresses, one origin, a
+//! The one way out to a forge's API, under the client crates and our own clients: checked and pinned addresses, one origin, a
 //! time limit, a size limit, no retry. What is to be done about a refusal is decided here once.
 
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use slipway_domain::event::ForgeKind;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::egress::{BodyError, Egress, EgressError, read_at_most};
 use tokio::sync::OnceCell;
@@ -27,9 +26,6 @@ const MAX_WAIT: Duration = Duration::from_secs(6 * 3600);
 /// Why a call to a forge did not work, sorted by what is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ForgeError {
-    /// We do not speak to this forge yet.
-    #[error("{0} is not supported yet")]
-    NotSupported(ForgeKind),
     /// We ask too often: try again after this time, not earlier.
     #[error("the forge limits how often we may ask; again in {} s", .0.as_secs())]
     RetryAfter(Duration),
@@ -152,10 +148,13 @@ pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap, message: &str, no
     }
 }
 
-/// The `message` or `error` of a JSON answer, else the whole answer as text.
+/// Where a JSON answer says what is wrong: most forges, Bitbucket Cloud, Data Center, CODING, others again.
+const MESSAGES: [&str; 5] = ["/message", "/error/message", "/errors/0/message", "/Response/Error/Message", "/error"];
+
+/// The message of a JSON answer, else the whole answer as text.
 pub(crate) fn message_of(body: &[u8]) -> String {
     let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    let told = json.as_ref().and_then(|json| json.get("message").or_else(|| json.get("error")));
+    let told = json.as_ref().and_then(|json| MESSAGES.iter().find_map(|place| json.pointer(place)));
     match told {
         Some(serde_json::Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),

@@ -12,11 +12,10 @@ use slipway_domain::build::BuildState;
 use slipway_runtime::egress::FetchAllow;
 use tokio::net::{TcpListener, TcpSocket};
 
+use super::fake::{TOKEN, repo_of};
 use super::*;
 use crate::status::CommitStatus;
-use crate::testing::SHA;
-
-const TOKEN: &str = "a-very-secret-token";
+use crate::testing::{OLD_SHA, SHA};
 
 /// What the fake was asked.
 #[derive(Debug)]
@@ -80,7 +79,7 @@ async fn serve(asked: Arc<Mutex<Vec<Asked>>>, answers: Arc<Mutex<VecDeque<Answer
     response
 }
 
-fn connect(kind: ForgeKind, base_url: &Url) -> Connect {
+pub(super) fn connect(kind: ForgeKind, base_url: &Url) -> Connect {
     Connect {
         kind,
         base_url: Some(base_url.clone()),
@@ -96,9 +95,8 @@ fn api(kind: ForgeKind, base_url: &Url) -> ForgeApi {
 }
 
 fn status(kind: ForgeKind) -> CommitStatus {
-    let repo = if kind == ForgeKind::Github { "acme/widget" } else { "acme/sub/widget" };
     CommitStatus {
-        repo: repo.to_owned(),
+        repo: repo_of(kind).to_owned(),
         commit: SHA.to_owned(),
         state: BuildState::Failed,
         context: "ci/slipway/widget".to_owned(),
@@ -196,7 +194,7 @@ async fn every_refusal_is_sorted_and_nothing_is_sent_twice() {
         (with_header(503, "retry-after", "5", ""), wait(5)),
         (answer(503, ""), ForgeError::Transient("status 503".to_owned())),
     ];
-    for kind in [ForgeKind::Github, ForgeKind::Gitlab] {
+    for &kind in ForgeKind::ALL {
         for (answer, expected) in &table {
             let (sent, asked) = set(kind, vec![answer.clone()]).await;
             assert_eq!(sent.as_ref(), Err(expected), "{kind}: {answer:?}");
@@ -225,7 +223,8 @@ async fn a_state_that_gitlab_has_already_counts_as_sent() {
 
 #[tokio::test]
 async fn redirects_are_followed_inside_the_origin_only() {
-    for kind in [ForgeKind::Github, ForgeKind::Gitlab] {
+    let simple = [ForgeKind::Bitbucket, ForgeKind::BitbucketDc, ForgeKind::Gitea];
+    for kind in [ForgeKind::Github, ForgeKind::Gitlab].into_iter().chain(simple) {
         let there = with_header(307, "location", "/moved/here", "");
         let (sent, asked) = set(kind, vec![there, answer(201, json!({}))]).await;
         assert!(sent.is_ok(), "{kind}: {sent:?}");
@@ -260,7 +259,7 @@ async fn addresses_that_are_not_allowed_are_not_contacted() {
 async fn a_forge_that_does_not_answer_is_left() {
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = Url::parse(&format!("http://{}", silent.local_addr().expect("bound"))).expect("a URL");
-    for kind in [ForgeKind::Github, ForgeKind::Gitlab] {
+    for &kind in ForgeKind::ALL {
         let connect = Connect { timeout: Duration::from_millis(50), ..connect(kind, &url) };
         let sent = ForgeApi::new(connect).expect("supported").set_status(&status(kind)).await;
         assert_eq!(sent, Err(ForgeError::Transient("no answer within 50 ms".to_owned())), "{kind}");
@@ -277,9 +276,9 @@ async fn a_forge_that_does_not_answer_is_left() {
 async fn a_file_is_waited_for_until_the_limit_and_not_longer() {
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = Url::parse(&format!("http://{}", silent.local_addr().expect("bound"))).expect("a URL");
-    let file = FileAt { repo: "acme/widget", commit: SHA, path: "Dockerfile" };
-    for kind in [ForgeKind::Github, ForgeKind::Gitlab] {
+    for &kind in ForgeKind::ALL {
         let limit = Duration::from_millis(50);
+        let file = FileAt { repo: repo_of(kind), commit: SHA, path: "Dockerfile" };
         let read = contents::read_file(kind, &api(kind, &url).transport, &file, limit).await;
         assert_eq!(read, Err(ForgeError::Transient("no file within 50 ms".to_owned())), "{kind}");
     }
@@ -290,7 +289,7 @@ async fn a_file_is_waited_for_until_the_limit_and_not_longer() {
 async fn read(kind: ForgeKind, path: &str, answers: Vec<Answer>) -> (Result<Option<String>, ForgeError>, Vec<Asked>) {
     let fake = Fake::new().await;
     let api = api(kind, &fake.url);
-    let repo = if kind == ForgeKind::Github { "acme/widget" } else { "acme/sub/widget" };
+    let repo = repo_of(kind);
     fake.during(answers, async move { api.read_file(&FileAt { repo, commit: SHA, path }).await }).await
 }
 
@@ -365,8 +364,19 @@ async fn refs_point_to_commits() {
 }
 
 #[tokio::test]
+async fn a_short_id_becomes_no_other_commit() {
+    for hash in [OLD_SHA, &SHA[..12], "no id"] {
+        let fake = Fake::new().await;
+        let api = api(ForgeKind::Bitbucket, &fake.url);
+        let told = vec![answer(200, json!({"hash": hash}))];
+        let (found, _) = fake.during(told, async move { api.full_commit("acme/widget", &SHA[..12]).await }).await;
+        assert!(matches!(found, Err(ForgeError::Invalid(_))), "{hash}: {found:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_unknown() {
-    for kind in [ForgeKind::Github, ForgeKind::Gitlab] {
+    for &kind in ForgeKind::ALL {
         let huge = with_header(200, "content-type", "text/plain", "x".repeat(5 << 20));
         assert!(matches!(read(kind, "x", vec![huge]).await.0, Err(ForgeError::Invalid(_))), "{kind}");
         for status in [401, 403, 429, 500] {
@@ -457,18 +467,26 @@ fn bases_and_credentials() {
         (ForgeKind::Gitlab, None, "https://gitlab.com/api/v4/"),
         (ForgeKind::Gitlab, Some("https://git.corp:8443/gitlab/"), "https://git.corp:8443/gitlab/api/v4/"),
         (ForgeKind::Gitlab, Some("https://git.corp/api/v4/"), "https://git.corp/api/v4/"),
+        (ForgeKind::Bitbucket, None, "https://api.bitbucket.org/2.0/"),
+        (ForgeKind::Bitbucket, Some("https://bitbucket.org/"), "https://api.bitbucket.org/2.0/"),
+        (ForgeKind::Bitbucket, Some("https://api.bitbucket.org/2.0"), "https://api.bitbucket.org/2.0/"),
+        (ForgeKind::BitbucketDc, Some("https://git.corp/bitbucket/"), "https://git.corp/bitbucket/rest/"),
+        (ForgeKind::BitbucketDc, Some("https://git.corp/rest/api/1.0"), "https://git.corp/rest/"),
+        (ForgeKind::Gitea, Some("https://git.corp/gitea"), "https://git.corp/gitea/api/v1/"),
+        (ForgeKind::Gitea, Some("https://git.corp/api/v1/"), "https://git.corp/api/v1/"),
+        (ForgeKind::Gitee, None, "https://gitee.com/api/v5/"),
+        (ForgeKind::Gitee, Some("https://gitee.com"), "https://gitee.com/api/v5/"),
+        (ForgeKind::Coding, None, "https://e.coding.net/"),
+        (ForgeKind::Coding, Some("https://coding.corp/open-api"), "https://coding.corp/"),
     ] {
         assert_eq!(base(kind, base_url).as_deref(), Ok(expected), "{base_url:?}");
     }
     for bad in ["ftp://git.corp", "https://git.corp/?x=1", "https://git.corp/#x"] {
         assert!(base(ForgeKind::Gitlab, Some(bad)).is_err(), "{bad}");
     }
-    for (kind, user) in [(ForgeKind::Github, "x-access-token"), (ForgeKind::Gitlab, "oauth2")] {
-        let login = clone_credential(kind, TOKEN).unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!((login.user.as_str(), login.password.as_str()), (user, TOKEN));
+    for kind in [ForgeKind::BitbucketDc, ForgeKind::Gitea] {
+        assert!(matches!(base(kind, None), Err(ForgeError::Invalid(_))), "{kind} has no public instance");
     }
-    assert!(matches!(clone_credential(ForgeKind::Gitea, TOKEN), Err(ForgeError::NotSupported(ForgeKind::Gitea))));
-    assert_eq!(base(ForgeKind::Coding, None), Err(ForgeError::NotSupported(ForgeKind::Coding)));
     let url = Url::parse("https://git.corp").expect("a URL");
     let odd = Connect { token: "two\nlines".to_owned(), ..connect(ForgeKind::Github, &url) };
     assert!(matches!(ForgeApi::new(odd).err(), Some(ForgeError::Invalid(_))));

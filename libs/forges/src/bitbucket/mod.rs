@@ -1,6 +1,7 @@
 //! Bitbucket Cloud. Data Center signs in the same way and says everything else in its own words.
 
 mod change;
+pub(crate) mod client;
 pub mod parse;
 pub mod verify;
 

@@ -1,6 +1,7 @@
 //! Bitbucket Data Center. Its signature is that of Bitbucket Cloud.
 
 mod change;
+pub(crate) mod client;
 pub mod parse;
 
 #[cfg(test)]

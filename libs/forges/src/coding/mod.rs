@@ -1,6 +1,7 @@
 //! CODING DevOps, in its three wire formats: the first webhooks ("v1"), "WebHook V2", and the Service Hook.
 
 mod change;
+pub(crate) mod client;
 pub mod parse;
 pub mod verify;
 

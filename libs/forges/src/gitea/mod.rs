@@ -1,6 +1,7 @@
 //! Gitea and Forgejo, which send the same.
 
 mod change;
+pub(crate) mod client;
 pub mod parse;
 pub mod verify;
 

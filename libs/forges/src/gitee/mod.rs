@@ -1,6 +1,7 @@
 //! gitee.com.
 
 mod change;
+pub(crate) mod client;
 pub mod parse;
 pub mod verify;
 

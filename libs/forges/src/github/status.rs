@@ -2,10 +2,9 @@
 
 use octocrab::models::StatusState;
 use slipway_domain::build::BuildState;
-use slipway_domain::git_ref::is_commit_id;
 
 use super::client::{client, owner_and_name, sort};
-use crate::status::{CommitStatus, StatusSent};
+use crate::status::{CommitStatus, StatusSent, cut};
 use crate::transport::{ForgeError, Transport};
 
 /// GitHub cuts nothing itself; it refuses.
@@ -23,15 +22,12 @@ pub fn word(state: BuildState) -> StatusState {
 
 pub(crate) async fn set_status(transport: &Transport, status: &CommitStatus) -> Result<StatusSent, ForgeError> {
     let (owner, name) = owner_and_name(&status.repo)?;
-    if !is_commit_id(&status.commit) {
-        return Err(ForgeError::Invalid("the commit is not a full object id".to_owned()));
-    }
     let crab = client(transport);
     let repos = crab.repos(owner, name);
     let mut request = repos
         .create_status(status.commit.clone(), word(status.state))
         .context(status.context.clone())
-        .description(cut(&status.description));
+        .description(cut(&status.description, MAX_DESCRIPTION_CHARS));
     if let Some(target) = &status.target_url {
         request = request.target(target.clone());
     }
@@ -40,11 +36,4 @@ pub(crate) async fn set_status(transport: &Transport, status: &CommitStatus) -> 
         Err(e) => sort(e, transport)?,
     }
     Ok(StatusSent { pipeline_id: None })
-}
-
-fn cut(text: &str) -> String {
-    if text.chars().count() <= MAX_DESCRIPTION_CHARS {
-        return text.to_owned();
-    }
-    text.chars().take(MAX_DESCRIPTION_CHARS - 1).chain(['…']).collect()
 }

@@ -4,7 +4,6 @@ use gitlab::api::AsyncQuery as _;
 use gitlab::api::projects::repository::commits::{CommitStatusState, CreateCommitStatus};
 use serde::Deserialize;
 use slipway_domain::build::BuildState;
-use slipway_domain::git_ref::is_commit_id;
 
 use super::client::{Client, sort};
 use crate::status::{CommitStatus, StatusSent};
@@ -32,9 +31,6 @@ pub fn word(state: BuildState) -> CommitStatusState {
 }
 
 pub(crate) async fn set_status(transport: &Transport, status: &CommitStatus) -> Result<StatusSent, ForgeError> {
-    if !is_commit_id(&status.commit) {
-        return Err(ForgeError::Invalid("the commit is not a full object id".to_owned()));
-    }
     let mut request = CreateCommitStatus::builder();
     request
         .project(status.repo.as_str())

@@ -1,0 +1,96 @@
+//! gitee.com, as its reference describes it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::{Reply, Request, Said, State};
+
+pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> Option<Reply> {
+    let ["api", "v5", "repos", owner, repo, rest @ ..] = segments else { return None };
+    if [*owner, *repo] != ["acme", "widget"] {
+        return Some(missing());
+    }
+    match (request.method.as_str(), rest) {
+        ("GET", ["commits", commit, "check-runs"]) if !state.has(commit) => Some(missing()),
+        ("GET", ["commits", commit, "check-runs"]) => Some(Reply::Json(200, runs(state, commit))),
+        ("POST", ["check-runs"]) => {
+            let commit = request.text("/head_sha")?;
+            let said = said(request, &commit)?;
+            // A second run of one name would show two results.
+            if id_of(state, &commit, &said.key).is_some() {
+                return None;
+            }
+            state.said.push(said);
+            Some(Reply::Json(201, json!({"id": state.said.len()})))
+        }
+        ("PATCH", ["check-runs", id]) => {
+            let commit = request.text("/head_sha")?;
+            let said = said(request, &commit)?;
+            if id_of(state, &commit, &said.key).map(|id| id.to_string()).as_deref() != Some(id) {
+                return None;
+            }
+            state.said.push(said);
+            Some(Reply::Json(200, json!({"id": id})))
+        }
+        ("GET", ["contents", path @ ..]) => Some(contents(state, request.query("ref"), &path.join("/"))),
+        ("GET", ["branches", name]) => Some(match state.refs.get(&format!("refs/heads/{name}")) {
+            Some(commit) => Reply::Json(200, json!({"name": name, "commit": {"sha": commit}})),
+            None => missing(),
+        }),
+        ("GET", ["commits", revision]) => {
+            let known = state.refs.get(&format!("refs/tags/{revision}"));
+            let known = known.or_else(|| state.commits.iter().find(|commit| commit == revision));
+            Some(known.map_or_else(missing, |commit| Reply::Json(200, json!({"sha": commit}))))
+        }
+        _ => None,
+    }
+}
+
+/// The check runs of a commit, one for each name: its id is the place of the first that was said of it.
+fn runs(state: &State, commit: &str) -> Value {
+    let mut names: Vec<&str> = state.said.iter().filter(|said| said.commit == commit).map(|said| &*said.key).collect();
+    names.sort_unstable();
+    names.dedup();
+    let run = |name: &&str| json!({"id": id_of(state, commit, name), "name": name});
+    json!({"total_count": names.len(), "check_runs": names.iter().map(run).collect::<Vec<_>>()})
+}
+
+fn id_of(state: &State, commit: &str, name: &str) -> Option<usize> {
+    state.said.iter().position(|said| said.commit == commit && said.key == name).map(|place| place + 1)
+}
+
+fn said(request: &Request, commit: &str) -> Option<Said> {
+    let status = request.text("/status")?;
+    let conclusion = request.body.get("conclusion").and_then(Value::as_str);
+    let state = match (status.as_str(), conclusion) {
+        ("queued" | "in_progress", None) => status,
+        ("completed", Some(conclusion)) => format!("completed/{conclusion}"),
+        _ => return None,
+    };
+    Some(Said {
+        commit: commit.to_owned(),
+        key: request.text("/name")?,
+        name: Some(request.text("/output/title")?),
+        state,
+        description: request.text("/output/summary")?,
+        url: request.text("/details_url").unwrap_or_default(),
+        refname: None,
+    })
+}
+
+fn contents(state: &State, commit: &str, path: &str) -> Reply {
+    match state.file(commit, path) {
+        Some(text) => {
+            let digits = STANDARD.encode(text);
+            let (head, tail) = digits.split_at(4);
+            Reply::Json(200, json!({"type": "file", "encoding": "base64", "content": format!("{head}\n{tail}\n")}))
+        }
+        None if state.is_directory(commit, path) => Reply::Json(200, json!([{"type": "file"}])),
+        None => Reply::Json(200, json!([])),
+    }
+}
+
+fn missing() -> Reply {
+    Reply::Json(404, json!({"message": "Not Found Project"}))
+}
