@@ -104,4 +104,34 @@ mod tests {
         assert!(!same_origin("https://git.example.com/x/y.git", ForgeKind::Gitlab, own));
         assert!(!same_origin("https://gitea.example.com/x", ForgeKind::Gitea, None));
     }
+
+    #[test]
+    fn each_forges_token_stays_at_its_forge() {
+        let own = "https://git.example.com/base";
+        for (kind, public) in [
+            (ForgeKind::Github, Some("https://github.com/a/b.git")),
+            (ForgeKind::Gitlab, Some("https://gitlab.com/a/b.git")),
+            (ForgeKind::Bitbucket, Some("https://bitbucket.org/a/b.git")),
+            (ForgeKind::BitbucketDc, None),
+            (ForgeKind::Gitea, None),
+            (ForgeKind::Gitee, Some("https://gitee.com/a/b.git")),
+            (ForgeKind::Coding, Some("https://e.coding.net/t/p/r.git")),
+        ] {
+            assert!(public.is_none_or(|url| same_origin(url, kind, None)), "{kind}");
+            assert!(same_origin("https://git.example.com/x/y.git", kind, Some(own)), "{kind}");
+            let elsewhere =
+                ["https://evil.example/a/b.git", "http://git.example.com/a/b.git", "ssh://git.example.com/a"];
+            for url in elsewhere.into_iter().chain(public) {
+                assert!(!same_origin(url, kind, Some(own)), "{kind} {url}");
+            }
+            assert!(elsewhere.into_iter().all(|url| !same_origin(url, kind, None)), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_no_login_is_given_to_nobody() {
+        assert!(clone_login(ForgeKind::Coding, "token").is_none());
+        let login = clone_login(ForgeKind::Coding, "ptx1:pw").map(|login| (login.user, login.password));
+        assert_eq!(login, Some(("ptx1".to_owned(), "pw".to_owned())));
+    }
 }
