@@ -54,6 +54,22 @@ pub struct BuildOptionsDoc {
     timeout_secs: Option<u64>,
 }
 
+/// What of a project is built. A twin of the domain's type, which knows nothing of OpenAPI.
+#[derive(ToSchema)]
+#[schema(as = BuildOptions)]
+#[expect(dead_code, reason = "only its schema is used; the real one is domain's, which knows no OpenAPI")]
+pub struct RulesDoc {
+    /// Branches whose pushes are built, as patterns; all unless set. `*` stays within a `/`, `**` does not, and `!` in
+    /// front takes away.
+    branches: Option<Vec<String>>,
+    /// The same for tags.
+    tags: Option<Vec<String>>,
+    /// Whether pull and merge requests are built; they are unless set.
+    changes: Option<bool>,
+    /// What becomes of those that strangers wrote: `approve` (unless set), `build` or `ignore`.
+    strangers: Option<String>,
+}
+
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -63,7 +79,7 @@ pub struct BuildOptionsDoc {
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(receive_hook, job_log, job_log_stream, job_log_lines),
-    components(schemas(ProblemDoc, BuildOptionsDoc)),
+    components(schemas(ProblemDoc, BuildOptionsDoc, RulesDoc)),
     tags(
         (name = "projects"), (name = "builds"), (name = "jobs"), (name = "logs"), (name = "deliveries"),
         (name = "builders"), (name = "connections"), (name = "registries"), (name = "tenants"), (name = "tokens"),

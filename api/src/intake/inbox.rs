@@ -66,6 +66,7 @@ mod tests {
             image: None,
             visibility: Visibility::Private,
             options: BuildOptions::default(),
+            rules: slipway_domain::rules::Rules::default(),
             region: None,
             hook: NewHook { id: hook, secret: "secret".to_owned(), now },
             now,

@@ -5,6 +5,7 @@ use slipway_domain::build::Trigger;
 use slipway_domain::event::{ChangeAction, ChangeEvent, Event, ForgeKind, Outcome, RefEvent, RefKind, RefOp};
 use slipway_domain::git_ref::{GitRef, is_commit_id};
 use slipway_domain::ids::ProjectId;
+use slipway_domain::rules::{Rules, Strangers};
 use slipway_domain::spec::ChangeSpec;
 use slipway_domain::tenant::ProjectState;
 use slipway_forges::change_ref::change_ref;
@@ -31,6 +32,7 @@ pub(super) struct ProjectFacts<'a> {
     pub(super) repo_path: &'a str,
     pub(super) forge: ForgeKind,
     pub(super) state: ProjectState,
+    pub(super) rules: &'a Rules,
 }
 
 impl Decision {
@@ -44,8 +46,10 @@ impl Decision {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Proposed {
     pub(super) change: ChangeSpec,
+    pub(super) needs_approval: bool,
     /// Where the base repository has its head.
     pub(super) git_ref: GitRef,
+    /// Its id, or the beginning of it where the forge tells no more.
     pub(super) commit: String,
     /// Equal for equal words about it; together with its number it is the build's dedupe key.
     pub(super) told: Move,
@@ -117,7 +121,7 @@ pub(super) fn decide(event: &Event, index: i64, project: &ProjectFacts<'_>) -> D
         return ignore(&format!("the delivery is about {}, the project builds {}", shown(told_of), shown(own)));
     }
     match event {
-        Event::Ref(moved) => decide_ref(moved, told(event, index), project.state),
+        Event::Ref(moved) => decide_ref(moved, told(event, index), project),
         Event::Change(change) => match decide_change(change, told(event, index), project) {
             Ok(proposed) => Decision::Change(proposed),
             Err(reason) => ignore(&reason),
@@ -127,7 +131,7 @@ pub(super) fn decide(event: &Event, index: i64, project: &ProjectFacts<'_>) -> D
     }
 }
 
-fn decide_ref(event: &RefEvent, told: Option<Move>, state: ProjectState) -> Decision {
+fn decide_ref(event: &RefEvent, told: Option<Move>, project: &ProjectFacts<'_>) -> Decision {
     let ignore = |reason: String| Decision::Ignore(reason, None);
     let trigger = match event.kind {
         RefKind::Branch => Trigger::Push,
@@ -143,8 +147,11 @@ fn decide_ref(event: &RefEvent, told: Option<Move>, state: ProjectState) -> Deci
     if event.op == RefOp::Deleted {
         return noted(format!("{} {} was deleted", event.kind, shown(&event.name)));
     }
-    if state == ProjectState::Paused {
+    if project.state == ProjectState::Paused {
         return noted("the project is paused".to_owned());
+    }
+    if !project.rules.builds(&moved.git_ref) {
+        return noted(format!("the project's rules leave out {} {}", event.kind, shown(&event.name)));
     }
     if event.skip_ci {
         return noted(event.skip_marker.clone().unwrap_or_else(|| "the push asks not to be built".to_owned()));
@@ -178,7 +185,15 @@ fn decide_change(event: &ChangeEvent, told: Option<Move>, project: &ProjectFacts
     if project.state == ProjectState::Paused {
         return Err("the project is paused".to_owned());
     }
-    let (Some(commit), Some(told)) = (event.head.clone().filter(|head| is_commit_id(head)), told) else {
+    if !project.rules.builds_changes() {
+        return Err("the project's rules leave out pull requests".to_owned());
+    }
+    if event.from_fork && project.rules.strangers() == Strangers::Ignore {
+        return Err("the project's rules leave out pull requests from other repositories".to_owned());
+    }
+    // Bitbucket Cloud names only its first twelve digits; the work on the delivery asks for the rest.
+    let names_one = |head: &String| is_commit_id(head) || project.forge == ForgeKind::Bitbucket && is_prefix(head);
+    let (Some(commit), Some(told)) = (event.head.clone().filter(names_one), told) else {
         return Err(format!("the delivery names no full commit id of pull request {number}"));
     };
     let branch = |name: &Option<String>| {
@@ -191,7 +206,13 @@ fn decide_change(event: &ChangeEvent, told: Option<Move>, project: &ProjectFacts
         format!("{} keeps no ref of pull request {number}, which comes from another repository", project.forge)
     })?;
     let change = ChangeSpec { number, target: branch(&event.target_branch), trusted: !event.from_fork };
-    Ok(Proposed { change, git_ref, commit, told })
+    let needs_approval = !change.trusted && project.rules.strangers() == Strangers::Approve;
+    Ok(Proposed { change, needs_approval, git_ref, commit, told })
+}
+
+/// True for the beginning of a commit's id, as short as forges write it.
+fn is_prefix(head: &str) -> bool {
+    (7..40).contains(&head.len()) && head.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 fn repo_of(event: &Event) -> &str {
@@ -263,7 +284,11 @@ mod tests {
     }
 
     fn decided(event: RefEvent, state: ProjectState) -> Decision {
-        decide(&Event::Ref(event), 0, &ProjectFacts { repo_path: "acme/app", forge: ForgeKind::Github, state })
+        decide(
+            &Event::Ref(event),
+            0,
+            &ProjectFacts { repo_path: "acme/app", forge: ForgeKind::Github, state, rules: &Rules::default() },
+        )
     }
 
     #[test]
@@ -335,7 +360,11 @@ mod tests {
     }
 
     fn proposed(event: ChangeEvent, forge: ForgeKind, state: ProjectState) -> Decision {
-        decide(&Event::Change(event), 0, &ProjectFacts { repo_path: "acme/app", forge, state })
+        decide(
+            &Event::Change(event),
+            0,
+            &ProjectFacts { repo_path: "acme/app", forge, state, rules: &Rules::default() },
+        )
     }
 
     #[test]
@@ -359,6 +388,32 @@ mod tests {
                 (Decision::Ignore(reason, None), None) => assert!(reason.contains("another repository"), "{reason}"),
                 (decision, _) => panic!("{forge} {from_fork}: {decision:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn the_projects_rules_decide() {
+        let rules = |text: &str| serde_json::from_str::<Rules>(text).expect("rules");
+        let decided = |event: Event, text: &str| {
+            let rules = rules(text);
+            let state = ProjectState::Active;
+            decide(&event, 0, &ProjectFacts { repo_path: "acme/app", forge: ForgeKind::Github, state, rules: &rules })
+        };
+        let fork = ChangeEvent { from_fork: true, ..change() };
+        for (event, text, words) in [
+            (Event::Ref(push()), r#"{"branches":["release/*"]}"#, "leave out branch \"main\""),
+            (Event::Change(change()), r#"{"changes":false}"#, "leave out pull requests"),
+            (Event::Change(fork.clone()), r#"{"strangers":"ignore"}"#, "from other repositories"),
+        ] {
+            let moves = matches!(event, Event::Ref(_));
+            let Decision::Ignore(reason, moved) = decided(event, text) else { panic!("{text}") };
+            assert!(reason.contains(words), "{reason}");
+            assert_eq!(moved.is_some(), moves, "a ref that is left out moves all the same");
+        }
+        assert!(decided(Event::Ref(push()), r#"{"branches":["ma*"],"changes":false}"#).builds());
+        for (text, waits) in [("{}", true), (r#"{"strangers":"build"}"#, false)] {
+            let Decision::Change(built) = decided(Event::Change(fork.clone()), text) else { panic!("{text}") };
+            assert_eq!((built.needs_approval, built.change.trusted), (waits, false), "{text}");
         }
     }
 
@@ -388,6 +443,8 @@ mod tests {
         {
             assert!(proposed(news(action), ForgeKind::Github, ProjectState::Active).builds(), "{action}");
         }
+        let short = ChangeEvent { head: Some("abcdef012345".to_owned()), ..change() };
+        assert!(proposed(short, ForgeKind::Bitbucket, ProjectState::Active).builds());
         let strange = ChangeEvent { target_branch: Some("a..b".to_owned()), ..change() };
         let Decision::Change(built) = proposed(strange, ForgeKind::Github, ProjectState::Active) else {
             panic!("built")
@@ -413,7 +470,12 @@ mod tests {
         let outcome = Outcome::Events(vec![release("acme/app"), Event::Ref(push())]);
         let found = moves(&outcome, "acme/app");
         assert_eq!(found.iter().map(|told| told.event_index).collect::<Vec<_>>(), [1]);
-        let active = ProjectFacts { repo_path: "acme/app", forge: ForgeKind::Github, state: ProjectState::Active };
+        let active = ProjectFacts {
+            repo_path: "acme/app",
+            forge: ForgeKind::Github,
+            state: ProjectState::Active,
+            rules: &Rules::default(),
+        };
         assert!(
             matches!(decide(&release("acme/app"), 0, &active), Decision::Ignore(reason, _) if reason.contains("tag"))
         );
@@ -434,7 +496,12 @@ mod tests {
             let decision = decide(
                 &events(&outcome)[0],
                 0,
-                &ProjectFacts { repo_path, forge: ForgeKind::Github, state: ProjectState::Active },
+                &ProjectFacts {
+                    repo_path,
+                    forge: ForgeKind::Github,
+                    state: ProjectState::Active,
+                    rules: &Rules::default(),
+                },
             );
             assert_eq!(matches!(decision, Decision::Push(_)), own, "{repo_path}");
             assert_eq!(moves(&outcome, repo_path).len(), usize::from(own), "{repo_path}");

@@ -1,13 +1,16 @@
 //! The work on one stored delivery: read it again, decide, and make its builds or say why not. All of it may
 //! be done twice: the dedupe key of a build makes the second time join the first.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use slipway_domain::build::Trigger;
 use slipway_domain::delivery::DeliveryState;
-use slipway_domain::git_ref::GitRef;
+use slipway_domain::git_ref::{GitRef, is_commit_id};
 use slipway_domain::spec::{BuildOptions, ChangeSpec};
+use slipway_forges::api::ForgeError;
 use slipway_forges::headers;
 use slipway_forges::hook::{Received, parse};
 use slipway_live::{Topic, WakeKind};
@@ -17,10 +20,14 @@ use slipway_store::delivery_moves::Move;
 use slipway_store::delivery_work::{DeliveryEnd, LeasedDelivery};
 use slipway_store::projects::Project;
 
+use crate::forge;
 use crate::intake::pipeline;
 use crate::intake::rules::{Decision, ProjectFacts, Proposed, Push, RefMoved, decide, events};
 use crate::new_build::{WantedBuild, new_build};
 use crate::state::ApiState;
+
+/// How long the forge may take to say which commit is meant.
+const FORGE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What is to be done about a delivery.
 pub(super) enum Plan {
@@ -40,7 +47,12 @@ pub(super) fn plan(row: &LeasedDelivery, project: &Project) -> Plan {
         Ok(parsed) => parsed.outcome,
         Err(error) => return Plan::End(failed(error.to_string()), Vec::new()),
     };
-    let facts = ProjectFacts { repo_path: &project.repo_path, forge: project.forge, state: project.state };
+    let facts = ProjectFacts {
+        repo_path: &project.repo_path,
+        forge: project.forge,
+        state: project.state,
+        rules: &project.rules,
+    };
     let decisions: Vec<Decision> =
         events(&outcome).iter().zip(0..).map(|(event, index)| decide(event, index, &facts)).collect();
     if decisions.iter().any(Decision::builds) {
@@ -97,6 +109,7 @@ struct Wish {
     title: Option<String>,
     actor: Option<String>,
     change: Option<ChangeSpec>,
+    needs_approval: bool,
 }
 
 impl From<Push> for Wish {
@@ -112,6 +125,7 @@ impl From<Push> for Wish {
             title: push.title,
             actor: push.actor,
             change: None,
+            needs_approval: false,
         }
     }
 }
@@ -128,6 +142,7 @@ impl From<Proposed> for Wish {
             title: None,
             actor: None,
             change: Some(proposed.change),
+            needs_approval: proposed.needs_approval,
         }
     }
 }
@@ -141,12 +156,16 @@ async fn build(
 ) -> anyhow::Result<Worked> {
     let numbers = state.db.assign_moves(row.hook_id, row.id, std::slice::from_ref(&wish.told)).await;
     let n = numbers.context("number the move")?.first().copied().context("the move has no number")?;
+    let commit = match full_commit(state, project, wish.commit).await? {
+        Ok(commit) => commit,
+        Err(reason) => return Ok(Worked::Ignored(reason)),
+    };
     let tenant = state.db.tenant(&Scope::Operator, project.tenant_id).await.context("read the tenant")?;
-    let file = pipeline::read(state, project, pipeline::place(&wish.commit, wish.change.as_ref())).await;
+    let file = pipeline::read(state, project, pipeline::place(&commit, wish.change.as_ref())).await;
     let wanted = WantedBuild {
         trigger: wish.trigger,
         git_ref: Some(wish.git_ref),
-        commit: wish.commit,
+        commit,
         before: wish.before,
         order: wish.order,
         dedupe_key: wish.told.dedupe_key(n),
@@ -154,7 +173,7 @@ async fn build(
         title: wish.title,
         actor: wish.actor,
         delivery: Some(row.id),
-        needs_approval: wish.change.as_ref().is_some_and(|change| !change.trusted),
+        needs_approval: wish.needs_approval,
         change: wish.change,
         asked: BuildOptions::default(),
         region: file.region,
@@ -170,6 +189,25 @@ async fn build(
     state.live.publish(Topic::Wake(WakeKind::Statuses), Bytes::new());
     tracing::info!(build.id = %created.build, delivery.id = %row.id, joined = created.existing, "build made");
     Ok(Worked::Built)
+}
+
+/// The whole id of a commit of which the delivery names the beginning; in words why it cannot be known. An error means
+/// "try again later".
+async fn full_commit(state: &ApiState, project: &Project, named: String) -> anyhow::Result<Result<String, String>> {
+    if is_commit_id(&named) {
+        return Ok(Ok(named));
+    }
+    let access = state.db.connection_access(&state.secret_key, project.connection_id).await?;
+    let Some((api, permit)) = forge::open(state, access, FORGE_PATIENCE)? else {
+        let reason = "the delivery names only the beginning of the commit's id, and without a token on its connection \
+                      the forge cannot be asked for the rest";
+        return Ok(Err(reason.to_owned()));
+    };
+    match forge::call(permit, api.full_commit(&project.repo_path, &named)).await {
+        Ok(commit) => Ok(Ok(commit)),
+        Err(error @ (ForgeError::Transient(_) | ForgeError::RetryAfter(_))) => Err(error.into()),
+        Err(error) => Ok(Err(format!("the forge does not say which commit {named} is: {error}"))),
+    }
 }
 
 fn end(results: Vec<Worked>) -> DeliveryEnd {

@@ -1,5 +1,6 @@
 //! Checks of a project's fields that need no IO.
 
+use slipway_domain::rules::Rules;
 use slipway_domain::spec::BuildOptions;
 use slipway_domain::timing::JOB_TIMEOUT_MAX;
 use slipway_runtime::problem::ApiError;
@@ -35,6 +36,11 @@ pub fn check_tags(field: &str, tags: &[String]) -> Result<(), ApiError> {
             bad.chars().take(128).collect::<String>()
         ))),
     }
+}
+
+/// The `rules` object.
+pub fn check_rules(rules: &Rules) -> Result<(), ApiError> {
+    rules.check().map_err(|error| ApiError::Invalid(format!("{error}.")))
 }
 
 /// The `build` object.

@@ -4,12 +4,13 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use slipway_domain::event::ForgeKind;
 use slipway_domain::ids::{ConnectionId, HookId, ProjectId, TenantId};
+use slipway_domain::rules::{self, Rules};
 use slipway_domain::spec::{BuildOptions, as_written, as_written_if_any};
 use slipway_domain::tenant::{ProjectState, Visibility};
 use slipway_store::projects::{Project, ProjectImage};
 use utoipa::ToSchema;
 
-use crate::openapi::BuildOptionsDoc;
+use crate::openapi::{BuildOptionsDoc, RulesDoc};
 
 /// What makes a project.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -40,6 +41,10 @@ pub struct CreateProject {
     #[serde(default, deserialize_with = "as_written")]
     #[schema(value_type = BuildOptionsDoc)]
     pub build: BuildOptions,
+    /// What of it is built; everything unless set.
+    #[serde(default, deserialize_with = "rules::as_written")]
+    #[schema(value_type = RulesDoc)]
+    pub rules: Rules,
     /// The region that shall build it; the installation's own unless set.
     #[serde(default)]
     pub region: Option<String>,
@@ -53,6 +58,10 @@ pub struct PatchProject {
     #[serde(default, deserialize_with = "as_written_if_any")]
     #[schema(value_type = Option<BuildOptionsDoc>)]
     pub build: Option<BuildOptions>,
+    /// Replaces all rules.
+    #[serde(default, deserialize_with = "rules::as_written_if_any")]
+    #[schema(value_type = Option<RulesDoc>)]
+    pub rules: Option<Rules>,
     /// `private` or `public`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -133,6 +142,9 @@ pub struct ProjectJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<BuildOptionsDoc>)]
     build: Option<BuildOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<RulesDoc>)]
+    rules: Option<Rules>,
     region: Option<String>,
     #[schema(value_type = String)]
     state: ProjectState,
@@ -146,10 +158,12 @@ pub struct ProjectJson {
 impl ProjectJson {
     /// For members of its tenant.
     pub fn whole(project: Project, hooks: Vec<HookJson>) -> Self {
-        let (connection, build) = (project.connection_id, project.options.0.clone());
+        let connection = project.connection_id;
+        let (build, rules) = (project.options.0.clone(), project.rules.0.clone());
         Self {
             connection: Some(connection),
             build: Some(build),
+            rules: Some(rules),
             hook: hooks.into_iter().next(),
             ..Self::public(project)
         }
@@ -168,6 +182,7 @@ impl ProjectJson {
             image,
             visibility: project.visibility,
             build: None,
+            rules: None,
             region: project.region,
             state: project.state,
             hook: None,

@@ -25,7 +25,7 @@ use crate::addresses::{check_repository, check_url};
 use crate::caller::Caller;
 use crate::openapi::ProblemDoc;
 use crate::page_of::{self, PageOf};
-use crate::projects::checks::{check_options, check_repo_path, check_tags};
+use crate::projects::checks::{check_options, check_repo_path, check_rules, check_tags};
 use crate::projects::json::{CreateProject, ForgeRef, HookJson, ImageJson, PatchProject, ProjectJson};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
@@ -73,6 +73,7 @@ async fn create(
     check_repo_path(&body.repo.full_path)?;
     let clone_url = check_url(&state, "repo.clone_url", &body.repo.clone_url).await?;
     check_options(&body.build)?;
+    check_rules(&body.rules)?;
     if let Some(image) = &body.image {
         check_image(&state, image).await?;
     }
@@ -89,6 +90,7 @@ async fn create(
         image: body.image.map(ProjectImage::from),
         visibility: body.visibility.unwrap_or(Visibility::Private),
         options: body.build,
+        rules: body.rules,
         region: body.region,
         hook: NewHook { id: hook, secret: secret.clone(), now },
         now,
@@ -149,11 +151,15 @@ async fn patch(
     if let Some(options) = &body.build {
         check_options(options)?;
     }
+    if let Some(rules) = &body.rules {
+        check_rules(rules)?;
+    }
     if let Some(Some(image)) = &body.image {
         check_image(&state, image).await?;
     }
     let patch = ProjectPatch {
         options: body.build,
+        rules: body.rules,
         visibility: body.visibility,
         image: body.image.map(|image| image.map(ProjectImage::from)),
         region: body.region,

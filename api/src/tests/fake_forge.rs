@@ -41,6 +41,7 @@ impl FakeForge {
             .route("/api/v3/repos/acme/app/contents/slipway.yml", get(file))
             .route("/api/v3/repos/acme/app/statuses/{commit}", post(status))
             .route("/api/v3/repos/acme/app/commits/heads/main", get(head))
+            .route("/2.0/repositories/acme/app/commit/{prefix}", get(bitbucket_commit))
             .with_state(seen.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base_url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -76,6 +77,13 @@ async fn file(State(seen): State<Arc<Mutex<Seen>>>) -> Response {
 async fn head(State(seen): State<Arc<Mutex<Seen>>>) -> Response {
     match seen.lock().expect("not poisoned").head {
         Some(sha) => axum::Json(json!({ "sha": sha })).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn bitbucket_commit(State(seen): State<Arc<Mutex<Seen>>>, Path(prefix): Path<String>) -> Response {
+    match seen.lock().expect("not poisoned").head.filter(|head| head.starts_with(&prefix)) {
+        Some(sha) => axum::Json(json!({ "hash": sha })).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }

@@ -139,6 +139,13 @@ async fn patch_changes_what_is_given_and_null_takes_away() {
     assert_eq!(changed["build"], json!({"target": "run"}));
     let changed = patch(json!({"visibility": "public"})).await.json();
     assert_eq!((&changed["visibility"], &changed["build"]["target"]), (&json!("public"), &json!("run")));
+    let rules = json!({"branches": ["main", "!wip/**"], "strangers": "ignore"});
+    let changed = patch(json!({"rules": rules})).await.json();
+    assert_eq!(changed["rules"], rules);
+    for (bad, words) in [(json!({"branches": ["["]}), "rules.branches"), (json!({"branch": ["a"]}), "branch")] {
+        let detail = patch(json!({"rules": bad})).await.problem(StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(detail.contains(words), "{detail}");
+    }
     let changed = patch(json!({"image": null, "build": {}})).await.json();
     assert_eq!((&changed["image"], &changed["build"]), (&Value::Null, &json!({})));
     let detail = patch(json!({"secret": 1})).await.problem(StatusCode::UNPROCESSABLE_ENTITY);

@@ -83,6 +83,7 @@ impl Scene {
             image: None,
             visibility: Visibility::Private,
             options: BuildOptions::default(),
+            rules: slipway_domain::rules::Rules::default(),
             region: None,
             hook: NewHook { id: random_id::<HookId>(), secret: "secret".to_owned(), now },
             now,

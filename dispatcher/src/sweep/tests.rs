@@ -310,6 +310,7 @@ async fn project(deps: &Deps, tenant: TenantId) -> Project {
         image: None,
         visibility: Visibility::Private,
         options: BuildOptions::default(),
+        rules: slipway_domain::rules::Rules::default(),
         region: None,
         hook: NewHook { id: hook, secret: "secret".to_owned(), now },
         now,

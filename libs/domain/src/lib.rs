@@ -15,6 +15,7 @@ pub mod job;
 pub mod nearest;
 pub mod pipeline;
 pub mod placement;
+pub mod rules;
 pub mod spec;
 pub mod status;
 pub mod tenant;

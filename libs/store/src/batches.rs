@@ -258,12 +258,12 @@ pub(crate) async fn hooks(db: &Db, ids: &[HookId]) -> Result<Vec<HookRow>> {
 pub(crate) async fn projects(db: &Db, scope: &Scope, ids: &[ProjectId]) -> Result<Vec<Project>> {
     const PROJECTS: Dialects = Dialects {
         postgres: "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, p.clone_url, \
-            p.image_repository, p.image_tags, p.visibility, p.options, p.region, p.state, p.created_at, p.updated_at \
+            p.image_repository, p.image_tags, p.visibility, p.options, p.rules, p.region, p.state, p.created_at, p.updated_at \
             from projects p join connections c on c.id = p.connection_id \
             where p.id in (select r::uuid from jsonb_array_elements_text($1) as r) \
             and ($2 or p.tenant_id = $3 or p.visibility = 'public')",
         sqlite: "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, p.clone_url, \
-            p.image_repository, p.image_tags, p.visibility, p.options, p.region, p.state, p.created_at, p.updated_at \
+            p.image_repository, p.image_tags, p.visibility, p.options, p.rules, p.region, p.state, p.created_at, p.updated_at \
             from projects p join connections c on c.id = p.connection_id \
             where p.id in (select unhex(value, '-') from json_each($1)) \
             and ($2 or p.tenant_id = $3 or p.visibility = 'public')",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use slipway_domain::event::ForgeKind;
 use slipway_domain::ids::{ConnectionId, ProjectId, TenantId};
+use slipway_domain::rules::Rules;
 use slipway_domain::spec::BuildOptions;
 use slipway_domain::tenant::{ProjectState, Visibility};
 use slipway_runtime::secret_key::SecretKey;
@@ -44,6 +45,8 @@ pub struct Project {
     pub visibility: Visibility,
     /// How it is built.
     pub options: Json<BuildOptions>,
+    /// What of it is built.
+    pub rules: Json<Rules>,
     /// Where it is built; the installation's region unless set.
     pub region: Option<String>,
     /// Whether deliveries make builds.
@@ -93,6 +96,8 @@ pub struct NewProject {
     pub visibility: Visibility,
     /// How it is built.
     pub options: BuildOptions,
+    /// What of it is built.
+    pub rules: Rules,
     /// Where it is built.
     pub region: Option<String>,
     /// Its first hook.
@@ -106,6 +111,8 @@ pub struct NewProject {
 pub struct ProjectPatch {
     /// New build options, as a whole.
     pub options: Option<BuildOptions>,
+    /// New rules, as a whole.
+    pub rules: Option<Rules>,
     /// New visibility.
     pub visibility: Option<Visibility>,
     /// New image; `Some(None)` pushes nothing any more.
@@ -124,7 +131,7 @@ pub struct ProjectFilter {
 }
 
 const PROJECT: &str = "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, p.clone_url, \
-    p.image_repository, p.image_tags, p.visibility, p.options, p.region, p.state, p.created_at, p.updated_at \
+    p.image_repository, p.image_tags, p.visibility, p.options, p.rules, p.region, p.state, p.created_at, p.updated_at \
     from projects p join connections c on c.id = p.connection_id where p.id = $1";
 
 impl Project {
@@ -157,7 +164,7 @@ impl Db {
     /// One project that the scope sees; public ones are seen by all.
     pub async fn project(&self, scope: &Scope, id: ProjectId) -> Result<Project> {
         const SEEN: &str = "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, \
-            p.clone_url, p.image_repository, p.image_tags, p.visibility, p.options, p.region, p.state, p.created_at, \
+            p.clone_url, p.image_repository, p.image_tags, p.visibility, p.options, p.rules, p.region, p.state, p.created_at, \
             p.updated_at from projects p join connections c on c.id = p.connection_id \
             where p.id = $1 and ($2 or p.tenant_id = $3 or p.visibility = 'public')";
         on_db!(self, conn => sqlx::query_as(SEEN)
@@ -178,7 +185,7 @@ impl Db {
     /// One project of a tenant by its name, if the scope sees it.
     pub async fn project_by_name(&self, scope: &Scope, tenant: TenantId, name: &str) -> Result<Project> {
         const NAMED: &str = "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, \
-            p.clone_url, p.image_repository, p.image_tags, p.visibility, p.options, p.region, p.state, p.created_at, \
+            p.clone_url, p.image_repository, p.image_tags, p.visibility, p.options, p.rules, p.region, p.state, p.created_at, \
             p.updated_at from projects p join connections c on c.id = p.connection_id \
             where p.tenant_id = $1 and p.name = $2 and ($3 or p.tenant_id = $4 or p.visibility = 'public')";
         on_db!(self, conn => sqlx::query_as(NAMED)
@@ -195,7 +202,7 @@ impl Db {
     /// without one see the public ones of all.
     pub async fn list_projects(&self, scope: &Scope, filter: &ProjectFilter) -> Result<Vec<Project>> {
         const LIST: &str = "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, \
-            p.clone_url, p.image_repository, p.image_tags, p.visibility, p.options, p.region, p.state, p.created_at, \
+            p.clone_url, p.image_repository, p.image_tags, p.visibility, p.options, p.rules, p.region, p.state, p.created_at, \
             p.updated_at from projects p join connections c on c.id = p.connection_id \
             where ($1 or p.tenant_id = $2 or ($3 and p.visibility = 'public')) and ($4 or p.id > $5) \
             order by p.id limit $6";
@@ -219,12 +226,13 @@ impl Db {
         now: DateTime<Utc>,
     ) -> Result<Project> {
         const PATCH: &str = "update projects set options = $2, visibility = $3, image_repository = $4, \
-            image_tags = $5, region = $6 where id = $1";
+            image_tags = $5, region = $6, rules = $7 where id = $1";
         let mut tx = self.begin_write().await?;
         touch(&mut tx, scope, id, now).await?;
         let project = project_in(&mut tx, id).await?;
         let image = patch.image.clone().unwrap_or_else(|| project.image());
         let options = patch.options.as_ref().unwrap_or(&project.options);
+        let rules = patch.rules.as_ref().unwrap_or(&project.rules);
         let region = patch.region.as_ref().unwrap_or(&project.region);
         execute!(
             &mut tx,
@@ -234,7 +242,8 @@ impl Db {
             patch.visibility.unwrap_or(project.visibility),
             image.as_ref().map(|image| &image.repository),
             image.as_ref().and_then(|image| image.tags.as_ref()).map(Json),
-            region
+            region,
+            Json(rules)
         );
         let project = project_in(&mut tx, id).await?;
         tx.commit().await?;
@@ -280,8 +289,8 @@ async fn owned_connection(tx: &mut Tx, tenant: TenantId, id: ConnectionId) -> Re
 
 async fn insert_project(tx: &mut Tx, new: &NewProject, connection: ConnectionId) -> Result<()> {
     const CREATE: &str = "insert into projects (id, tenant_id, connection_id, name, repo_path, clone_url, \
-        image_repository, image_tags, visibility, options, region, state, created_at, updated_at) \
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13) \
+        image_repository, image_tags, visibility, options, region, state, created_at, updated_at, rules) \
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14) \
         on conflict (tenant_id, name) do nothing";
     let added = execute!(
         tx,
@@ -298,7 +307,8 @@ async fn insert_project(tx: &mut Tx, new: &NewProject, connection: ConnectionId)
         Json(&new.options),
         &new.region,
         ProjectState::Active,
-        new.now
+        new.now,
+        Json(&new.rules)
     );
     if added == 1 {
         Ok(())

@@ -189,6 +189,7 @@ pub fn new_project(tenant: TenantId, name: &str) -> NewProject {
         image: Some(ProjectImage { repository: "registry.example/acme/app".to_owned(), tags: None }),
         visibility: Visibility::Private,
         options: BuildOptions { target: Some("run".to_owned()), ..BuildOptions::default() },
+        rules: slipway_domain::rules::Rules::default(),
         region: None,
         hook: NewHook { id: random_id(), secret: "hook-secret".to_owned(), now: start() },
         now: start(),

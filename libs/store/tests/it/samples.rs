@@ -17,7 +17,7 @@ use uuid::Uuid;
 const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 /// What only writes, or answers with what it was given; tests of their own call these.
 const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_hook add_log_segments admit_job admit_jobs \
-    assign_moves begin_idempotent cancel_build channel_closed claim_job claim_jobs close complete_idempotent \
+    approve_build assign_moves begin_idempotent cancel_build channel_closed claim_job claim_jobs close complete_idempotent \
     connect connect_sized create_build create_connection create_join_token create_project create_tenant \
     create_token create_web_session decline_job delete_deliveries_without_build delete_delivery_bodies \
     delete_expired_web_sessions delete_old_idempotency_keys delete_registry delete_web_session dispatch_job \

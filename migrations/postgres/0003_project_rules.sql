@@ -1,0 +1,2 @@
+-- Which of what a forge tells of is built.
+alter table projects add column rules jsonb not null default '{}';
