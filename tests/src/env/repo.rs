@@ -63,6 +63,11 @@ impl Repo {
         &self.clone_url
     }
 
+    /// The repository on the server.
+    pub fn bare(&self) -> &Path {
+        &self.bare
+    }
+
     /// The working copy, for what the methods here do not do.
     pub fn work(&self) -> &Path {
         &self.work

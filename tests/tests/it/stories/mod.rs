@@ -19,6 +19,7 @@ mod later;
 mod processes;
 mod push_becomes_image;
 mod scripted;
+mod self_hosted;
 mod sick_neighbours;
 mod smoke;
 mod stalling_registry;
