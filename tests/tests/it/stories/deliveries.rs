@@ -232,25 +232,16 @@ async fn ignored(world: Arc<World>) -> Result<()> {
     told.repo.switch("old")?;
     told.repo.commit("A branch", &[("Dockerfile", &dockerfile(2))])?;
     let deleted = told.repo.delete("refs/heads/old")?;
-    let pull_request = json!({
-        "action": "opened",
-        "number": 7,
-        "pull_request": {
-            "number": 7, "state": "open", "title": "A change", "draft": false, "merged": false,
-            "user": { "login": "ada" },
-            "head": { "ref": "old", "sha": skipped.commit, "repo": { "id": 1, "full_name": told.repo.full_path() } },
-            "base": { "ref": "main", "sha": skipped.commit, "repo": { "id": 1, "full_name": told.repo.full_path() } },
-        },
-        "repository": { "id": 1, "full_name": told.repo.full_path() },
-        "sender": { "login": "ada" },
-    });
-    let pull_request = github::sign("pull_request", pull_request.to_string().into_bytes(), secret);
+    let head = skipped.commit.as_deref().context("the commit")?;
+    let closed = github::pull_request(&told.repo, (7, "closed"), head, false, secret);
+    let edited = github::pull_request(&told.repo, (7, "labeled"), head, false, secret);
     let star = json!({ "action": "created", "repository": { "id": 1, "full_name": told.repo.full_path() } });
     let star = github::sign("star", star.to_string().into_bytes(), secret);
     let cases = [
         (github::push(&told.repo, &skipped, secret), "[skip ci]"),
         (github::push(&told.repo, &deleted, secret), "branch \"old\" was deleted"),
-        (pull_request, "pull request"),
+        (closed, "pull request 7 was closed"),
+        (edited, "of pull request 7"),
         (github::ping(&told.repo, secret), "ping"),
         (star, "star is not an event that starts builds"),
     ];
