@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::host;
@@ -110,6 +110,15 @@ impl Process {
         kill_process(self.pid()?, signal).with_context(|| format!("signalling {}", self.name))
     }
 
+    /// Stops it until it is sent SIGCONT. When this returns none of its threads runs: the kernel stops them one by one,
+    /// and on a busy machine one may go on for a while after the signal.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        let stopped = eventually_blocking(KILL_PATIENCE, || all_stopped(self.id()).unwrap_or(false));
+        ensure!(stopped, "{} does not stop", self.name);
+        Ok(())
+    }
+
     /// Waits for the end.
     pub async fn wait(&mut self, deadline: Duration) -> Result<ExitStatus> {
         let what = format!("{} to end", self.name);
@@ -166,6 +175,19 @@ pub fn tail(log: &Path, lines: usize) -> String {
         }
         Err(error) => format!("({} cannot be read: {error})", log.display()),
     }
+}
+
+/// True if every thread of a process is stopped (proc(5), the third field of `stat`).
+fn all_stopped(pid: u32) -> Result<bool> {
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end meanwhile.
+        let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else { continue };
+        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+        if state != Some('T') {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Runs a command to its end; its output, or an error that quotes what it said.

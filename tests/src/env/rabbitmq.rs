@@ -137,7 +137,7 @@ impl RabbitMq {
     /// Freezes it, or lets it go on.
     pub fn freeze(&self, is_frozen: bool) -> Result<()> {
         let server = self.server.as_ref().context("the broker does not run")?;
-        server.signal(if is_frozen { Signal::STOP } else { Signal::CONT })
+        if is_frozen { server.freeze() } else { server.signal(Signal::CONT) }
     }
 
     /// Starts it again after [`RabbitMq::kill`], with what it had stored.
