@@ -1,7 +1,6 @@
 //! What strangers wrote is built beside everybody else's work and shares nothing with it: no layer, no cache mount, and
 //! no program of theirs in place of the Dockerfile's own frontend.
 
-use slipway_domain::dockerfile::scan;
 use slipway_domain::spec::{BuildOptions, JobSpec};
 
 /// Names the space of cache mounts; an option of BuildKit's Dockerfile frontend that looks like a build argument.
@@ -26,18 +25,27 @@ pub(super) fn refusal(spec: &JobSpec, dockerfile: &str) -> Option<String> {
     if spec.is_trusted() {
         return None;
     }
-    let outline = scan(dockerfile);
-    // BuildKit takes the directive in other kinds of comments, too, which the scan does not read.
-    let first = dockerfile.trim_start_matches('\u{feff}').trim_start();
-    let odd = first.starts_with("//") || first.starts_with('{');
-    let frontend = outline.syntax.as_deref().map(|image| image.split([':', '@']).next().unwrap_or_default());
-    if odd || frontend.is_some_and(|image| !FRONTENDS.contains(&image)) {
+    // BuildKit finds the directive behind a BOM and a shebang, after # or //, or as JSON (parser.ParseDirective). Wherever
+    // it stands is near enough.
+    let text = dockerfile.trim_start_matches('\u{feff}');
+    let text = if text.starts_with("#!") { text.split_once('\n').map_or("", |(_, rest)| rest) } else { text };
+    let is_json = text.trim_start().starts_with('{');
+    if is_json || text.lines().filter_map(frontend).any(|image| !FRONTENDS.contains(&image)) {
         return Some(
             "A pull request from another repository may name no frontend by # syntax= but docker/dockerfile."
                 .to_owned(),
         );
     }
     None
+}
+
+/// The image that a line names as the frontend, without tag and digest.
+fn frontend(line: &str) -> Option<&str> {
+    let line = line.trim();
+    let comment = line.strip_prefix('#').or_else(|| line.strip_prefix("//"))?;
+    let (key, image) = comment.split_once('=')?;
+    let is_syntax = key.trim().eq_ignore_ascii_case("syntax");
+    is_syntax.then(|| image.trim().split([':', '@', ' ', '\t']).next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -72,6 +80,9 @@ mod tests {
             "// syntax=evil/frontend\nFROM scratch\n",
             "{\"syntax\": \"evil/frontend\"}",
             "\u{feff}// syntax=evil/frontend\nFROM scratch\n",
+            "#!/bin/sh\n// syntax=evil/frontend\nFROM scratch\n",
+            "#!/bin/sh\n# syntax=evil/frontend\nFROM scratch\n",
+            "#!/bin/sh\n {\"syntax\": \"evil/frontend\"}",
         ] {
             assert!(refused(text), "{text}");
             assert_eq!(refusal(&spec(true), text), None, "{text}");
