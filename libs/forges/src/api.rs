@@ -19,6 +19,7 @@ pub use crate::transport::ForgeError;
 pub use credential::clone_credential;
 
 mod credential;
+pub(crate) mod pages;
 pub(crate) mod rest;
 
 /// What is needed to reach a forge's API.
@@ -41,8 +42,8 @@ pub struct Connect {
 /// then on, so make a new one for each piece of work.
 #[derive(Clone)]
 pub struct ForgeApi {
-    kind: ForgeKind,
-    transport: Transport,
+    pub(crate) kind: ForgeKind,
+    pub(crate) transport: Transport,
 }
 
 impl ForgeApi {
@@ -149,6 +150,8 @@ fn needed(kind: ForgeKind, base_url: Option<&Url>) -> Result<&str, ForgeError> {
     Ok(base_url.ok_or_else(missing)?.as_str().trim_end_matches('/'))
 }
 
+#[cfg(test)]
+mod change_stories;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]

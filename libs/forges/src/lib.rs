@@ -8,6 +8,7 @@ pub mod bitbucket;
 pub mod bitbucket_dc;
 mod body;
 pub mod change_ref;
+pub mod changes;
 pub mod coding;
 mod contents;
 #[cfg(test)]

@@ -100,7 +100,7 @@ impl Transport {
             }
             let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
             let body = read_at_most(response, MAX_ANSWER_BYTES).await.map_err(|e| match e {
-                BodyError::TooLong(_) => ForgeError::Invalid(e.to_string()),
+                BodyError::TooLong(_) => too_long(),
                 BodyError::Broken(e) => broken(&e),
             })?;
             return Ok(Answer { status, headers, body });
@@ -127,6 +127,11 @@ impl Transport {
         };
         self.http.get_or_try_init(|| self.egress.open(&self.base)).await.map_err(refused)
     }
+}
+
+/// What comes of an answer that is larger than we read.
+pub(crate) fn too_long() -> ForgeError {
+    ForgeError::Invalid(BodyError::TooLong(MAX_ANSWER_BYTES).to_string())
 }
 
 /// What a status other than success means. `message` is the forge's own text.

@@ -18,6 +18,8 @@ mod bitbucket_dc;
 mod coding;
 mod gitea;
 mod gitee;
+mod github;
+mod gitlab;
 
 pub(super) const TOKEN: &str = "a-very-secret-token";
 
@@ -55,8 +57,51 @@ pub(super) enum Trouble {
     Silent,
 }
 
+/// What a person may do with the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    Read,
+    Write,
+    Admin,
+}
+
+/// A file before and after a change.
+#[derive(Debug, Clone)]
+pub(super) struct Moved {
+    pub(super) old: Option<String>,
+    pub(super) new: Option<String>,
+}
+
+impl Moved {
+    fn name(&self) -> &str {
+        self.new.as_deref().or(self.old.as_deref()).expect("a file has a name")
+    }
+
+    /// The old name of a renamed file.
+    fn renamed(&self) -> Option<&str> {
+        self.old.as_deref().filter(|old| self.new.as_deref().is_some_and(|new| new != *old))
+    }
+
+    fn status(&self) -> &'static str {
+        match (&self.old, &self.new) {
+            (None, _) => "added",
+            (_, None) => "removed",
+            _ if self.renamed().is_some() => "renamed",
+            _ => "modified",
+        }
+    }
+}
+
 #[derive(Default)]
 pub(super) struct State {
+    /// What the second commit changed, and what change 7 changes.
+    pub(super) changed: Vec<Moved>,
+    /// A file of a commit that is before the second one no more.
+    pub(super) taken: Option<String>,
+    /// The comparison is more than the forge wants to make.
+    pub(super) overflown: bool,
+    pub(super) messages: BTreeMap<String, String>,
+    pub(super) people: Vec<(String, Right)>,
     /// Full ids.
     pub(super) commits: Vec<String>,
     /// By commit and path.
@@ -82,6 +127,19 @@ impl State {
 
     fn file(&self, commit: &str, path: &str) -> Option<&String> {
         self.files.get(&(commit.to_owned(), path.to_owned()))
+    }
+
+    fn message(&self, commit: &str) -> &str {
+        self.messages.get(commit).map_or("x", String::as_str)
+    }
+
+    fn right(&self, login: &str) -> Option<Right> {
+        self.people.iter().find(|(name, _)| name.eq_ignore_ascii_case(login)).map(|(_, right)| *right)
+    }
+
+    /// The merge base of the two commits.
+    fn base<'a>(&self, before: &'a str) -> &'a str {
+        if self.taken.is_some() { "0123456789012345678901234567890123456789" } else { before }
     }
 
     fn is_directory(&self, commit: &str, path: &str) -> bool {
@@ -112,6 +170,17 @@ impl Request {
 enum Reply {
     Json(u16, Value),
     Text(String),
+    /// A list with a `Link` header, which names another host.
+    Linked(Value, bool),
+    Moved(String),
+}
+
+/// One page of a list, numbered from 1, and whether there is another.
+fn page_of<'a, T>(all: &'a [T], page: &str, per_page: &str) -> (&'a [T], bool) {
+    let number = |text: &str| text.parse::<usize>().unwrap_or_else(|_| panic!("a number: {text:?}"));
+    let (page, per_page) = (number(page), number(per_page));
+    let mut pages = all.chunks(per_page);
+    (pages.nth(page - 1).unwrap_or_default(), all.len() > page * per_page)
 }
 
 pub(super) struct FakeForge {
@@ -172,17 +241,24 @@ async fn serve(kind: ForgeKind, inside: Inside, request: axum::extract::Request)
         Some(Trouble::Silent) => pending().await,
         None => {}
     }
-    let shown = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let credential = if kind == ForgeKind::Gitlab { "private-token" } else { "authorization" };
+    let shown = parts.headers.get(credential).and_then(|value| value.to_str().ok());
     if inside.lock().revoked || shown != Some(expected(kind).as_str()) {
         return stranger(kind).into_response();
     }
     let line = format!("{} {} {}", parts.method, parts.uri, String::from_utf8_lossy(&body));
-    let json = parts.headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json");
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let request = Request {
         method: parts.method.to_string(),
         segments: parts.uri.path().trim_start_matches('/').split('/').map(unescaped).collect(),
         query: url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect(),
-        body: if json { serde_json::from_slice(&body).expect("JSON") } else { Value::Null },
+        body: match content_type {
+            Some("application/json") if !body.is_empty() => serde_json::from_slice(&body).expect("JSON"),
+            Some("application/x-www-form-urlencoded") => {
+                url::form_urlencoded::parse(&body).map(|(key, value)| (key.into_owned(), json!(value))).collect()
+            }
+            _ => Value::Null,
+        },
     };
     let mut state = inside.lock();
     let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
@@ -192,7 +268,8 @@ async fn serve(kind: ForgeKind, inside: Inside, request: axum::extract::Request)
         ForgeKind::Gitea => gitea::reply(&mut state, &request, &segments),
         ForgeKind::Gitee => gitee::reply(&mut state, &request, &segments),
         ForgeKind::Coding => coding::reply(&mut state, &request, &segments),
-        ForgeKind::Github | ForgeKind::Gitlab => None,
+        ForgeKind::Github => github::reply(&mut state, &request, &segments),
+        ForgeKind::Gitlab => gitlab::reply(&mut state, &request, &segments),
     };
     let Some(reply) = reply else {
         state.unknown.push(line);
@@ -205,7 +282,7 @@ fn expected(kind: ForgeKind) -> String {
     match kind {
         ForgeKind::Github | ForgeKind::Bitbucket | ForgeKind::BitbucketDc => format!("Bearer {TOKEN}"),
         ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => format!("token {TOKEN}"),
-        ForgeKind::Gitlab => String::new(),
+        ForgeKind::Gitlab => TOKEN.to_owned(),
     }
 }
 
@@ -223,6 +300,12 @@ impl IntoResponse for Reply {
                 (StatusCode::from_u16(status).expect("a status"), axum::Json(body)).into_response()
             }
             Self::Text(text) => text.into_response(),
+            Self::Linked(body, more) => {
+                let first = "<http://elsewhere.invalid/?page=1>; rel=\"first\"";
+                let link = if more { "<http://elsewhere.invalid/?page=2>; rel=\"next\"" } else { first };
+                ([(header::LINK, link)], axum::Json(body)).into_response()
+            }
+            Self::Moved(to) => (StatusCode::FOUND, [(header::LOCATION, to)]).into_response(),
         }
     }
 }

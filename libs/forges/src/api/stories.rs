@@ -69,7 +69,7 @@ fn status(kind: ForgeKind, state: BuildState) -> CommitStatus {
 }
 
 /// A forge with two commits, three files, a branch and a tag.
-async fn forge(kind: ForgeKind) -> FakeForge {
+pub(super) async fn forge(kind: ForgeKind) -> FakeForge {
     let forge = FakeForge::new(kind).await;
     let inside = forge.inside();
     let mut state = inside.lock();
@@ -83,7 +83,7 @@ async fn forge(kind: ForgeKind) -> FakeForge {
     forge
 }
 
-fn api(kind: ForgeKind, forge: &FakeForge) -> ForgeApi {
+pub(super) fn api(kind: ForgeKind, forge: &FakeForge) -> ForgeApi {
     ForgeApi::new(connect(kind, &forge.url)).expect("an address")
 }
 
@@ -185,8 +185,12 @@ async fn files_are_read_at_a_commit() {
 }
 
 /// Another repository, of the same form.
-fn stranger(kind: ForgeKind) -> &'static str {
-    if kind == ForgeKind::Coding { "acme/tools/hidden" } else { "acme/hidden" }
+pub(super) fn stranger(kind: ForgeKind) -> &'static str {
+    match kind {
+        ForgeKind::Gitlab => "acme/sub/hidden",
+        ForgeKind::Coding => "acme/tools/hidden",
+        _ => "acme/hidden",
+    }
 }
 
 #[tokio::test]

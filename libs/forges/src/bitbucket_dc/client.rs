@@ -84,7 +84,7 @@ pub(crate) async fn head_of(transport: &Transport, repo: &str, git_ref: &GitRef)
     Ok(read::<Page>(&answer)?.values.into_iter().next().map(|commit| commit.id))
 }
 
-fn in_repo(repo: &str) -> Result<[&str; 6], ForgeError> {
+pub(super) fn in_repo(repo: &str) -> Result<[&str; 6], ForgeError> {
     let [key, slug] = two_parts(repo)?;
     Ok(["api", "1.0", "projects", key, "repos", slug])
 }

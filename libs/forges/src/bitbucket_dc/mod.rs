@@ -2,6 +2,8 @@
 
 mod change;
 pub(crate) mod client;
+pub(crate) mod compare;
+pub(crate) mod pages;
 pub mod parse;
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ pub(crate) async fn head_of(transport: &Transport, repo: &str, git_ref: &GitRef)
 
 /// Does one action on a repository (`team/project/repository`). The action stands in the address, too, where some
 /// clients put it.
-async fn act<T: DeserializeOwned>(
+pub(super) async fn act<T: DeserializeOwned>(
     transport: &Transport,
     action: &str,
     repo: &str,

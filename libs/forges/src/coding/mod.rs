@@ -2,6 +2,7 @@
 
 mod change;
 pub(crate) mod client;
+pub(crate) mod compare;
 pub mod parse;
 pub mod verify;
 

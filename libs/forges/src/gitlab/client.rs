@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use gitlab::api::{ApiError, AsyncClient, RestClient};
+use gitlab::api::{ApiError, AsyncClient, AsyncQuery, RestClient};
 use http::request::Builder;
 use http::{HeaderMap, Response};
 use url::Url;
@@ -45,6 +45,23 @@ impl Client<'_> {
         }
         Ok(respond(status, headers, body))
     }
+}
+
+/// Asks one of the crate's questions; an answer that is not understood is an error, too.
+pub(super) async fn query<T, E>(transport: &Transport, endpoint: E) -> Result<T, ForgeError>
+where
+    T: 'static,
+    E: for<'a> AsyncQuery<T, Client<'a>>,
+{
+    endpoint.query_async(&Client(transport)).await.map_err(|e| match sort(e) {
+        Err(e) => e,
+        Ok(()) => ForgeError::Transient("its answer is not what GitLab sends".to_owned()),
+    })
+}
+
+/// The crate's builders miss nothing that we give.
+pub(super) fn not_buildable(e: impl std::error::Error) -> ForgeError {
+    ForgeError::Invalid(format!("the request cannot be made: {e}"))
 }
 
 /// Sorts the crate's errors. `Ok(())` when GitLab did what we asked and only its answer was not understood.

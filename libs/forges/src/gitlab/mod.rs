@@ -2,6 +2,7 @@
 
 mod change;
 mod client;
+pub(crate) mod compare;
 pub(crate) mod contents;
 pub(crate) mod heads;
 pub mod parse;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Reply, Request, Said, State};
+use super::{Moved, Reply, Request, Said, State, page_of};
 
 pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> Option<Reply> {
     let ["2.0", "repositories", owner, repo, rest @ ..] = segments else { return None };
@@ -12,9 +12,21 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
     match (request.method.as_str(), rest) {
         ("POST", ["commit", commit, "statuses", "build"]) => said(state, request, commit),
         ("GET", ["commit", revision]) => Some(match state.full(revision) {
-            Some(commit) => Reply::Json(200, json!({"type": "commit", "hash": commit, "message": "x"})),
+            Some(commit) => {
+                Reply::Json(200, json!({"type": "commit", "hash": commit, "message": state.message(commit)}))
+            }
             None => missing("Commit not found"),
         }),
+        ("GET", ["diffstat", both]) if request.query("topic") == "false" => match both.split_once("..") {
+            Some((after, before)) if state.has(after) && state.has(before) => Some(diffstat(state, request)),
+            _ => Some(missing("Commit not found")),
+        },
+        // The number of a page is lost in the redirect.
+        ("GET", ["pullrequests", "7", "diffstat"]) => {
+            Some(Reply::Moved("/2.0/repositories/acme/widget/diffstat/acme/widget:of7?pagelen=100".to_owned()))
+        }
+        ("GET", ["pullrequests", _, "diffstat"]) => Some(missing("No such pull request")),
+        ("GET", ["diffstat", "acme", "widget:of7"]) => Some(diffstat(state, request)),
         ("GET", ["src", commit, path @ ..]) => {
             let path = path.join("/");
             Some(match state.file(commit, &path) {
@@ -29,6 +41,24 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
         ("GET", ["refs", "tags", name @ ..]) => Some(head(state, &format!("refs/tags/{}", name.join("/")))),
         _ => None,
     }
+}
+
+fn diffstat(state: &State, request: &Request) -> Reply {
+    let file = |name: &Option<String>| name.as_ref().map(|path| json!({"path": path, "type": "commit_file"}));
+    let entry = |moved: &Moved| json!({"status": moved.status(), "old": file(&moved.old), "new": file(&moved.new)});
+    listed(&state.changed, request, entry)
+}
+
+/// A page of a list; `next` names another host.
+fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
+    let page = request.query.get("page").map_or("1", String::as_str);
+    let (found, more) = page_of(all, page, request.query("pagelen"));
+    let number: usize = page.parse().expect("a number");
+    let mut body = json!({"pagelen": 100, "page": number, "values": found.iter().map(entry).collect::<Vec<_>>()});
+    if more {
+        body["next"] = format!("https://elsewhere.invalid/2.0/x?pagelen=100&page={}", number + 1).into();
+    }
+    Reply::Json(200, body)
 }
 
 fn said(state: &mut State, request: &Request, commit: &str) -> Option<Reply> {

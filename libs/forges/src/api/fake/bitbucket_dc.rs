@@ -1,13 +1,16 @@
 //! Bitbucket Data Center.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Reply, Request, Said, State};
+use super::{Reply, Request, Right, Said, State};
 
 pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> Option<Reply> {
     let ["rest", segments @ ..] = segments else { return None };
     if let ("POST", ["build-status", "1.0", "commits", commit]) = (request.method.as_str(), segments) {
         return said(state, request, commit);
+    }
+    if let ("GET", ["api", "1.0", "users"]) = (request.method.as_str(), segments) {
+        return users(state, request);
     }
     let ["api", "1.0", "projects", key, "repos", slug, rest @ ..] = segments else { return None };
     if [*key, *slug] != ["~acme", "widget"] {
@@ -18,15 +21,48 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
             Some(text) => Reply::Text(text.clone()),
             None => missing("The path does not exist at this revision."),
         }),
-        ("GET", ["commits", commit]) => {
-            Some(if state.has(commit) { Reply::Json(200, json!({"id": commit})) } else { missing("No such commit.") })
-        }
+        ("GET", ["commits", commit]) => Some(if state.has(commit) {
+            Reply::Json(200, json!({"id": commit, "message": state.message(commit)}))
+        } else {
+            missing("No such commit.")
+        }),
         ("GET", ["commits"]) if request.query("limit") == "1" => Some(match state.refs.get(request.query("until")) {
             Some(commit) => Reply::Json(200, json!({"values": [{"id": commit}], "size": 1, "isLastPage": false})),
             None => missing("No such commit."),
         }),
+        ("GET", ["changes"]) if !state.has(request.query("since")) || !state.has(request.query("until")) => {
+            Some(missing("No such commit."))
+        }
+        ("GET", ["changes"]) | ("GET", ["pull-requests", "7", "changes"]) => {
+            Some(listed(&state.changed, request, |moved| {
+                let path = |name: &str| json!({"components": [], "name": name, "toString": name});
+                json!({"path": path(moved.name()), "srcPath": moved.renamed().map(path), "type": "MODIFY"})
+            }))
+        }
+        ("GET", ["pull-requests", _, "changes"]) => Some(missing("No such pull request.")),
         _ => None,
     }
+}
+
+/// Everybody whose name has the filter in it and who may write to the repository.
+fn users(state: &State, request: &Request) -> Option<Reply> {
+    let asked = ["permission", "permission.projectKey", "permission.repositorySlug"].map(|name| request.query(name));
+    if asked != ["REPO_WRITE", "~acme", "widget"] {
+        return Some(missing("Repository does not exist."));
+    }
+    let found =
+        state.people.iter().filter(|(name, right)| *right != Right::Read && name.contains(request.query("filter")));
+    let found: Vec<&str> = found.map(|(name, _)| name.as_str()).collect();
+    Some(listed(&found, request, |name| json!({"name": name, "active": true, "slug": name})))
+}
+
+fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
+    let number = |name| request.query(name).parse::<usize>().expect("a number");
+    let (start, limit) = (number("start"), number("limit"));
+    let found: Vec<Value> = all.iter().skip(start).take(limit).map(entry).collect();
+    let last = start + limit >= all.len();
+    let next = if last { Value::Null } else { json!(start + limit) };
+    Reply::Json(200, json!({"values": found, "isLastPage": last, "nextPageStart": next, "start": start}))
 }
 
 fn said(state: &mut State, request: &Request, commit: &str) -> Option<Reply> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Reply, Request, Said, State};
+use super::{Moved, Reply, Request, Said, State};
 
 pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> Option<Reply> {
     let action = request.text("/Action")?;
@@ -28,7 +28,11 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
         },
         "DescribeGitCommitInfo" => {
             let sha = request.text("/Sha")?;
-            if state.has(&sha) { success(json!({"GitCommit": {"Sha": sha}})) } else { missing() }
+            if state.has(&sha) {
+                success(json!({"GitCommit": {"Sha": sha, "ShortMessage": state.message(&sha)}}))
+            } else {
+                missing()
+            }
         }
         "DescribeGitBranch" => match state.refs.get(&format!("refs/heads/{}", request.text("/BranchName")?)) {
             Some(commit) => success(json!({"GitBranch": {"BranchName": "…", "Sha": commit}})),
@@ -38,8 +42,23 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
             Some(commit) => success(json!({"GitTag": {"TagName": "…", "Commit": {"Sha": commit}}})),
             None => missing(),
         },
+        "DescribeMergeRequestFileDiff" if request.body["MergeId"] == 7 => {
+            let diff = |moved: &Moved| json!({"Path": moved.name(), "ChangeType": change_type(moved), "DiffLines": []});
+            let diffs: Vec<Value> = state.changed.iter().map(diff).collect();
+            success(json!({"MergeRequestFileDiff": {"FileDiffs": diffs}}))
+        }
+        "DescribeMergeRequestFileDiff" => missing(),
         _ => return None,
     })
+}
+
+fn change_type(moved: &Moved) -> &'static str {
+    match moved.status() {
+        "added" => "ADD",
+        "removed" => "DELETE",
+        "modified" => "MODIFY",
+        _ => "RENAME",
+    }
 }
 
 fn said(request: &Request) -> Option<Said> {

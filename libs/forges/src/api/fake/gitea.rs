@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Reply, Request, Said, State};
+use super::{Reply, Request, Right, Said, State, page_of};
 
 pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> Option<Reply> {
     let ["api", "v1", "repos", owner, repo, rest @ ..] = segments else { return None };
@@ -15,9 +15,11 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
             Some(text) => Reply::Text(text.clone()),
             None => missing(),
         }),
-        ("GET", ["git", "commits", commit]) => {
-            Some(if state.has(commit) { Reply::Json(200, json!({"sha": commit})) } else { missing() })
-        }
+        ("GET", ["git", "commits", commit]) => Some(if state.has(commit) {
+            Reply::Json(200, json!({"sha": commit, "commit": {"message": state.message(commit)}}))
+        } else {
+            missing()
+        }),
         ("GET", ["branches", name @ ..]) => Some(match state.refs.get(&format!("refs/heads/{}", name.join("/"))) {
             Some(commit) => Reply::Json(200, json!({"name": name, "commit": {"id": commit}})),
             None => missing(),
@@ -27,7 +29,52 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
             Some(commit) => Reply::Json(200, json!({"id": "0".repeat(40), "commit": {"sha": commit}})),
             None => missing(),
         }),
+        ("GET", ["compare", both]) if request.query("verification") == "false" => Some(compared(state, both)),
+        ("GET", ["pulls", "7", "files"]) => Some(listed(
+            &state.changed,
+            request,
+            |moved| json!({"filename": moved.name(), "previous_filename": moved.renamed(), "status": moved.status()}),
+        )),
+        ("GET", ["pulls", _, "files"]) => Some(missing()),
+        ("GET", ["collaborators", login, "permission"]) => Some(match state.right(login) {
+            Some(right) => Reply::Json(200, json!({"permission": word(right), "role_name": word(right)})),
+            None => missing(),
+        }),
         _ => None,
+    }
+}
+
+/// Commits that are in the second and not in the first, each with its files: renamed ones under both names.
+fn compared(state: &State, both: &str) -> Reply {
+    let Some((base, head)) = both.split_once("...").filter(|(base, head)| state.has(base) && state.has(head)) else {
+        return missing();
+    };
+    let forward = state.commits.iter().position(|commit| commit == base) < state.commits.iter().position(|c| c == head);
+    let names: Vec<&str> = match (&state.taken, forward) {
+        (_, true) => state.changed.iter().flat_map(|moved| [moved.renamed(), Some(moved.name())]).flatten().collect(),
+        (Some(taken), false) => vec![taken],
+        (None, false) => vec![],
+    };
+    let commits: Vec<Value> = names
+        .chunks(2)
+        .map(|names| names.iter().map(|name| json!({"filename": name, "status": "modified"})).collect::<Vec<_>>())
+        .map(|files| json!({"sha": head, "files": files}))
+        .collect();
+    Reply::Json(200, json!({"total_commits": commits.len() + usize::from(state.overflown), "commits": commits}))
+}
+
+/// A server that gives 50 entries at once, whatever it is asked for.
+fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
+    assert!(!request.query("limit").is_empty());
+    let (found, more) = page_of(all, request.query("page"), "50");
+    Reply::Linked(found.iter().map(entry).collect(), more)
+}
+
+fn word(right: Right) -> &'static str {
+    match right {
+        Right::Read => "read",
+        Right::Write => "write",
+        Right::Admin => "admin",
     }
 }
 

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Reply, Request, Said, State};
+use super::{Moved, Reply, Request, Right, Said, State, page_of};
 
 pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> Option<Reply> {
     let ["api", "v5", "repos", owner, repo, rest @ ..] = segments else { return None };
@@ -41,10 +41,36 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
         ("GET", ["commits", revision]) => {
             let known = state.refs.get(&format!("refs/tags/{revision}"));
             let known = known.or_else(|| state.commits.iter().find(|commit| commit == revision));
-            Some(known.map_or_else(missing, |commit| Reply::Json(200, json!({"sha": commit}))))
+            Some(known.map_or_else(missing, |commit| {
+                Reply::Json(200, json!({"sha": commit, "commit": {"message": state.message(commit)}}))
+            }))
         }
+        ("GET", ["compare", both]) => Some(match both.split_once("...") {
+            Some((before, after)) if state.has(before) && state.has(after) => {
+                let file = |moved: &Moved| json!({"filename": moved.name(), "patch": "@@", "previous_filename": moved.renamed()});
+                let files: Vec<Value> = state.changed.iter().take(300).map(file).collect();
+                Reply::Json(200, json!({"merge_base_commit": {"sha": state.base(before)}, "files": files}))
+            }
+            _ => missing(),
+        }),
+        ("GET", ["pulls", "7", "files"]) => Some(listed(&state.changed, request, |moved| {
+            let names = json!({"diff": "@@", "old_path": moved.old, "new_path": moved.new});
+            json!({"sha": "…", "filename": moved.name(), "status": null, "patch": names})
+        })),
+        ("GET", ["pulls", _, "files"]) => Some(missing()),
+        ("GET", ["collaborators", login, "permission"]) => Some(match state.right(login) {
+            Some(Right::Admin) => Reply::Json(200, json!({"login": login, "permission": "admin"})),
+            Some(Right::Write) => Reply::Json(200, json!({"login": login, "permission": "write"})),
+            Some(Right::Read) => Reply::Json(200, json!({"login": login, "permission": "read"})),
+            None => missing(),
+        }),
         _ => None,
     }
+}
+
+fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
+    let (found, _) = page_of(all, request.query("page"), request.query("per_page"));
+    Reply::Json(200, found.iter().map(entry).collect())
 }
 
 /// The check runs of a commit, one for each name: its id is the place of the first that was said of it.

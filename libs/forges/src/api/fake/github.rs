@@ -1,0 +1,52 @@
+//! GitHub.
+
+use serde_json::{Value, json};
+
+use super::{Moved, Reply, Request, Right, State, page_of};
+
+pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> Option<Reply> {
+    let ["api", "v3", "repos", owner, repo, rest @ ..] = segments else { return None };
+    if [*owner, *repo] != ["acme", "widget"] {
+        return Some(missing());
+    }
+    match (request.method.as_str(), rest) {
+        ("GET", ["git", "commits", commit]) if state.has(commit) => {
+            Some(Reply::Json(200, json!({"sha": commit, "message": state.message(commit)})))
+        }
+        ("GET", ["git", "commits", _]) => Some(missing()),
+        ("GET", ["compare", both]) => Some(match both.split_once("...") {
+            Some((before, after)) if state.has(before) && state.has(after) => {
+                let files: Vec<Value> = state.changed.iter().take(300).map(file).collect();
+                let base = json!({"sha": state.base(before)});
+                Reply::Json(200, json!({"merge_base_commit": base, "commits": [], "files": files}))
+            }
+            _ => missing(),
+        }),
+        ("GET", ["pulls", "7", "files"]) => Some(listed(&state.changed, request, file)),
+        ("GET", ["pulls", _, "files"]) => Some(missing()),
+        ("GET", ["collaborators", login, "permission"]) => {
+            // The permission has three words; the role has more.
+            let word = match state.right(login) {
+                Some(Right::Admin) => "admin",
+                Some(Right::Write) => "write",
+                Some(Right::Read) => "read",
+                None => return Some(missing()),
+            };
+            Some(Reply::Json(200, json!({"permission": word, "role_name": "maintain", "user": {"login": login}})))
+        }
+        _ => None,
+    }
+}
+
+fn file(moved: &Moved) -> Value {
+    json!({"filename": moved.name(), "previous_filename": moved.renamed(), "status": moved.status(), "patch": "@@"})
+}
+
+fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
+    let (found, more) = page_of(all, request.query("page"), request.query("per_page"));
+    Reply::Linked(found.iter().map(entry).collect(), more)
+}
+
+fn missing() -> Reply {
+    Reply::Json(404, json!({"message": "Not Found", "documentation_url": "…"}))
+}

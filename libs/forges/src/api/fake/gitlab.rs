@@ -1,0 +1,61 @@
+//! GitLab.
+
+use serde_json::{Value, json};
+
+use super::{Moved, Reply, Request, Right, State, page_of};
+
+pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> Option<Reply> {
+    let ["api", "v4", segments @ ..] = segments else { return None };
+    if let ("GET", ["users"]) = (request.method.as_str(), segments) {
+        let asked = request.query("username");
+        let named = |(place, (name, _)): (usize, &(String, Right))| {
+            name.eq_ignore_ascii_case(asked).then(|| json!({"id": place, "username": name}))
+        };
+        return Some(Reply::Json(200, state.people.iter().enumerate().filter_map(named).collect()));
+    }
+    let ["projects", project, rest @ ..] = segments else { return None };
+    if *project != "acme/sub/widget" {
+        return Some(missing("404 Project Not Found"));
+    }
+    match (request.method.as_str(), rest) {
+        ("GET", ["repository", "commits", commit]) if state.has(commit) => {
+            Some(Reply::Json(200, json!({"id": commit, "message": state.message(commit)})))
+        }
+        ("GET", ["repository", "commits", _]) => Some(missing("404 Commit Not Found")),
+        ("GET", ["repository", "compare"]) if request.query("straight") == "true" => {
+            if !state.has(request.query("from")) || !state.has(request.query("to")) {
+                return Some(missing("404 Ref Not Found"));
+            }
+            let diffs: Vec<Value> = state.changed.iter().map(diff).collect();
+            Some(Reply::Json(200, json!({"diffs": diffs, "compare_timeout": state.overflown, "commits": []})))
+        }
+        ("GET", ["merge_requests", "7", "diffs"]) => Some(listed(&state.changed, request, diff)),
+        ("GET", ["merge_requests", _, "diffs"]) => Some(missing("404 Not found")),
+        ("GET", ["members", "all", id]) => {
+            let found = state.people.get(id.parse::<usize>().expect("a number"));
+            // A person of the instance who is no member of the project.
+            let level = match found.filter(|(name, _)| name != "elsewhere")?.1 {
+                Right::Read => 20,
+                Right::Write => 30,
+                Right::Admin => 50,
+            };
+            Some(Reply::Json(200, json!({"id": id, "access_level": level, "state": "active"})))
+        }
+        _ => None,
+    }
+}
+
+/// GitLab gives both names of every file.
+fn diff(moved: &Moved) -> Value {
+    let old = moved.old.as_deref().unwrap_or(moved.name());
+    json!({"old_path": old, "new_path": moved.name(), "diff": "@@", "renamed_file": moved.renamed().is_some()})
+}
+
+fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
+    let (found, _) = page_of(all, request.query("page"), request.query("per_page"));
+    Reply::Json(200, found.iter().map(entry).collect())
+}
+
+fn missing(message: &str) -> Reply {
+    Reply::Json(404, json!({"message": message}))
+}
