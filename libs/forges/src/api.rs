@@ -51,7 +51,7 @@ impl ForgeApi {
     pub fn new(connect: Connect) -> Result<Self, ForgeError> {
         let Connect { kind, base_url, token, egress, clock, timeout } = connect;
         let base = api_base(kind, base_url.as_ref())?;
-        let credential = credential::authorization(kind, &token)?;
+        let credential = Some(credential::authorization(kind, &token)?);
         Ok(Self { kind, transport: Transport { egress, http: Arc::default(), base, credential, timeout, clock } })
     }
 

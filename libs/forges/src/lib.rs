@@ -23,6 +23,7 @@ pub mod hook;
 pub mod inspect;
 pub mod redact;
 mod refs;
+pub mod repos;
 pub mod status;
 #[cfg(test)]
 mod testing;

@@ -59,7 +59,8 @@ pub(crate) struct Transport {
     pub(crate) http: Arc<OnceCell<reqwest::Client>>,
     /// The API's address, ending with a slash.
     pub(crate) base: Url,
-    pub(crate) credential: (HeaderName, HeaderValue),
+    /// None only where there is no credential yet.
+    pub(crate) credential: Option<(HeaderName, HeaderValue)>,
     pub(crate) timeout: Duration,
     pub(crate) clock: Clock,
 }
@@ -109,16 +110,17 @@ impl Transport {
     }
 
     async fn send_once(&self, call: &Call) -> Result<reqwest::Response, ForgeError> {
-        let (name, value) = &self.credential;
-        self.client()
+        let request = self
+            .client()
             .await?
             .request(call.method.clone(), call.url.clone())
             .headers(call.headers.clone())
-            .header(name, value)
-            .body(call.body.clone())
-            .send()
-            .await
-            .map_err(|e| broken(&e))
+            .body(call.body.clone());
+        let request = match &self.credential {
+            Some((name, value)) => request.header(name, value),
+            None => request,
+        };
+        request.send().await.map_err(|e| broken(&e))
     }
 
     async fn client(&self) -> Result<&reqwest::Client, ForgeError> {

@@ -1,10 +1,14 @@
 //! GitHub: github.com and GitHub Enterprise Server.
 
+pub mod app;
+pub mod app_manifest;
 mod call;
 mod change;
 mod client;
 pub(crate) mod compare;
 pub(crate) mod contents;
+#[cfg(test)]
+mod fake;
 pub(crate) mod heads;
 pub mod parse;
 pub mod status;
