@@ -4,6 +4,7 @@ pub mod app;
 pub mod app_manifest;
 mod call;
 mod change;
+pub mod checks;
 mod client;
 pub(crate) mod compare;
 pub(crate) mod contents;
