@@ -92,8 +92,27 @@ impl Moved {
     }
 }
 
+/// A repository that can be listed and looked up.
+#[derive(Debug, Clone)]
+pub(super) struct Listing {
+    pub(super) id: u64,
+    pub(super) path: String,
+    pub(super) private: bool,
+    pub(super) branch: Option<String>,
+}
+
+impl Listing {
+    fn named(&self, asked: &str) -> bool {
+        self.path.contains(asked)
+    }
+}
+
 #[derive(Default)]
 pub(super) struct State {
+    /// The newest first.
+    pub(super) listed: Vec<Listing>,
+    /// The token may not tell whose it is.
+    pub(super) nameless: bool,
     /// What the second commit changed, and what change 7 changes.
     pub(super) changed: Vec<Moved>,
     /// A file of a commit that is before the second one no more.
@@ -127,6 +146,14 @@ impl State {
 
     fn file(&self, commit: &str, path: &str) -> Option<&String> {
         self.files.get(&(commit.to_owned(), path.to_owned()))
+    }
+
+    fn listing(&self, path: &str) -> Option<&Listing> {
+        self.listed.iter().find(|listing| listing.path == path)
+    }
+
+    fn by_id(&self, id: &str) -> Option<&Listing> {
+        self.listed.iter().find(|listing| listing.id.to_string() == id)
     }
 
     fn message(&self, commit: &str) -> &str {

@@ -301,7 +301,7 @@ async fn a_token_with_its_account_is_shown_as_the_forge_wants_it() {
     let shown = |kind, token: &str| {
         let connect = Connect { token: token.to_owned(), ..connect(kind, &own) };
         let api = ForgeApi::new(connect).expect("an address");
-        api.transport.credential.1.to_str().expect("text").to_owned()
+        api.transport.credential.as_ref().expect("a token").1.to_str().expect("text").to_owned()
     };
     // "me:pw" in base64.
     for (kind, expected) in [

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod compare;
 pub(crate) mod pages;
 pub mod parse;
+pub(crate) mod repos;
 pub mod verify;
 
 #[cfg(test)]

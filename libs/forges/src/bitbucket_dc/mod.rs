@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod compare;
 pub(crate) mod pages;
 pub mod parse;
+pub(crate) mod repos;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -129,16 +129,24 @@ pub(crate) async fn head_of(transport: &Transport, repo: &str, git_ref: &GitRef)
     Ok(absent(found)?.map(|found| found.git_tag.commit.sha))
 }
 
-/// Does one action on a repository (`team/project/repository`). The action stands in the address, too, where some
-/// clients put it.
+/// Does one action on a repository (`team/project/repository`).
 pub(super) async fn act<T: DeserializeOwned>(
     transport: &Transport,
     action: &str,
     repo: &str,
     mut fields: Value,
 ) -> Result<T, ForgeError> {
-    fields["Action"] = action.into();
     fields["DepotPath"] = repo.into();
+    ask(transport, action, fields).await
+}
+
+/// Does one action. It stands in the address, too, where some clients put it.
+pub(super) async fn ask<T: DeserializeOwned>(
+    transport: &Transport,
+    action: &str,
+    mut fields: Value,
+) -> Result<T, ForgeError> {
+    fields["Action"] = action.into();
     let url = address(transport, ["open-api"], &[("Action", action)])?;
     let answer = send(transport, Method::POST, url, &fields).await?;
     let Envelope { response } = read(&answer)?;

@@ -4,6 +4,7 @@ mod change;
 pub(crate) mod client;
 pub(crate) mod compare;
 pub mod parse;
+pub(crate) mod repos;
 pub mod verify;
 
 #[cfg(test)]

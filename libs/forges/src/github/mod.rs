@@ -12,5 +12,6 @@ pub(crate) mod contents;
 mod fake;
 pub(crate) mod heads;
 pub mod parse;
+pub(crate) mod repos;
 pub mod status;
 pub mod verify;

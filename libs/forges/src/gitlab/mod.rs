@@ -6,5 +6,6 @@ pub(crate) mod compare;
 pub(crate) mod contents;
 pub(crate) mod heads;
 pub mod parse;
+pub(crate) mod repos;
 pub mod status;
 pub mod verify;

@@ -2,9 +2,25 @@
 
 use serde_json::{Value, json};
 
-use super::{Moved, Reply, Request, Said, State, page_of};
+use super::{Listing, Moved, Reply, Request, Said, State, page_of};
 
 pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> Option<Reply> {
+    match (request.method.as_str(), segments) {
+        ("GET", ["2.0", "user", "workspaces"]) => {
+            let slugs: Vec<&str> = vec!["zeta", "acme"];
+            return Some(listed(&slugs, request, |slug| json!({"administrator": true, "workspace": {"slug": slug}})));
+        }
+        ("GET", ["2.0", "repositories", workspace]) => return in_workspace(state, request, workspace),
+        ("GET", ["2.0", "repositories", "{}", uuid]) => {
+            let found = state.listed.iter().find(|listing| uuid_of(listing) == *uuid);
+            return Some(found.map_or_else(|| missing("Repository not found"), one));
+        }
+        ("GET", ["2.0", "repositories", owner, repo]) => {
+            let found = state.listing(&format!("{owner}/{repo}"));
+            return Some(found.map_or_else(|| missing("Repository not found"), one));
+        }
+        _ => {}
+    }
     let ["2.0", "repositories", owner, repo, rest @ ..] = segments else { return None };
     if [*owner, *repo] != ["acme", "widget"] {
         return Some(missing("Repository not found"));
@@ -41,6 +57,35 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
         ("GET", ["refs", "tags", name @ ..]) => Some(head(state, &format!("refs/tags/{}", name.join("/")))),
         _ => None,
     }
+}
+
+fn in_workspace(state: &State, request: &Request, workspace: &str) -> Option<Reply> {
+    if request.query("sort") != "-updated_on" {
+        return None;
+    }
+    // `name ~ "…"`
+    let asked = request.query("q").trim_start_matches("name ~ ").trim_matches('"').replace("\\\"", "\"");
+    let mine = state.listed.iter().filter(|listing| listing.path.split('/').next() == Some(workspace));
+    let found: Vec<&Listing> = mine.filter(|listing| listing.named(&asked)).collect();
+    Some(listed(&found, request, |listing| repo_json(listing)))
+}
+
+fn uuid_of(listing: &Listing) -> String {
+    format!("{{00000000-0000-0000-0000-{:012}}}", listing.id)
+}
+
+fn one(listing: &Listing) -> Reply {
+    Reply::Json(200, repo_json(listing))
+}
+
+fn repo_json(listing: &Listing) -> Value {
+    let page = format!("https://bitbucket.test/{}", listing.path);
+    let https = format!("https://somebody@bitbucket.test/{}.git", listing.path);
+    json!({
+        "uuid": uuid_of(listing), "full_name": listing.path, "is_private": listing.private,
+        "mainbranch": listing.branch.as_ref().map(|name| json!({"name": name, "type": "branch"})),
+        "links": {"html": {"href": page}, "clone": [{"name": "ssh", "href": "git@x"}, {"name": "https", "href": https}]}
+    })
 }
 
 fn diffstat(state: &State, request: &Request) -> Reply {

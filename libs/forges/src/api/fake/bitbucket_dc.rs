@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Reply, Request, Right, Said, State};
+use super::{Listing, Reply, Request, Right, Said, State};
 
 pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> Option<Reply> {
     let ["rest", segments @ ..] = segments else { return None };
@@ -11,6 +11,25 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
     }
     if let ("GET", ["api", "1.0", "users"]) = (request.method.as_str(), segments) {
         return users(state, request);
+    }
+    match (request.method.as_str(), segments) {
+        ("GET", ["api", "1.0", "repos"]) => {
+            let found: Vec<&Listing> =
+                state.listed.iter().filter(|listing| listing.named(request.query("name"))).collect();
+            return Some(listed(&found, request, |listing| repo_json(listing)));
+        }
+        ("GET", ["api", "1.0", "projects", key, "repos", slug]) => {
+            let found = state.listing(&format!("{key}/{slug}")).map(|listing| Reply::Json(200, repo_json(listing)));
+            return Some(found.unwrap_or_else(|| missing("Repository does not exist.")));
+        }
+        ("GET", ["api", "1.0", "projects", key, "repos", slug, "default-branch"]) => {
+            let branch = state.listing(&format!("{key}/{slug}"))?.branch.as_ref();
+            return Some(branch.map_or_else(
+                || missing("No default branch is defined."),
+                |name| Reply::Json(200, json!({"id": format!("refs/heads/{name}"), "displayId": name})),
+            ));
+        }
+        _ => {}
     }
     let ["api", "1.0", "projects", key, "repos", slug, rest @ ..] = segments else { return None };
     if [*key, *slug] != ["~acme", "widget"] {
@@ -42,6 +61,18 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
         ("GET", ["pull-requests", _, "changes"]) => Some(missing("No such pull request.")),
         _ => None,
     }
+}
+
+fn repo_json(listing: &Listing) -> Value {
+    let (key, slug) = listing.path.split_once('/').expect("two names");
+    let clone = format!("https://somebody@bitbucket.test/scm/{key}/{slug}.git");
+    json!({
+        "id": listing.id, "slug": slug, "name": slug, "project": {"key": key}, "public": !listing.private,
+        "links": {
+            "clone": [{"name": "http", "href": clone}, {"name": "ssh", "href": "ssh://git@bitbucket.test:7999/x"}],
+            "self": [{"href": format!("https://bitbucket.test/projects/{key}/repos/{slug}/browse")}]
+        }
+    })
 }
 
 /// Everybody whose name has the filter in it and who may write to the repository.

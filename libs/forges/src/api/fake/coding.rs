@@ -2,12 +2,30 @@
 
 use serde_json::{Value, json};
 
-use super::{Moved, Reply, Request, Said, State};
+use super::{Listing, Moved, Reply, Request, Said, State, page_of};
 
 pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> Option<Reply> {
     let action = request.text("/Action")?;
     if segments != ["open-api"] || request.method != "POST" || request.query("Action") != action {
         return None;
+    }
+    match action.as_str() {
+        "DescribeMyDepots" => {
+            let number = |name: &str| request.body[name].as_u64().map(|number| number.to_string());
+            let (found, _) = page_of(&state.listed, &number("PageNumber")?, &number("PageSize")?);
+            let depots: Vec<Value> = found.iter().map(depot_json).collect();
+            return Some(success(json!({"Payload": {"Depots": depots}})));
+        }
+        "DescribeGitDepot" => {
+            let path = request.text("/DepotPath");
+            let found = match path {
+                Some(path) => state.listing(&path),
+                None => state.by_id(&request.body["DepotId"].to_string()),
+            };
+            let missing = || failure("ResourceNotFound.DepotNotFound", "no such depot");
+            return Some(found.map_or_else(missing, |listing| success(json!({"Depot": depot_json(listing)}))));
+        }
+        _ => {}
     }
     if request.text("/DepotPath")? != "acme/tools/widget" {
         return Some(failure("ResourceNotFound.DepotNotFound", "no such depot"));
@@ -49,6 +67,14 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
         }
         "DescribeMergeRequestFileDiff" => missing(),
         _ => return None,
+    })
+}
+
+fn depot_json(listing: &Listing) -> Value {
+    json!({
+        "Id": listing.id, "ProjectId": 77, "Name": "…", "VcsType": "git", "SshUrl": "git@e.coding.test:x",
+        "HttpsUrl": format!("https://e.coding.test/{}.git", listing.path),
+        "WebUrl": format!("https://acme.coding.test/{}", listing.path)
     })
 }
 

@@ -2,10 +2,32 @@
 
 use serde_json::{Value, json};
 
-use super::{Reply, Request, Right, Said, State, page_of};
+use super::{Listing, Reply, Request, Right, Said, State, page_of};
 
 pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> Option<Reply> {
-    let ["api", "v1", "repos", owner, repo, rest @ ..] = segments else { return None };
+    let ["api", "v1", segments @ ..] = segments else { return None };
+    match (request.method.as_str(), segments) {
+        ("GET", ["user"]) if state.nameless => {
+            return Some(Reply::Json(403, json!({"message": "token does not have at least one of required scope(s)"})));
+        }
+        ("GET", ["user"]) => return Some(Reply::Json(200, json!({"id": 4, "login": "me"}))),
+        ("GET", ["repos", "search"]) => {
+            let uid = if state.nameless { "" } else { "4" };
+            if ["sort", "order", "uid"].map(|name| request.query(name)) != ["updated", "desc", uid] {
+                return None;
+            }
+            let found: Vec<&Listing> =
+                state.listed.iter().filter(|listing| listing.named(request.query("q"))).collect();
+            let Reply::Linked(data, more) = listed(&found, request, |listing| repo_json(listing)) else { return None };
+            return Some(Reply::Linked(json!({"ok": true, "data": data}), more));
+        }
+        ("GET", ["repositories", id]) => return Some(state.by_id(id).map_or_else(missing, one)),
+        ("GET", ["repos", owner, repo]) => {
+            return Some(state.listing(&format!("{owner}/{repo}")).map_or_else(missing, one));
+        }
+        _ => {}
+    }
+    let ["repos", owner, repo, rest @ ..] = segments else { return None };
     if [*owner, *repo] != ["acme", "widget"] {
         return Some(missing());
     }
@@ -42,6 +64,18 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
         }),
         _ => None,
     }
+}
+
+fn one(listing: &Listing) -> Reply {
+    Reply::Json(200, repo_json(listing))
+}
+
+fn repo_json(listing: &Listing) -> Value {
+    let page = format!("https://gitea.test/{}", listing.path);
+    json!({
+        "id": listing.id, "full_name": listing.path, "private": listing.private, "html_url": page,
+        "clone_url": format!("{page}.git"), "default_branch": listing.branch.as_deref().unwrap_or_default()
+    })
 }
 
 /// Commits that are in the second and not in the first, each with its files: renamed ones under both names.

@@ -4,10 +4,23 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Moved, Reply, Request, Right, Said, State, page_of};
+use super::{Listing, Moved, Reply, Request, Right, Said, State, page_of};
 
 pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> Option<Reply> {
-    let ["api", "v5", "repos", owner, repo, rest @ ..] = segments else { return None };
+    let ["api", "v5", segments @ ..] = segments else { return None };
+    match (request.method.as_str(), segments) {
+        ("GET", ["user", "repos"]) if [request.query("sort"), request.query("direction")] == ["pushed", "desc"] => {
+            let found: Vec<&Listing> =
+                state.listed.iter().filter(|listing| listing.named(request.query("q"))).collect();
+            return Some(listed(&found, request, |listing| repo_json(listing)));
+        }
+        ("GET", ["repos", owner, repo]) => {
+            let found = state.listing(&format!("{owner}/{repo}"));
+            return Some(found.map_or_else(missing, |listing| Reply::Json(200, repo_json(listing))));
+        }
+        _ => {}
+    }
+    let ["repos", owner, repo, rest @ ..] = segments else { return None };
     if [*owner, *repo] != ["acme", "widget"] {
         return Some(missing());
     }
@@ -66,6 +79,13 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
         }),
         _ => None,
     }
+}
+
+fn repo_json(listing: &Listing) -> Value {
+    json!({
+        "id": listing.id, "full_name": listing.path, "private": listing.private, "default_branch": listing.branch,
+        "html_url": format!("https://gitee.test/{}.git", listing.path), "ssh_url": "git@gitee.test:x"
+    })
 }
 
 fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {

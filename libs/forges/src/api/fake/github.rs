@@ -2,10 +2,21 @@
 
 use serde_json::{Value, json};
 
-use super::{Moved, Reply, Request, Right, State, page_of};
+use super::{Listing, Moved, Reply, Request, Right, State, page_of};
 
 pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> Option<Reply> {
-    let ["api", "v3", "repos", owner, repo, rest @ ..] = segments else { return None };
+    let ["api", "v3", segments @ ..] = segments else { return None };
+    match (request.method.as_str(), segments) {
+        ("GET", ["user", "repos"]) if [request.query("sort"), request.query("direction")] == ["pushed", "desc"] => {
+            return Some(listed(&state.listed, request, repo_json));
+        }
+        ("GET", ["repositories", id]) => return Some(state.by_id(id).map_or_else(missing, one)),
+        ("GET", ["repos", owner, repo]) => {
+            return Some(state.listing(&format!("{owner}/{repo}")).map_or_else(missing, one));
+        }
+        _ => {}
+    }
+    let ["repos", owner, repo, rest @ ..] = segments else { return None };
     if [*owner, *repo] != ["acme", "widget"] {
         return Some(missing());
     }
@@ -36,6 +47,18 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
         }
         _ => None,
     }
+}
+
+fn one(listing: &Listing) -> Reply {
+    Reply::Json(200, repo_json(listing))
+}
+
+fn repo_json(listing: &Listing) -> Value {
+    let page = format!("https://github.test/{}", listing.path);
+    json!({
+        "id": listing.id, "full_name": listing.path, "private": listing.private, "html_url": page,
+        "clone_url": format!("{page}.git"), "default_branch": listing.branch, "owner": null
+    })
 }
 
 fn file(moved: &Moved) -> Value {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Moved, Reply, Request, Right, State, page_of};
+use super::{Listing, Moved, Reply, Request, Right, State, page_of};
 
 pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> Option<Reply> {
     let ["api", "v4", segments @ ..] = segments else { return None };
@@ -12,6 +12,19 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
             name.eq_ignore_ascii_case(asked).then(|| json!({"id": place, "username": name}))
         };
         return Some(Reply::Json(200, state.people.iter().enumerate().filter_map(named).collect()));
+    }
+    if let ("GET", ["projects"]) = (request.method.as_str(), segments) {
+        let asked = ["membership", "archived", "order_by", "sort"].map(|name| request.query(name));
+        if asked != ["true", "false", "last_activity_at", "desc"] {
+            return None;
+        }
+        let found: Vec<&Listing> =
+            state.listed.iter().filter(|listing| listing.named(request.query("search"))).collect();
+        return Some(listed(&found, request, |listing| project_json(listing)));
+    }
+    if let ("GET", ["projects", project]) = (request.method.as_str(), segments) {
+        let found = state.listing(project).or_else(|| state.by_id(project)).map(project_json);
+        return Some(found.map_or_else(|| missing("404 Project Not Found"), |found| Reply::Json(200, found)));
     }
     let ["projects", project, rest @ ..] = segments else { return None };
     if *project != "acme/sub/widget" {
@@ -32,9 +45,12 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
         ("GET", ["merge_requests", "7", "diffs"]) => Some(listed(&state.changed, request, diff)),
         ("GET", ["merge_requests", _, "diffs"]) => Some(missing("404 Not found")),
         ("GET", ["members", "all", id]) => {
-            let found = state.people.get(id.parse::<usize>().expect("a number"));
+            let (name, right) = state.people.get(id.parse::<usize>().expect("a number"))?;
             // A person of the instance who is no member of the project.
-            let level = match found.filter(|(name, _)| name != "elsewhere")?.1 {
+            if name == "elsewhere" {
+                return Some(missing("404 Not found"));
+            }
+            let level = match right {
                 Right::Read => 20,
                 Right::Write => 30,
                 Right::Admin => 50,
@@ -43,6 +59,15 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
         }
         _ => None,
     }
+}
+
+fn project_json(listing: &Listing) -> Value {
+    let page = format!("https://gitlab.test/{}", listing.path);
+    json!({
+        "id": listing.id, "path_with_namespace": listing.path, "http_url_to_repo": format!("{page}.git"),
+        "web_url": page, "default_branch": listing.branch,
+        "visibility": if listing.private { "internal" } else { "public" }
+    })
 }
 
 /// GitLab gives both names of every file.
