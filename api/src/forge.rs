@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use slipway_domain::agent::Login;
 use slipway_domain::event::ForgeKind;
 use slipway_forges::api::{Connect, ForgeApi, ForgeError, api_base};
 use slipway_runtime::breaker::Rules;
 use slipway_runtime::breakers::{Breakers, Kind, Limits, Permit};
 use slipway_runtime::clock::Clock;
 use slipway_store::connections::ConnectionAccess;
+use slipway_store::projects::Project;
 use url::Url;
 
 use crate::state::ApiState;
@@ -63,6 +65,14 @@ pub(crate) fn open(
     let upstream = upstream(access.kind, access.base_url.as_deref());
     let Some(api) = api_of(state, access, timeout)? else { return Ok(None) };
     Ok(Some((api?, state.forges.ask(&upstream)?)))
+}
+
+/// What a project's source is fetched with, where its connection has something for the clone URL's origin.
+pub(crate) async fn clone_login(state: &ApiState, project: &Project) -> anyhow::Result<Option<Login>> {
+    let access = state.db.connection_access(&state.secret_key, project.connection_id).await?;
+    let Some(token) = access.token else { return Ok(None) };
+    let base_url = access.base_url.as_deref();
+    Ok(slipway_forges::api::login_for(&project.clone_url, (access.kind, base_url), &token))
 }
 
 /// Makes the call that was permitted, and tells the breaker how the forge did.

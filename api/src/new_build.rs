@@ -46,6 +46,8 @@ pub struct WantedBuild {
     pub delivery: Option<DeliveryId>,
     /// The pull or merge request that is built.
     pub change: Option<ChangeSpec>,
+    /// When the forge told of it, by its own clock.
+    pub told_at: Option<DateTime<Utc>>,
     /// Nothing of it runs before somebody with write access approves it.
     pub needs_approval: bool,
     /// Options asked for with this one build.
@@ -83,6 +85,8 @@ pub fn new_build(config: &ApiConfig, project: &Project, class: &str, wanted: Wan
         dedupe_key: wanted.dedupe_key,
         order: wanted.order,
         rerun_of: wanted.rerun_of,
+        change_number: wanted.change.as_ref().and_then(|change| i64::try_from(change.number).ok()),
+        told_at: wanted.told_at,
         title: wanted.title,
         actor: wanted.actor,
         now: wanted.now,

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::build::{BuildState, CancelledBy, Trigger};
 use slipway_domain::git_ref::{GitRef, is_commit_id};
-use slipway_domain::ids::{BuildId, ProjectId, TokenId};
-use slipway_domain::spec::JobSpec;
+use slipway_domain::ids::{BuildId, DeliveryId, ProjectId, TokenId};
+use slipway_domain::spec::{ChangeSpec, JobSpec};
 use slipway_live::{Topic, WakeKind};
 use slipway_runtime::ids::random_id;
 use slipway_runtime::problem::ApiError;
 use slipway_store::approvals::Approval;
-use slipway_store::builds::RefOrder;
+use slipway_store::builds::{Build, RefOrder};
 use slipway_store::job_cancels::CancelOutcome;
 use slipway_store::projects::Project;
 use slipway_store::scope::Scope;
@@ -57,6 +58,8 @@ pub async fn manual(
             (Some(git_ref), commit, RefOrder::Head)
         }
     };
+    // What a forge keeps elsewhere than in branches and tags, anybody may have written.
+    let change = git_ref.as_ref().and_then(ChangeSpec::of_foreign_ref);
     let wanted = WantedBuild {
         trigger: Trigger::Manual,
         git_ref,
@@ -68,14 +71,15 @@ pub async fn manual(
         title: None,
         actor: None,
         delivery: None,
-        change: None,
+        change,
+        told_at: None,
         needs_approval: false,
         asked: body.build,
         region: None,
         timeout_secs: None,
         now: state.db.now(&state.clock).await.or_problem()?,
     };
-    insert(state, caller, &project, wanted).await
+    insert(state, &project, wanted).await
 }
 
 /// Makes a new build of an older one's commit and ref. Terminal states never change, so the old one stays.
@@ -86,27 +90,43 @@ pub async fn rerun(state: &ApiState, caller: Caller, id: BuildId, key: Option<St
     if !old.state.is_terminal() {
         return Err(ApiError::Conflict("This build is not over yet; cancel it first, or wait.".to_owned()));
     }
-    let before = spec_of(state, id).await?;
+    let now = state.db.now(&state.clock).await.or_problem()?;
+    again(state, &project, old, Again { key: asked_key("rerun", caller.token, key), delivery: None, now }).await
+}
+
+/// Whose wish a repetition is.
+pub(crate) struct Again {
+    /// The same key makes it only once.
+    pub(crate) key: String,
+    /// The delivery that told of the wish, if one did.
+    pub(crate) delivery: Option<DeliveryId>,
+    /// When.
+    pub(crate) now: DateTime<Utc>,
+}
+
+/// Makes a new build of an older one. Whoever asks may write, which approves it; strangers' work it stays.
+pub(crate) async fn again(state: &ApiState, project: &Project, old: Build, asked: Again) -> Result<BuildId, ApiError> {
+    let before = spec_of(state, old.id).await?;
     let wanted = WantedBuild {
         trigger: Trigger::Rerun,
         git_ref: old.git_ref,
         commit: old.commit_id,
         before: old.before_id,
-        order: RefOrder::SameAs(id),
-        dedupe_key: asked_key("rerun", caller.token, key),
-        rerun_of: Some(id),
+        order: RefOrder::SameAs(old.id),
+        dedupe_key: asked.key,
+        rerun_of: Some(old.id),
         title: old.title,
         actor: old.actor,
-        delivery: None,
-        // Whoever asks may write, which approves it; strangers' work it stays.
+        delivery: asked.delivery,
         change: before.as_ref().and_then(|spec| spec.change.clone()),
+        told_at: old.told_at,
         needs_approval: false,
         asked: before.map(|spec| spec.asked).unwrap_or_default(),
         region: None,
         timeout_secs: None,
-        now: state.db.now(&state.clock).await.or_problem()?,
+        now: asked.now,
     };
-    insert(state, caller, &project, wanted).await
+    insert(state, project, wanted).await
 }
 
 /// Cancels a build. Cancelling a cancelled one again changes nothing and is no error.
@@ -149,7 +169,7 @@ pub async fn approve(state: &ApiState, caller: Caller, id: BuildId) -> Result<()
 }
 
 /// Doorbells only: the dispatcher re-reads the rows, and finds them by itself if this is lost.
-async fn ring_builders(state: &ApiState, id: BuildId, attempts: &[AttemptRef]) -> Result<(), ApiError> {
+pub(crate) async fn ring_builders(state: &ApiState, id: BuildId, attempts: &[AttemptRef]) -> Result<(), ApiError> {
     state.live.publish(Topic::Build(id), Bytes::new());
     let view = state.db.build_view(&Scope::Operator, id).await.or_problem()?;
     let sessions = view
@@ -164,17 +184,12 @@ async fn ring_builders(state: &ApiState, id: BuildId, attempts: &[AttemptRef]) -
     Ok(())
 }
 
-async fn insert(
-    state: &ApiState,
-    caller: Caller,
-    project: &Project,
-    mut wanted: WantedBuild,
-) -> Result<BuildId, ApiError> {
+async fn insert(state: &ApiState, project: &Project, mut wanted: WantedBuild) -> Result<BuildId, ApiError> {
     let place = intake::pipeline_place(&wanted.commit, wanted.change.as_ref());
     let file = intake::read_pipeline(state, project, place).await;
     wanted.region = file.region;
     wanted.timeout_secs = file.build.timeout_secs;
-    let tenant = state.db.tenant(&caller.scope, project.tenant_id).await.or_problem()?;
+    let tenant = state.db.tenant(&Scope::Operator, project.tenant_id).await.or_problem()?;
     let new = new_build(&state.config, project, &tenant.class, wanted)
         .map_err(|error| ApiError::Invalid(format!("The project's region or class: {error}.")))?;
     let created = state.db.create_build(&new).await.or_problem()?;

@@ -1,11 +1,15 @@
 //! What forges tell us: a request is verified and stored before it is answered, and worked from its row.
 
+mod aftermath;
+mod asking;
 mod body;
+mod changed_files;
 mod hook_rows;
 mod inbox;
 mod pass;
 mod pipeline;
 mod receive;
+mod repo;
 mod rules;
 mod work;
 

@@ -20,8 +20,8 @@ use slipway_store::projects::Project;
 use slipway_store::ref_heads::RefMove;
 use tracing::{error, info, warn};
 
-use crate::intake::rules::{Decision, RefMoved};
-use crate::intake::work::{Plan, build_all, plan};
+use crate::intake::rules::RefMoved;
+use crate::intake::work::{Act, Plan, act_on, plan};
 use crate::state::ApiState;
 
 /// Deliveries of one pass. With [`AT_ONCE`] of them at a time, each waiting 3 s for its forge, the pass ends
@@ -53,7 +53,7 @@ pub async fn work_deliveries_once(state: &ApiState, owner: ProcessId, now: DateT
     for row in &leased {
         match projects.get(&row.project_id).map(|project| (project, plan(row, project))) {
             Some((_, Plan::End(end, moved))) => unbuilt.push(Unbuilt { row, end, moved }),
-            Some((project, Plan::Build(decisions))) => building.push(pass.build(row, project, decisions)),
+            Some((project, Plan::Act(act))) => building.push(pass.act(row, project, act)),
             None => ends.extend(pass.ended(row, Err(anyhow::anyhow!("read the project"))).await),
         }
     }
@@ -125,13 +125,8 @@ impl Pass<'_> {
         ends
     }
 
-    async fn build(
-        self,
-        row: &LeasedDelivery,
-        project: &Project,
-        decisions: Vec<Decision>,
-    ) -> Option<(DeliveryId, DeliveryEnd)> {
-        let building = build_all(self.state, (row, project), decisions, self.now);
+    async fn act(self, row: &LeasedDelivery, project: &Project, act: Act) -> Option<(DeliveryId, DeliveryEnd)> {
+        let building = act_on(self.state, (row, project), act, self.now);
         let built = tokio::time::timeout(WORK_TIMEOUT, building).await;
         self.ended(row, built.map_err(anyhow::Error::from).and_then(|built| built)).await
     }

@@ -21,6 +21,7 @@ use slipway_runtime::ids::new_id;
 use slipway_runtime::problem::{ApiError, PathOf};
 use slipway_store::StoreError;
 use slipway_store::deliveries::{Accepted, NewDelivery, Verdict};
+use slipway_store::delivery_moves::Move;
 use slipway_store::hooks::Hook;
 use tracing::info;
 
@@ -123,9 +124,14 @@ fn new_delivery(
         verdict: verdict(parsed),
         headers: redact_headers(received.headers),
         body: redact_body(received.headers, received.body).into_owned(),
-        moves: parsed.as_ref().map(|parsed| moves(&parsed.outcome, &hook.repo_path)).unwrap_or_default(),
+        moves: parsed.as_ref().map(|parsed| own_moves(parsed, hook)).unwrap_or_default(),
         now,
     }
+}
+
+fn own_moves(parsed: &Parsed, hook: &Hook) -> Vec<Move> {
+    let is_own = hook.repo_id.is_some() && hook.repo_id == parsed.repo_id;
+    moves(&parsed.outcome, &hook.repo_path, is_own)
 }
 
 /// Two equal events have equal bodies, so a body's hash names a delivery only for a while.

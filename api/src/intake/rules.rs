@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use slipway_domain::build::Trigger;
-use slipway_domain::event::{ChangeAction, ChangeEvent, Event, ForgeKind, Outcome, RefEvent, RefKind, RefOp};
+use slipway_domain::event::{
+    ChangeAction, ChangeDetails, ChangeEvent, Event, ForgeKind, Outcome, RefEvent, RefKind, RefOp,
+};
 use slipway_domain::git_ref::{GitRef, is_commit_id};
 use slipway_domain::ids::ProjectId;
 use slipway_domain::rules::{Rules, Strangers};
@@ -21,6 +23,10 @@ pub(super) enum Decision {
     Push(Push),
     /// A build of this pull or merge request.
     Change(Proposed),
+    /// No more builds of a pull or merge request; says what became of it.
+    Close(u64, String),
+    /// The newest build of this commit again.
+    Rerun(String),
     /// Nothing; says why. A ref that moved nevertheless is noted.
     Ignore(String, Option<RefMoved>),
 }
@@ -30,15 +36,20 @@ pub(super) enum Decision {
 pub(super) struct ProjectFacts<'a> {
     /// Its repository on the forge.
     pub(super) repo_path: &'a str,
+    /// The delivery is about the repository that the project had by its id, whatever it is called now.
+    pub(super) is_same_id: bool,
     pub(super) forge: ForgeKind,
     pub(super) state: ProjectState,
     pub(super) rules: &'a Rules,
 }
 
 impl Decision {
-    /// True if something is built.
-    pub(super) fn builds(&self) -> bool {
-        matches!(self, Self::Push(_) | Self::Change(_))
+    /// True if builds are made or stopped.
+    pub(super) fn acts(&self) -> bool {
+        match self {
+            Self::Push(_) | Self::Change(_) | Self::Close(..) | Self::Rerun(_) => true,
+            Self::Ignore(..) => false,
+        }
     }
 }
 
@@ -47,6 +58,13 @@ impl Decision {
 pub(super) struct Proposed {
     pub(super) change: ChangeSpec,
     pub(super) needs_approval: bool,
+    /// Only that it is no draft any more is new.
+    pub(super) is_ready: bool,
+    /// It has commits that it did not have before.
+    pub(super) has_new_commits: bool,
+    /// The branch of the base repository that it comes from, if it does.
+    pub(super) own_branch: Option<GitRef>,
+    pub(super) details: ChangeDetails,
     /// Where the base repository has its head.
     pub(super) git_ref: GitRef,
     /// Its id, or the beginning of it where the forge tells no more.
@@ -99,8 +117,8 @@ pub(super) fn verdict(parsed: &Result<Parsed, ParseError>) -> Verdict {
 
 /// The moves of the project's refs that a delivery tells of, to be numbered. A mirror's equal moves must
 /// not count: a number more would be a build more.
-pub(super) fn moves(outcome: &Outcome, repo_path: &str) -> Vec<Move> {
-    let own = events(outcome).iter().zip(0..).filter(|(event, _)| is_same_repo(repo_of(event), repo_path));
+pub(super) fn moves(outcome: &Outcome, repo_path: &str, is_own: bool) -> Vec<Move> {
+    let own = events(outcome).iter().zip(0..).filter(|(event, _)| is_own || is_same_repo(event.repo(), repo_path));
     own.filter_map(|(event, index)| told(event, index)).collect()
 }
 
@@ -116,18 +134,18 @@ pub(super) fn events(outcome: &Outcome) -> &[Event] {
 /// repositories; only the project's own is built.
 pub(super) fn decide(event: &Event, index: i64, project: &ProjectFacts<'_>) -> Decision {
     let ignore = |reason: &str| Decision::Ignore(reason.to_owned(), None);
-    let (told_of, own) = (repo_of(event), project.repo_path);
-    if !is_same_repo(told_of, own) {
+    let (told_of, own) = (event.repo(), project.repo_path);
+    if !project.is_same_id && !is_same_repo(told_of, own) {
         return ignore(&format!("the delivery is about {}, the project builds {}", shown(told_of), shown(own)));
     }
     match event {
         Event::Ref(moved) => decide_ref(moved, told(event, index), project),
-        Event::Change(change) => match decide_change(change, told(event, index), project) {
-            Ok(proposed) => Decision::Change(proposed),
-            Err(reason) => ignore(&reason),
-        },
+        Event::Change(change) => {
+            decide_change(change, told(event, index), project).unwrap_or_else(|reason| Decision::Ignore(reason, None))
+        }
         Event::Release(_) => ignore("releases are not built; the push of their tag is"),
-        Event::Rerun(_) => ignore("asking for a build again on the forge is not supported yet; retry it here"),
+        Event::Rerun(_) if project.state == ProjectState::Paused => ignore("the project is paused"),
+        Event::Rerun(again) => Decision::Rerun(again.commit.clone()),
     }
 }
 
@@ -167,7 +185,7 @@ fn decide_ref(event: &RefEvent, told: Option<Move>, project: &ProjectFacts<'_>) 
 }
 
 /// What is built of a change, or why nothing is.
-fn decide_change(event: &ChangeEvent, told: Option<Move>, project: &ProjectFacts<'_>) -> Result<Proposed, String> {
+fn decide_change(event: &ChangeEvent, told: Option<Move>, project: &ProjectFacts<'_>) -> Result<Decision, String> {
     let number = event.number;
     match event.action {
         ChangeAction::Opened
@@ -175,9 +193,10 @@ fn decide_change(event: &ChangeEvent, told: Option<Move>, project: &ProjectFacts
         | ChangeAction::HeadUpdated
         | ChangeAction::Retargeted
         | ChangeAction::ReadyForReview => {}
-        ChangeAction::Closed => return Err(format!("pull request {number} was closed")),
+        ChangeAction::Closed => return Ok(Decision::Close(number, format!("pull request {number} was closed"))),
         ChangeAction::Merged => {
-            return Err(format!("pull request {number} was merged; the push of its target is built"));
+            let reason = format!("pull request {number} was merged; the push of its target is built");
+            return Ok(Decision::Close(number, reason));
         }
         ChangeAction::Metadata => return Err(format!("nothing that is built of pull request {number} has changed")),
         ChangeAction::Other => return Err(format!("nothing is built for this news of pull request {number}")),
@@ -187,6 +206,12 @@ fn decide_change(event: &ChangeEvent, told: Option<Move>, project: &ProjectFacts
     }
     if !project.rules.builds_changes() {
         return Err("the project's rules leave out pull requests".to_owned());
+    }
+    if event.details.draft && !project.rules.builds_drafts() {
+        return Err("the project's rules leave out drafts".to_owned());
+    }
+    if let Some(marker) = &event.details.skip_marker {
+        return Err(marker.clone());
     }
     if event.from_fork && project.rules.strangers() == Strangers::Ignore {
         return Err("the project's rules leave out pull requests from other repositories".to_owned());
@@ -202,12 +227,22 @@ fn decide_change(event: &ChangeEvent, told: Option<Move>, project: &ProjectFacts
     };
     // A branch of the repository itself can be fetched by its own name as well.
     let own = if event.from_fork { None } else { branch(&event.source_branch) };
-    let git_ref = change_ref(project.forge, number).or(own).ok_or_else(|| {
+    let git_ref = change_ref(project.forge, number).or_else(|| own.clone()).ok_or_else(|| {
         format!("{} keeps no ref of pull request {number}, which comes from another repository", project.forge)
     })?;
     let change = ChangeSpec { number, target: branch(&event.target_branch), trusted: !event.from_fork };
     let needs_approval = !change.trusted && project.rules.strangers() == Strangers::Approve;
-    Ok(Proposed { change, needs_approval, git_ref, commit, told })
+    Ok(Decision::Change(Proposed {
+        change,
+        needs_approval,
+        is_ready: event.action == ChangeAction::ReadyForReview,
+        has_new_commits: event.action == ChangeAction::HeadUpdated,
+        own_branch: own,
+        details: event.details.clone(),
+        git_ref,
+        commit,
+        told,
+    }))
 }
 
 /// True for the beginning of a commit's id, as short as forges write it.
@@ -215,17 +250,8 @@ fn is_prefix(head: &str) -> bool {
     (7..40).contains(&head.len()) && head.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-fn repo_of(event: &Event) -> &str {
-    match event {
-        Event::Ref(event) => &event.repo,
-        Event::Change(event) => &event.repo,
-        Event::Release(event) => &event.repo,
-        Event::Rerun(event) => &event.repo,
-    }
-}
-
 /// Forges find a repository whatever the case of its path.
-fn is_same_repo(one: &str, other: &str) -> bool {
+pub(super) fn is_same_repo(one: &str, other: &str) -> bool {
     one.to_lowercase() == other.to_lowercase()
 }
 

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use slipway_domain::build::Trigger;
 use slipway_domain::delivery::DeliveryState;
 use slipway_domain::git_ref::{GitRef, is_commit_id};
-use slipway_domain::spec::{BuildOptions, ChangeSpec};
+use slipway_domain::spec::BuildOptions;
 use slipway_forges::api::ForgeError;
 use slipway_forges::headers;
 use slipway_forges::hook::{Received, parse};
@@ -20,21 +20,33 @@ use slipway_store::delivery_moves::Move;
 use slipway_store::delivery_work::{DeliveryEnd, LeasedDelivery};
 use slipway_store::projects::Project;
 
+use crate::builds::make::{Again, again};
 use crate::forge;
+use crate::intake::aftermath;
+use crate::intake::asking::Asking;
 use crate::intake::pipeline;
+use crate::intake::repo::{self, RepoNews};
 use crate::intake::rules::{Decision, ProjectFacts, Proposed, Push, RefMoved, decide, events};
 use crate::new_build::{WantedBuild, new_build};
 use crate::state::ApiState;
 
-/// How long the forge may take to say which commit is meant.
-const FORGE_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the forge may take to answer one question.
+pub(super) const FORGE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What is to be done about a delivery.
 pub(super) enum Plan {
     /// Nothing is built: how it ends, once the refs that moved nevertheless are noted.
     End(DeliveryEnd, Vec<RefMoved>),
-    /// What each of its events leads to; at least one to a build.
-    Build(Vec<Decision>),
+    /// There is work.
+    Act(Act),
+}
+
+/// Work on a delivery.
+pub(super) struct Act {
+    /// What each of its events leads to; at least one to something.
+    decisions: Vec<Decision>,
+    /// What the delivery says of the repository itself.
+    repo: RepoNews,
 }
 
 /// Reads a delivery again and decides, without asking anybody.
@@ -43,20 +55,22 @@ pub(super) fn plan(row: &LeasedDelivery, project: &Project) -> Plan {
         Ok(headers) => headers,
         Err(reason) => return Plan::End(failed(reason), Vec::new()),
     };
-    let outcome = match parse(&Received { kind: project.forge, headers: &headers, body: &row.body }) {
-        Ok(parsed) => parsed.outcome,
+    let parsed = match parse(&Received { kind: project.forge, headers: &headers, body: &row.body }) {
+        Ok(parsed) => parsed,
         Err(error) => return Plan::End(failed(error.to_string()), Vec::new()),
     };
     let facts = ProjectFacts {
         repo_path: &project.repo_path,
+        is_same_id: project.repo_id.is_some() && project.repo_id == parsed.repo_id,
         forge: project.forge,
         state: project.state,
         rules: &project.rules,
     };
-    let decisions: Vec<Decision> =
-        events(&outcome).iter().zip(0..).map(|(event, index)| decide(event, index, &facts)).collect();
-    if decisions.iter().any(Decision::builds) {
-        return Plan::Build(decisions);
+    let events = events(&parsed.outcome);
+    let decisions: Vec<Decision> = events.iter().zip(0..).map(|(event, index)| decide(event, index, &facts)).collect();
+    let repo = RepoNews::of(&parsed, project);
+    if decisions.iter().any(Decision::acts) || repo != RepoNews::Known {
+        return Plan::Act(Act { decisions, repo });
     }
     let (mut results, mut moves) = (Vec::new(), Vec::new());
     for decision in decisions {
@@ -69,21 +83,23 @@ pub(super) fn plan(row: &LeasedDelivery, project: &Project) -> Plan {
 }
 
 /// Does what was decided for the events of a delivery. An error means "try again later".
-pub(super) async fn build_all(
+pub(super) async fn act_on(
     state: &ApiState,
     (row, project): (&LeasedDelivery, &Project),
-    decisions: Vec<Decision>,
+    act: Act,
     now: DateTime<Utc>,
 ) -> anyhow::Result<DeliveryEnd> {
+    let followed = repo::follow(state, project, &act.repo, now).await?;
+    let work = Work { state, row, project: followed.as_ref().unwrap_or(project), now };
     let mut results = Vec::new();
-    for decision in decisions {
+    for (decision, index) in act.decisions.into_iter().zip(0_u32..) {
         results.push(match decision {
-            Decision::Push(push) => build(state, row, project, push.into(), now).await?,
-            Decision::Change(proposed) => build(state, row, project, proposed.into(), now).await?,
+            Decision::Push(push) => work.build(push.into()).await?,
+            Decision::Change(proposed) => work.build(proposed.into()).await?,
+            Decision::Close(number, reason) => work.close(number, reason).await?,
+            Decision::Rerun(commit) => work.rerun(&commit, index).await?,
             Decision::Ignore(reason, moved) => {
-                // Moves that make no build count too: what follows them must not look late.
-                let moves: Vec<_> = moved.iter().map(|moved| moved.noted(project.id, now)).collect();
-                state.db.note_moves(&moves).await.context("note the move")?;
+                work.note(moved.as_ref()).await?;
                 Worked::Ignored(reason)
             }
         });
@@ -103,29 +119,27 @@ struct Wish {
     trigger: Trigger,
     git_ref: GitRef,
     commit: String,
-    before: Option<String>,
+    /// As it is noted if nothing is built.
+    moved: Option<RefMoved>,
     order: RefOrder,
     told: Move,
+    proposed: Option<Proposed>,
     title: Option<String>,
     actor: Option<String>,
-    change: Option<ChangeSpec>,
-    needs_approval: bool,
 }
 
 impl From<Push> for Wish {
     fn from(push: Push) -> Self {
-        let before = push.moved.before;
         Self {
             trigger: push.trigger,
-            git_ref: push.moved.git_ref,
+            git_ref: push.moved.git_ref.clone(),
             commit: push.commit,
-            before: before.clone(),
-            order: RefOrder::Move { before, after: push.after },
+            order: RefOrder::Move { before: push.moved.before.clone(), after: push.after },
+            moved: Some(push.moved),
             told: push.told,
+            proposed: None,
             title: push.title,
             actor: push.actor,
-            change: None,
-            needs_approval: false,
         }
     }
 }
@@ -134,61 +148,115 @@ impl From<Proposed> for Wish {
     fn from(proposed: Proposed) -> Self {
         Self {
             trigger: Trigger::Change,
-            git_ref: proposed.git_ref,
-            commit: proposed.commit,
-            before: None,
+            git_ref: proposed.git_ref.clone(),
+            commit: proposed.commit.clone(),
+            moved: None,
             order: RefOrder::None,
-            told: proposed.told,
-            title: None,
-            actor: None,
-            change: Some(proposed.change),
-            needs_approval: proposed.needs_approval,
+            told: proposed.told.clone(),
+            title: proposed.details.title.clone(),
+            actor: proposed.details.author.clone().or_else(|| proposed.details.sender.clone()),
+            proposed: Some(proposed),
         }
     }
 }
 
-async fn build(
-    state: &ApiState,
-    row: &LeasedDelivery,
-    project: &Project,
-    wish: Wish,
+/// The work on one delivery.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    state: &'a ApiState,
+    row: &'a LeasedDelivery,
+    project: &'a Project,
     now: DateTime<Utc>,
-) -> anyhow::Result<Worked> {
-    let numbers = state.db.assign_moves(row.hook_id, row.id, std::slice::from_ref(&wish.told)).await;
-    let n = numbers.context("number the move")?.first().copied().context("the move has no number")?;
-    let commit = match full_commit(state, project, wish.commit).await? {
-        Ok(commit) => commit,
-        Err(reason) => return Ok(Worked::Ignored(reason)),
-    };
-    let tenant = state.db.tenant(&Scope::Operator, project.tenant_id).await.context("read the tenant")?;
-    let file = pipeline::read(state, project, pipeline::place(&commit, wish.change.as_ref())).await;
-    let wanted = WantedBuild {
-        trigger: wish.trigger,
-        git_ref: Some(wish.git_ref),
-        commit,
-        before: wish.before,
-        order: wish.order,
-        dedupe_key: wish.told.dedupe_key(n),
-        rerun_of: None,
-        title: wish.title,
-        actor: wish.actor,
-        delivery: Some(row.id),
-        needs_approval: wish.needs_approval,
-        change: wish.change,
-        asked: BuildOptions::default(),
-        region: file.region,
-        timeout_secs: file.build.timeout_secs,
-        now,
-    };
-    let new = match new_build(&state.config, project, &tenant.class, wanted) {
-        Ok(new) => new,
-        Err(error) => return Ok(Worked::Failed(format!("the region of slipway.yml or of the project: {error}"))),
-    };
-    let created = state.db.create_build(&new).await.context("make the build")?;
-    state.live.publish(Topic::Wake(WakeKind::Jobs), Bytes::new());
-    state.live.publish(Topic::Wake(WakeKind::Statuses), Bytes::new());
-    tracing::info!(build.id = %created.build, delivery.id = %row.id, joined = created.existing, "build made");
-    Ok(Worked::Built)
+}
+
+impl Work<'_> {
+    async fn build(self, wish: Wish) -> anyhow::Result<Worked> {
+        let Self { state, row, project, now } = self;
+        let numbers = state.db.assign_moves(row.hook_id, row.id, std::slice::from_ref(&wish.told)).await;
+        let n = numbers.context("number the move")?.first().copied().context("the move has no number")?;
+        let commit = match full_commit(state, project, wish.commit).await? {
+            Ok(commit) => commit,
+            Err(reason) => return Ok(Worked::Ignored(reason)),
+        };
+        let asking = Asking { state, project, commit: &commit };
+        let ignored = match (&wish.proposed, &wish.moved) {
+            (Some(proposed), _) => asking.leaves_out_change(proposed).await?,
+            (None, Some(moved)) => asking.leaves_out_push(moved).await,
+            (None, None) => None,
+        };
+        if let Some(reason) = ignored {
+            self.note(wish.moved.as_ref()).await?;
+            return Ok(Worked::Ignored(reason));
+        }
+        let needs_approval = match &wish.proposed {
+            Some(proposed) => proposed.needs_approval && !asking.is_by_a_writer(&proposed.details).await,
+            None => false,
+        };
+        let change = wish.proposed.as_ref().map(|proposed| proposed.change.clone());
+        let tenant = state.db.tenant(&Scope::Operator, project.tenant_id).await.context("read the tenant")?;
+        let file = pipeline::read(state, project, pipeline::place(&commit, change.as_ref())).await;
+        let wanted = WantedBuild {
+            trigger: wish.trigger,
+            git_ref: Some(wish.git_ref),
+            commit,
+            before: wish.moved.and_then(|moved| moved.before),
+            order: wish.order,
+            dedupe_key: wish.told.dedupe_key(n),
+            rerun_of: None,
+            title: wish.title,
+            actor: wish.actor,
+            delivery: Some(row.id),
+            needs_approval,
+            told_at: wish.proposed.and_then(|proposed| proposed.details.told_at),
+            change,
+            asked: BuildOptions::default(),
+            region: file.region,
+            timeout_secs: file.build.timeout_secs,
+            now,
+        };
+        let new = match new_build(&state.config, project, &tenant.class, wanted) {
+            Ok(new) => new,
+            Err(error) => {
+                return Ok(Worked::Failed(format!("the region of slipway.yml or of the project: {error}")));
+            }
+        };
+        let created = state.db.create_build(&new).await.context("make the build")?;
+        aftermath::of_build(state, project, &new, now).await?;
+        state.live.publish(Topic::Wake(WakeKind::Jobs), Bytes::new());
+        state.live.publish(Topic::Wake(WakeKind::Statuses), Bytes::new());
+        tracing::info!(build.id = %created.build, delivery.id = %row.id, joined = created.existing, "build made");
+        Ok(Worked::Built)
+    }
+
+    /// A change that is closed or merged needs no builds any more.
+    async fn close(self, number: u64, reason: String) -> anyhow::Result<Worked> {
+        let stopped = aftermath::of_closed_change(self.state, self.project, number, self.now).await?;
+        Ok(Worked::Ignored(match stopped {
+            0 => reason,
+            1 => format!("{reason}; its build was stopped"),
+            more => format!("{reason}; {more} builds of it were stopped"),
+        }))
+    }
+
+    /// Somebody asked on the forge for the newest build of a commit again.
+    async fn rerun(self, commit: &str, index: u32) -> anyhow::Result<Worked> {
+        let Self { state, row, project, now } = self;
+        let Some(old) = state.db.newest_build_of(project.id, commit).await.context("find the build")? else {
+            return Ok(Worked::Ignored(format!("no build of {commit} is known that could be made again")));
+        };
+        if !old.state.is_terminal() {
+            return Ok(Worked::Ignored("the newest build of this commit is not over yet".to_owned()));
+        }
+        let asked = Again { key: format!("rerun:{}:{index}", row.id), delivery: Some(row.id), now };
+        again(state, project, old, asked).await.map_err(|error| anyhow::anyhow!("make it again: {error:?}"))?;
+        Ok(Worked::Built)
+    }
+
+    /// Moves that make no build count too: what follows them must not look late.
+    async fn note(self, moved: Option<&RefMoved>) -> anyhow::Result<()> {
+        let moves: Vec<_> = moved.iter().map(|moved| moved.noted(self.project.id, self.now)).collect();
+        self.state.db.note_moves(&moves).await.context("note the move").map(|_| ())
+    }
 }
 
 /// The whole id of a commit of which the delivery names the beginning; in words why it cannot be known. An error means

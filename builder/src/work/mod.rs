@@ -9,22 +9,9 @@ pub mod failure;
 pub mod source;
 
 use slipway_domain::failure::{Failure, FailureClass};
+use slipway_git::{internal, io_failure};
 
 /// The failure of a call that was cancelled.
 fn cancelled() -> Failure {
     Failure::new(FailureClass::Cancelled, "stopped on request")
-}
-
-/// A fault of ours.
-fn internal(what: &str, error: impl std::fmt::Display) -> Failure {
-    Failure::new(FailureClass::Internal, format!("{what}: {error}"))
-}
-
-/// A fault of this host's files: a full disk has a class of its own.
-fn io_failure(what: &str, error: &std::io::Error) -> Failure {
-    let class = match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => FailureClass::DiskFull,
-        _ => FailureClass::Internal,
-    };
-    Failure::new(class, format!("{what}: {error}"))
 }

@@ -2,10 +2,6 @@
 //! allowed protocol, pinned addresses, no configuration of the host, no hooks, no redirects, and a
 //! credential that only it can read and only for the origin it belongs to.
 
-mod classify;
-mod git;
-mod progress;
-
 #[cfg(test)]
 mod tests;
 
@@ -18,19 +14,21 @@ use slipway_domain::agent::Login;
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::git_ref::{GitRef, is_commit_id};
 use slipway_domain::pipeline::{self, Pipeline};
+use slipway_git::{Access, Answer, Git};
 use slipway_runtime::egress::{CheckedHost, Egress};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
-use crate::work::source::git::{Answer, Git};
-use crate::work::{cancelled, context, internal, io_failure};
+use crate::work::{cancelled, context, io_failure};
 
 /// How many commits of a ref are searched on a server that does not hand out commits by id.
 const FALLBACK_DEPTH: u32 = 500;
 
 /// A pipeline file is read this far; one byte more than it may have, so that its parser says so.
 const READ_BYTES: u64 = pipeline::MAX_BYTES as u64 + 1;
+
+/// Most that is read of what git prints, which is at most a pipeline file.
+const OUTPUT_BYTES: usize = pipeline::MAX_BYTES + 1024;
 
 /// What to fetch.
 #[derive(Clone, Copy)]
@@ -116,15 +114,12 @@ async fn fetch_within(
     if !is_commit_id(request.commit) {
         return Err(Failure::new(FailureClass::CommitMissing, "the commit is not named by its full id"));
     }
-    let url = parse_clone_url(request.clone_url)?;
-    let checked = egress.check(&url).await.map_err(|error| {
-        let refused = error.is_refusal();
-        let class = if refused { FailureClass::SourceForbidden } else { FailureClass::SourceUnreachable };
-        Failure::new(class, format!("the repository cannot be fetched: {error}"))
-    })?;
+    let checked = slipway_git::check(egress, request.clone_url).await?;
     let root = request.dir.join("source");
     std::fs::create_dir(&root).map_err(|error| io_failure("the folder of the checkout", &error))?;
-    let mut git = Git::new(&checked, &request, &root, log)?;
+    let SourceRequest { dir, login, silence, max_bytes, .. } = request;
+    let access = Access { dir, login, silence, max_bytes, output_bytes: OUTPUT_BYTES };
+    let mut git = Git::new(&checked, &access, &root, Some(log))?;
     git.trust(egress.trust())?;
 
     let format = if request.commit.len() == 64 { "--object-format=sha256" } else { "--object-format=sha1" };
@@ -156,25 +151,6 @@ async fn file_of(git: &Git<'_>, checked: &CheckedHost, branch: &GitRef) -> Resul
     Err(Failure::new(FailureClass::PipelineInvalid, message))
 }
 
-/// Reads a clone URL, the short form of ssh included. The text never stands in the error: it may hold a
-/// password.
-fn parse_clone_url(text: &str) -> Result<Url, Failure> {
-    let bad = || {
-        let message = "the clone URL is none that can be fetched; write https://host/path or ssh://user@host/path";
-        Failure::new(FailureClass::SourceForbidden, message)
-    };
-    if let Ok(url) = Url::parse(text)
-        && url.has_host()
-    {
-        return Ok(url);
-    }
-    let (host, path) = text.split_once(':').filter(|(host, _)| host.contains('@')).ok_or_else(bad)?;
-    if host.contains('/') || path.starts_with("//") {
-        return Err(bad());
-    }
-    Url::parse(&format!("ssh://{host}/{}", path.trim_start_matches('/'))).map_err(|_| bad())
-}
-
 /// Gets the commit into the repository: by its id, or, where the server hands out refs only, by its ref.
 async fn fetch_commit(git: &Git<'_>, checked: &CheckedHost, request: &SourceRequest<'_>) -> Result<(), Failure> {
     let url = checked.url.as_str();
@@ -182,7 +158,7 @@ async fn fetch_commit(git: &Git<'_>, checked: &CheckedHost, request: &SourceRequ
     let by_id = [fetch.as_slice(), &["--depth=1", "--end-of-options", url, request.commit]].concat();
     let failure = match git.run(&by_id).await? {
         Answer { ok: true, .. } => return Ok(()),
-        answer => classify::failure(&answer.errors, request.login.is_some()),
+        answer => slipway_git::failure(&answer.errors, request.login.is_some()),
     };
     let Some(git_ref) = request.git_ref.filter(|_| failure.class == FailureClass::CommitMissing) else {
         return Err(failure);
@@ -191,7 +167,7 @@ async fn fetch_commit(git: &Git<'_>, checked: &CheckedHost, request: &SourceRequ
     let by_ref = [fetch.as_slice(), &[&depth, "--end-of-options", url, git_ref.as_str()]].concat();
     let answer = git.run(&by_ref).await?;
     if !answer.ok {
-        let second = classify::failure(&answer.errors, request.login.is_some());
+        let second = slipway_git::failure(&answer.errors, request.login.is_some());
         // A ref that is gone as well says no more than that the commit is.
         let gone = matches!(second.class, FailureClass::CommitMissing | FailureClass::SourceMissing);
         return Err(if gone { failure } else { second });
@@ -214,12 +190,4 @@ async fn checkout_of(
     }
     let committed_at = time.parse().ok().and_then(|secs| DateTime::from_timestamp(secs, 0)).unwrap_or_default();
     Ok(Checkout { root: root.to_path_buf(), commit: commit.to_owned(), committed_at, rules })
-}
-
-/// The private folder for what a fetch must not leave behind; removed with everything in it when dropped.
-fn private_folder(dir: &Path) -> Result<tempfile::TempDir, Failure> {
-    tempfile::Builder::new()
-        .prefix("fetch-")
-        .tempdir_in(dir)
-        .map_err(|error| internal("the folder for the credential", error))
 }

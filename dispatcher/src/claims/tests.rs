@@ -151,6 +151,8 @@ impl Scene {
             dedupe_key: build.to_string(),
             order: RefOrder::None,
             rerun_of: None,
+            change_number: None,
+            told_at: None,
             title: None,
             actor: None,
             now,

@@ -222,6 +222,8 @@ impl Scene {
             dedupe_key: commit.clone(),
             order: RefOrder::Move { before, after: commit },
             rerun_of: None,
+            change_number: None,
+            told_at: None,
             title: None,
             actor: None,
             now,

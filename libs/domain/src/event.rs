@@ -1,6 +1,7 @@
 //! The normalised forge event: what a delivery says, in the same words for every forge. The JSON form
 //! is what `slipway hook inspect` prints.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::text_enum::text_enum;
@@ -95,6 +96,18 @@ text_enum! {
     }
 }
 
+impl Event {
+    /// The full path of the repository that it happened to.
+    pub fn repo(&self) -> &str {
+        match self {
+            Self::Ref(event) => &event.repo,
+            Self::Change(event) => &event.repo,
+            Self::Release(event) => &event.repo,
+            Self::Rerun(event) => &event.repo,
+        }
+    }
+}
+
 /// A branch or tag moved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefEvent {
@@ -170,6 +183,27 @@ pub struct ChangeEvent {
     pub target_branch: Option<String>,
     /// Comes from another repository; unknown counts as true.
     pub from_fork: bool,
+    /// What else the forge says about it.
+    #[serde(default, skip_serializing)]
+    pub details: ChangeDetails,
+}
+
+/// What a forge says about a pull or merge request beside what moved.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChangeDetails {
+    /// Its authors do not want it reviewed yet.
+    pub draft: bool,
+    /// First line of its title.
+    pub title: Option<String>,
+    /// Who opened it, as the forge names them; `None` where the delivery does not say for sure.
+    pub author: Option<String>,
+    /// Who caused this news.
+    pub sender: Option<String>,
+    /// The marker of its head commit that asks not to build, as written, where the forge tells the message.
+    pub skip_marker: Option<String>,
+    /// When it changed last, by the forge's clock.
+    pub told_at: Option<DateTime<Utc>>,
 }
 
 /// A release was published.

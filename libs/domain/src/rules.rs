@@ -23,6 +23,18 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// Which older builds of the same branch, tag or pull request a newer one stops.
+    Supersede {
+        /// None: every one is built to its end.
+        Never = "never",
+        /// Those that no builder has begun.
+        Waiting = "waiting",
+        /// Those that run, too, unless they are publishing already.
+        Running = "running",
+    }
+}
+
 /// The `rules` object of a project. Between releases unknown fields are passed over; where users write them,
 /// [`as_written_if_any`] refuses them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +53,20 @@ pub struct Rules {
     /// What becomes of those that strangers wrote; `approve` unless set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strangers: Option<Strangers>,
+    /// Files, as patterns: a push of a branch and a pull request are built if they change one of them. All unless set.
+    /// Tags and new branches are built whatever they change, and so is what nobody can say the files of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paths: Option<Vec<String>>,
+    /// Whether drafts are built; they are unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drafts: Option<bool>,
+    /// Which older builds a newer one stops; `never` unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub supersede: Option<Supersede>,
+    /// Whether a commit that a branch's push builds is left out of the pull request from that branch; it is built
+    /// there, too, unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub once_per_commit: Option<bool>,
 }
 
 /// The same fields as a user writes them: one that is not known is a mistake.
@@ -51,12 +77,16 @@ struct Written {
     tags: Option<Vec<String>>,
     changes: Option<bool>,
     strangers: Option<Strangers>,
+    paths: Option<Vec<String>>,
+    drafts: Option<bool>,
+    supersede: Option<Supersede>,
+    once_per_commit: Option<bool>,
 }
 
 impl From<Written> for Rules {
     fn from(written: Written) -> Self {
-        let Written { branches, tags, changes, strangers } = written;
-        Self { branches, tags, changes, strangers }
+        let Written { branches, tags, changes, strangers, paths, drafts, supersede, once_per_commit } = written;
+        Self { branches, tags, changes, strangers, paths, drafts, supersede, once_per_commit }
     }
 }
 
@@ -74,7 +104,7 @@ pub fn as_written_if_any<'de, D: Deserializer<'de>>(source: D) -> Result<Option<
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct BadRules {
-    /// `rules.branches` or `rules.tags`.
+    /// `rules.branches`, `rules.tags` or `rules.paths`.
     pub field: &'static str,
     /// What is wrong and what would be right.
     pub problem: String,
@@ -83,7 +113,8 @@ pub struct BadRules {
 impl Rules {
     /// Refuses patterns that mean nothing.
     pub fn check(&self) -> Result<(), BadRules> {
-        for (field, patterns) in [("rules.branches", &self.branches), ("rules.tags", &self.tags)] {
+        let all = [("rules.branches", &self.branches), ("rules.tags", &self.tags), ("rules.paths", &self.paths)];
+        for (field, patterns) in all {
             let patterns = patterns.as_deref().unwrap_or_default();
             if patterns.len() > MAX_PATTERNS {
                 return Err(BadRules { field, problem: format!("at most {MAX_PATTERNS} patterns") });
@@ -110,6 +141,32 @@ impl Rules {
     /// True if pull and merge requests are built.
     pub fn builds_changes(&self) -> bool {
         self.changes.unwrap_or(true)
+    }
+
+    /// True if drafts are built.
+    pub fn builds_drafts(&self) -> bool {
+        self.drafts.unwrap_or(true)
+    }
+
+    /// True if it matters which files a push or a pull request changes.
+    pub fn asks_for_files(&self) -> bool {
+        self.paths.is_some()
+    }
+
+    /// True if a change of one of these files is built.
+    pub fn builds_files<'a>(&self, mut files: impl Iterator<Item = &'a str>) -> bool {
+        let Some(patterns) = &self.paths else { return true };
+        files.any(|file| is_among(patterns, file))
+    }
+
+    /// Which older builds a newer one stops.
+    pub fn supersede(&self) -> Supersede {
+        self.supersede.unwrap_or(Supersede::Never)
+    }
+
+    /// True if a commit that a push builds is not built again for the pull request from its branch.
+    pub fn builds_once_per_commit(&self) -> bool {
+        self.once_per_commit.unwrap_or(false)
     }
 
     /// What becomes of strangers' pull requests.
@@ -178,6 +235,27 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_one_of_the_files_is_built() {
+        let of = |patterns: &[&str]| Rules {
+            paths: Some(patterns.iter().map(|pattern| (*pattern).to_owned()).collect()),
+            ..Rules::default()
+        };
+        for (patterns, files, built) in [
+            (&["src/**"][..], &["docs/a.md", "src/a/b.rs"][..], true),
+            (&["src/**"], &["docs/a.md"], false),
+            (&["!docs/**"], &["docs/a.md"], false),
+            (&["!docs/**"], &["docs/a.md", "Makefile"], true),
+            (&["**", "!**/*.md"], &["docs/a.md", "README.md"], false),
+            (&["*"], &["a/b"], false),
+            (&["src/**"], &[], false),
+        ] {
+            assert_eq!(of(patterns).builds_files(files.iter().copied()), built, "{patterns:?} {files:?}");
+        }
+        assert!(!Rules::default().asks_for_files() && Rules::default().builds_files(std::iter::empty()));
+        assert_eq!(of(&["["]).check().map_err(|error| error.field), Err("rules.paths"));
+    }
+
+    #[test]
     fn what_is_no_pattern_is_refused() {
         for bad in ["", "!", "[", "a\nb", "{a"] {
             let error = rules(&["main", bad], &[]).check().expect_err(bad);
@@ -194,7 +272,8 @@ mod tests {
         let usual: Rules = serde_json::from_str("{\"of a newer release\": 1}").expect("passed over");
         assert_eq!(usual, Rules::default());
         assert!(usual.builds_changes());
-        assert_eq!(usual.strangers(), Strangers::Approve);
+        assert_eq!((usual.strangers(), usual.supersede()), (Strangers::Approve, Supersede::Never));
+        assert!(usual.builds_drafts() && !usual.builds_once_per_commit());
         assert!(as_written(&mut serde_json::Deserializer::from_str("{\"branch\": []}")).is_err(), "a mistake");
     }
 }

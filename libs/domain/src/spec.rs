@@ -126,6 +126,18 @@ pub struct ChangeSpec {
     pub trusted: bool,
 }
 
+impl ChangeSpec {
+    /// What is built of a ref that is neither a branch nor a tag, such as `refs/pull/5/head`: forges let anybody write
+    /// there. `None` for branches and tags.
+    pub fn of_foreign_ref(git_ref: &GitRef) -> Option<Self> {
+        if git_ref.branch().is_some() || git_ref.tag().is_some() {
+            return None;
+        }
+        let number = git_ref.as_str().split('/').find_map(|part| part.parse().ok()).unwrap_or_default();
+        Some(Self { number, target: None, trusted: false })
+    }
+}
+
 /// Everything a builder needs to know before it starts, except credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
@@ -190,6 +202,15 @@ impl JobSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_branch_and_no_tag_is_strangers_work() {
+        let of = |name: &str| GitRef::parse(name).ok().as_ref().and_then(ChangeSpec::of_foreign_ref);
+        assert_eq!((of("refs/heads/5"), of("refs/tags/v1")), (None, None));
+        for (name, number) in [("refs/pull/5/head", 5), ("refs/merge-requests/7/head", 7), ("refs/notes/x", 0)] {
+            assert_eq!(of(name), Some(ChangeSpec { number, target: None, trusted: false }), "{name}");
+        }
+    }
 
     #[derive(Deserialize)]
     struct Asked {

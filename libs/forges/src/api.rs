@@ -16,7 +16,7 @@ use crate::{bitbucket, bitbucket_dc, coding, contents, gitea, gitee, github, git
 
 pub use crate::contents::FileAt;
 pub use crate::transport::ForgeError;
-pub use credential::clone_credential;
+pub use credential::{clone_credential, login_for};
 
 mod credential;
 pub(crate) mod pages;

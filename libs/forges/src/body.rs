@@ -3,13 +3,13 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::error::Category;
-use slipway_domain::event::is_zero_id;
+use slipway_domain::event::{ChangeDetails, is_zero_id};
 use slipway_domain::git_ref::is_commit_id;
 
 use crate::headers::{is_content_type, single};
@@ -58,7 +58,7 @@ impl Id {
 }
 
 /// A time that forges write as epoch seconds, epoch milliseconds, RFC 3339 or ISO 8601 with an offset without
-/// colon; anything else reads as unknown.
+/// colon, or `2026-01-02 03:04:05 UTC` (also with an offset); anything else reads as unknown.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct ForgeTime(pub(crate) Option<DateTime<Utc>>);
 
@@ -68,8 +68,10 @@ impl<'de> Deserialize<'de> for ForgeTime {
             Value::Number(number) => number.as_i64().and_then(epoch),
             Value::String(text) => DateTime::parse_from_rfc3339(&text)
                 .or_else(|_| DateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.f%z"))
-                .ok()
-                .map(|time| time.to_utc()),
+                .or_else(|_| DateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S %z"))
+                .map(|time| time.to_utc())
+                .or_else(|_| NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S UTC").map(|time| time.and_utc()))
+                .ok(),
             _ => None,
         }))
     }
@@ -161,6 +163,44 @@ pub(crate) fn told_id(value: Option<String>, place: &str) -> Result<Option<Strin
 /// A full object id that may be missing.
 pub(crate) fn optional_id(value: Option<String>, place: &str) -> Result<Option<String>, ParseError> {
     if value.is_none() { Ok(None) } else { object_id(value, place) }
+}
+
+/// A person as most forges name one: by what they sign in with, else by what else is unique.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Person {
+    #[serde(default)]
+    pub(crate) id: Id,
+    #[serde(default)]
+    login: Option<String>,
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    slug: Option<String>,
+    #[serde(default)]
+    uuid: Option<String>,
+    #[serde(default)]
+    global_key: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+}
+
+impl Person {
+    /// The name by which the forge's API finds them.
+    pub(crate) fn login(&self) -> Option<String> {
+        let Self { login, username, slug, uuid, global_key, name, .. } = self;
+        let names = [login, username, slug, uuid, global_key, name].into_iter().flatten();
+        names.map(String::as_str).find(|name| !name.trim().is_empty()).map(short)
+    }
+}
+
+/// What a forge says about a change: title, who opened it, who caused the news.
+pub(crate) fn details(title: Option<&str>, author: Option<&Person>, sender: Option<&Person>) -> ChangeDetails {
+    ChangeDetails {
+        title: title.and_then(first_line),
+        author: author.and_then(Person::login),
+        sender: sender.and_then(Person::login),
+        ..ChangeDetails::default()
+    }
 }
 
 /// First line of a commit message, if it says anything.

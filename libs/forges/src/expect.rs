@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use slipway_domain::event::{ChangeEvent, Event, Outcome, RefEvent};
+use slipway_domain::event::{ChangeDetails, ChangeEvent, Event, Outcome, RefEvent};
 
 use crate::hook::{ParseError, Parsed, parse, verify};
 use crate::testing::{Delivery, SECRET, at};
@@ -49,6 +49,11 @@ pub(crate) fn the_change(delivery: &Delivery) -> ChangeEvent {
         Event::Change(event) => event,
         other => panic!("not a change: {other:?}"),
     }
+}
+
+/// What moved alone.
+pub(crate) fn without_details(change: ChangeEvent) -> ChangeEvent {
+    ChangeEvent { details: ChangeDetails::default(), ..change }
 }
 
 /// Each outcome in a few words.

@@ -118,6 +118,8 @@ pub fn delivery_id(received: &Received<'_>) -> String {
 }
 
 #[cfg(test)]
+mod details_tests;
+#[cfg(test)]
 mod fixture_tests;
 #[cfg(test)]
 mod mutation_tests;

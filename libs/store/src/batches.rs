@@ -24,7 +24,7 @@ use crate::delivery_work::DeliveryEnd;
 use crate::error::Result;
 use crate::hooks::HookRow;
 use crate::jobs::Job;
-use crate::projects::Project;
+use crate::projects::{Project, select_projects};
 use crate::ref_heads::RefMove;
 use crate::scope::Scope;
 use crate::statuses::Reported;
@@ -242,11 +242,11 @@ pub(crate) async fn finish_deliveries(
 pub(crate) async fn hooks(db: &Db, ids: &[HookId]) -> Result<Vec<HookRow>> {
     const HOOKS: Dialects = Dialects {
         postgres: "select h.id, h.project_id, p.tenant_id, c.kind as forge, p.state as project_state, p.repo_path, \
-            h.secret_sealed, h.previous_sealed from hooks h join projects p on p.id = h.project_id \
+            p.repo_id, h.secret_sealed, h.previous_sealed from hooks h join projects p on p.id = h.project_id \
             join connections c on c.id = p.connection_id \
             where h.id in (select r::uuid from jsonb_array_elements_text($1) as r)",
         sqlite: "select h.id, h.project_id, p.tenant_id, c.kind as forge, p.state as project_state, p.repo_path, \
-            h.secret_sealed, h.previous_sealed from hooks h join projects p on p.id = h.project_id \
+            p.repo_id, h.secret_sealed, h.previous_sealed from hooks h join projects p on p.id = h.project_id \
             join connections c on c.id = p.connection_id \
             where h.id in (select unhex(value, '-') from json_each($1))",
     };
@@ -257,16 +257,16 @@ pub(crate) async fn hooks(db: &Db, ids: &[HookId]) -> Result<Vec<HookRow>> {
 /// The projects among these ids that the scope sees.
 pub(crate) async fn projects(db: &Db, scope: &Scope, ids: &[ProjectId]) -> Result<Vec<Project>> {
     const PROJECTS: Dialects = Dialects {
-        postgres: "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, p.clone_url, \
-            p.image_repository, p.image_tags, p.visibility, p.options, p.rules, p.region, p.state, p.created_at, p.updated_at \
-            from projects p join connections c on c.id = p.connection_id \
-            where p.id in (select r::uuid from jsonb_array_elements_text($1) as r) \
-            and ($2 or p.tenant_id = $3 or p.visibility = 'public')",
-        sqlite: "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, p.clone_url, \
-            p.image_repository, p.image_tags, p.visibility, p.options, p.rules, p.region, p.state, p.created_at, p.updated_at \
-            from projects p join connections c on c.id = p.connection_id \
-            where p.id in (select unhex(value, '-') from json_each($1)) \
-            and ($2 or p.tenant_id = $3 or p.visibility = 'public')",
+        postgres: concat!(
+            select_projects!(),
+            "where p.id in (select r::uuid from jsonb_array_elements_text($1) as r) \
+            and ($2 or p.tenant_id = $3 or p.visibility = 'public')"
+        ),
+        sqlite: concat!(
+            select_projects!(),
+            "where p.id in (select unhex(value, '-') from json_each($1)) \
+            and ($2 or p.tenant_id = $3 or p.visibility = 'public')"
+        ),
     };
     let sql = PROJECTS.in_db(db);
     Ok(on_db!(db, conn => sqlx::query_as(sql)

@@ -49,6 +49,10 @@ pub struct NewBuild {
     pub order: RefOrder,
     /// The build that it repeats.
     pub rerun_of: Option<BuildId>,
+    /// The number of the pull or merge request that it is of.
+    pub change_number: Option<i64>,
+    /// When it was told of, by the forge's clock.
+    pub told_at: Option<DateTime<Utc>>,
     /// First line of the commit's message.
     pub title: Option<String>,
     /// Who caused it.
@@ -87,6 +91,15 @@ pub enum RefOrder {
         before: Option<String>,
         /// What it points to now.
         after: String,
+    },
+    /// What a ref was found to point to without a word of it, the ref's row being as it was read before.
+    Found {
+        /// What the row said before.
+        known: Option<String>,
+        /// What it points to now.
+        after: String,
+        /// The row's order before; 0 where there was none.
+        version: i64,
     },
     /// A rerun: the original's place.
     SameAs(BuildId),
@@ -129,6 +142,10 @@ pub struct Build {
     pub ref_order: Option<i64>,
     /// The build that it repeats.
     pub rerun_of: Option<BuildId>,
+    /// The number of the pull or merge request that it is of.
+    pub change_number: Option<i64>,
+    /// When it was told of, by the forge's clock.
+    pub told_at: Option<DateTime<Utc>>,
     /// First line of the commit's message.
     pub title: Option<String>,
     /// Who caused it.
@@ -178,23 +195,32 @@ pub struct BuildFilter {
     pub limit: i64,
 }
 
-const BUILD: &str = "select b.id, b.tenant_id, b.project_id, b.state, b.trigger, b.ref, b.commit_id, b.before_id, \
-    b.ref_order, b.rerun_of, b.title, b.actor, b.created_at, b.started_at, b.finished_at from builds b \
-    join projects p on p.id = b.project_id \
-    where b.id = $1 and ($2 or b.tenant_id = $3 or p.visibility = 'public')";
+/// Selects whole builds; the condition follows.
+macro_rules! select_builds {
+    () => {
+        "select b.id, b.tenant_id, b.project_id, b.state, b.trigger, b.ref, b.commit_id, b.before_id, b.ref_order, \
+        b.rerun_of, b.change_number, b.told_at, b.title, b.actor, b.created_at, b.started_at, b.finished_at \
+        from builds b join projects p on p.id = b.project_id "
+    };
+}
 
-const LIST: &str = "select b.id, b.tenant_id, b.project_id, b.state, b.trigger, b.ref, b.commit_id, b.before_id, \
-    b.ref_order, b.rerun_of, b.title, b.actor, b.created_at, b.started_at, b.finished_at from builds b \
-    join projects p on p.id = b.project_id \
-    where ($1 or b.tenant_id = $2 or p.visibility = 'public') and ($3 is null or b.project_id = $3) \
-    and ($4 is null or b.state = $4) and ($5 is null or b.id < $5) order by b.id desc limit $6";
+const BUILD: &str =
+    concat!(select_builds!(), "where b.id = $1 and ($2 or b.tenant_id = $3 or p.visibility = 'public')");
+
+const LIST: &str = concat!(
+    select_builds!(),
+    "where ($1 or b.tenant_id = $2 or p.visibility = 'public') and ($3 is null or b.project_id = $3) \
+    and ($4 is null or b.state = $4) and ($5 is null or b.id < $5) order by b.id desc limit $6"
+);
 
 impl Db {
     /// Makes a build with its jobs, unless its key has one already; links the delivery in both cases.
     pub async fn create_build(&self, new: &NewBuild) -> Result<CreatedBuild> {
         let mut tx = self.begin_write().await?;
         let standing = place_in_ref(&mut tx, new).await?;
-        let created = if insert_build(&mut tx, new, &standing).await? {
+        let created = if let Some(build) = standing.joins {
+            CreatedBuild { build, existing: true }
+        } else if insert_build(&mut tx, new, &standing).await? {
             for job in &new.jobs {
                 insert_job(&mut tx, new, job).await?;
             }
@@ -224,6 +250,13 @@ impl Db {
             .fetch_optional(conn)
             .await?)
         .ok_or(StoreError::NotFound("build"))
+    }
+
+    /// The newest build of a commit. For services.
+    pub async fn newest_build_of(&self, project: ProjectId, commit: &str) -> Result<Option<Build>> {
+        const NEWEST: &str =
+            concat!(select_builds!(), "where b.project_id = $1 and b.commit_id = $2 order by b.id desc limit 1");
+        Ok(on_db!(self, conn => sqlx::query_as(NEWEST).bind(project).bind(commit).fetch_optional(conn).await?))
     }
 
     /// One build with its jobs, attempts and steps, if the caller may see it.
@@ -286,8 +319,8 @@ impl Db {
 
 async fn insert_build(tx: &mut Tx, new: &NewBuild, standing: &Standing) -> Result<bool> {
     const INSERT: &str = "insert into builds (id, tenant_id, project_id, state, trigger, ref, commit_id, before_id, \
-        ref_order, unlinked, dedupe_key, rerun_of, title, actor, created_at) \
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+        ref_order, unlinked, dedupe_key, rerun_of, title, actor, created_at, change_number, told_at) \
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
         on conflict (project_id, dedupe_key) do nothing";
     let inserted = execute!(
         tx,
@@ -306,7 +339,9 @@ async fn insert_build(tx: &mut Tx, new: &NewBuild, standing: &Standing) -> Resul
         new.rerun_of,
         &new.title,
         &new.actor,
-        new.now
+        new.now,
+        new.change_number,
+        new.told_at
     );
     Ok(inserted == 1)
 }

@@ -41,6 +41,8 @@ pub struct Hook {
     pub project_state: ProjectState,
     /// The project's repository on its forge.
     pub repo_path: String,
+    /// The forge's own id of the repository, once it told it.
+    pub repo_id: Option<String>,
     /// The current secret, then the previous one while both hold.
     pub secrets: Vec<String>,
 }
@@ -54,6 +56,7 @@ pub(crate) struct HookRow {
     forge: ForgeKind,
     project_state: ProjectState,
     repo_path: String,
+    repo_id: Option<String>,
     secret_sealed: Vec<u8>,
     previous_sealed: Option<Vec<u8>>,
 }
@@ -134,6 +137,7 @@ impl HookRow {
             forge: self.forge,
             project_state: self.project_state,
             repo_path: self.repo_path,
+            repo_id: self.repo_id,
             secrets,
         })
     }

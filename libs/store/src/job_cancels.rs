@@ -11,6 +11,15 @@ use crate::Db;
 use crate::error::{Result, StoreError};
 use crate::jobs::{CAS_TRIES, Job, Saved, job_in, save};
 
+/// How far a cancel goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Only to jobs that no builder has claimed.
+    Waiting,
+    /// To those that run, too.
+    Running,
+}
+
 /// What became of a wish to cancel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CancelOutcome {
@@ -34,6 +43,17 @@ enum JobCancel {
 impl Db {
     /// Cancels every job of a build that can still be cancelled. The caller has authorised it.
     pub async fn cancel_build(&self, build: BuildId, by: CancelledBy, now: DateTime<Utc>) -> Result<CancelOutcome> {
+        self.cancel_build_within(build, Reach::Running, by, now).await
+    }
+
+    /// The same, only so far. A build of which nothing was within reach counts as publishing.
+    pub(crate) async fn cancel_build_within(
+        &self,
+        build: BuildId,
+        reach: Reach,
+        by: CancelledBy,
+        now: DateTime<Utc>,
+    ) -> Result<CancelOutcome> {
         let jobs = self.jobs_of_build(build).await?;
         if jobs.iter().all(|job| job.state.is_terminal()) {
             return Ok(CancelOutcome::AlreadyFinished);
@@ -41,7 +61,7 @@ impl Db {
         let mut stopping = Vec::new();
         let mut publishing = false;
         for job in jobs {
-            match self.cancel_job(job.id, by, now).await? {
+            match self.cancel_job(job.id, reach, by, now).await? {
                 JobCancel::Stopping(attempt) => stopping.push(attempt),
                 JobCancel::AlreadyPublishing => publishing = true,
                 JobCancel::Terminal => {}
@@ -54,14 +74,15 @@ impl Db {
         })
     }
 
-    async fn cancel_job(&self, id: JobId, by: CancelledBy, now: DateTime<Utc>) -> Result<JobCancel> {
+    async fn cancel_job(&self, id: JobId, reach: Reach, by: CancelledBy, now: DateTime<Utc>) -> Result<JobCancel> {
         for _ in 0..CAS_TRIES {
             let mut tx = self.begin_write().await?;
             let job = job_in(&mut tx, id).await?;
             if job.state.is_terminal() {
                 return Ok(JobCancel::Terminal);
             }
-            if job.state == JobState::Running && job.leave_epoch == Some(job.epoch) {
+            let out_of_reach = reach == Reach::Waiting && job.state == JobState::Running;
+            if out_of_reach || job.state == JobState::Running && job.leave_epoch == Some(job.epoch) {
                 return Ok(JobCancel::AlreadyPublishing);
             }
             let attempt = AttemptRef { job: id, epoch: job.epoch };

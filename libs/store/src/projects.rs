@@ -35,8 +35,12 @@ pub struct Project {
     pub name: String,
     /// The repository's full path on the forge.
     pub repo_path: String,
+    /// The forge's own id of the repository, once it told it.
+    pub repo_id: Option<String>,
     /// Where to clone from; set through the API, never a payload's.
     pub clone_url: String,
+    /// The public half of its own key to clone with, if it has one.
+    pub deploy_key_public: Option<String>,
     /// `host[:port]/path` of the image; without one nothing is pushed.
     pub image_repository: Option<String>,
     /// Tags instead of the default ones.
@@ -51,6 +55,8 @@ pub struct Project {
     pub region: Option<String>,
     /// Whether deliveries make builds.
     pub state: ProjectState,
+    /// Why it is paused, where the service paused it.
+    pub paused_reason: Option<String>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
@@ -130,9 +136,17 @@ pub struct ProjectFilter {
     pub limit: i64,
 }
 
-const PROJECT: &str = "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, p.clone_url, \
-    p.image_repository, p.image_tags, p.visibility, p.options, p.rules, p.region, p.state, p.created_at, p.updated_at \
-    from projects p join connections c on c.id = p.connection_id where p.id = $1";
+/// Selects whole projects; the condition follows.
+macro_rules! select_projects {
+    () => {
+        "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, p.repo_id, p.clone_url, \
+        p.deploy_key_public, p.image_repository, p.image_tags, p.visibility, p.options, p.rules, p.region, p.state, \
+        p.paused_reason, p.created_at, p.updated_at from projects p join connections c on c.id = p.connection_id "
+    };
+}
+pub(crate) use select_projects;
+
+const PROJECT: &str = concat!(select_projects!(), "where p.id = $1");
 
 impl Project {
     /// Where its image goes, if anywhere.
@@ -163,10 +177,8 @@ impl Db {
 
     /// One project that the scope sees; public ones are seen by all.
     pub async fn project(&self, scope: &Scope, id: ProjectId) -> Result<Project> {
-        const SEEN: &str = "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, \
-            p.clone_url, p.image_repository, p.image_tags, p.visibility, p.options, p.rules, p.region, p.state, p.created_at, \
-            p.updated_at from projects p join connections c on c.id = p.connection_id \
-            where p.id = $1 and ($2 or p.tenant_id = $3 or p.visibility = 'public')";
+        const SEEN: &str =
+            concat!(select_projects!(), "where p.id = $1 and ($2 or p.tenant_id = $3 or p.visibility = 'public')");
         on_db!(self, conn => sqlx::query_as(SEEN)
             .bind(id)
             .bind(scope.sight().all)
@@ -184,10 +196,10 @@ impl Db {
 
     /// One project of a tenant by its name, if the scope sees it.
     pub async fn project_by_name(&self, scope: &Scope, tenant: TenantId, name: &str) -> Result<Project> {
-        const NAMED: &str = "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, \
-            p.clone_url, p.image_repository, p.image_tags, p.visibility, p.options, p.rules, p.region, p.state, p.created_at, \
-            p.updated_at from projects p join connections c on c.id = p.connection_id \
-            where p.tenant_id = $1 and p.name = $2 and ($3 or p.tenant_id = $4 or p.visibility = 'public')";
+        const NAMED: &str = concat!(
+            select_projects!(),
+            "where p.tenant_id = $1 and p.name = $2 and ($3 or p.tenant_id = $4 or p.visibility = 'public')"
+        );
         on_db!(self, conn => sqlx::query_as(NAMED)
             .bind(tenant)
             .bind(name)
@@ -201,11 +213,11 @@ impl Db {
     /// The projects that the scope sees, oldest first. Members see those of their tenant; only callers
     /// without one see the public ones of all.
     pub async fn list_projects(&self, scope: &Scope, filter: &ProjectFilter) -> Result<Vec<Project>> {
-        const LIST: &str = "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, \
-            p.clone_url, p.image_repository, p.image_tags, p.visibility, p.options, p.rules, p.region, p.state, p.created_at, \
-            p.updated_at from projects p join connections c on c.id = p.connection_id \
-            where ($1 or p.tenant_id = $2 or ($3 and p.visibility = 'public')) and ($4 or p.id > $5) \
-            order by p.id limit $6";
+        const LIST: &str = concat!(
+            select_projects!(),
+            "where ($1 or p.tenant_id = $2 or ($3 and p.visibility = 'public')) and ($4 or p.id > $5) \
+            order by p.id limit $6"
+        );
         Ok(on_db!(self, conn => sqlx::query_as(LIST)
             .bind(scope.sight().all)
             .bind(scope.sight().tenant)
@@ -259,10 +271,14 @@ impl Db {
         state: ProjectState,
         now: DateTime<Utc>,
     ) -> Result<Project> {
-        const STATE: &str = "update projects set state = $2 where id = $1";
+        const STATE: &str = "update projects set state = $2, paused_reason = null, \
+            counted_from = case when state = $2 then counted_from else $3 end where id = $1";
+        // What moved while it was paused is not owed.
+        const FORGET: &str = "update reconciliations set noted_at = null, next_at = $2 where project_id = $1";
         let mut tx = self.begin_write().await?;
         touch(&mut tx, scope, id, now).await?;
-        execute!(&mut tx, STATE, id, state);
+        execute!(&mut tx, STATE, id, state, now);
+        execute!(&mut tx, FORGET, id, now);
         let project = project_in(&mut tx, id).await?;
         tx.commit().await?;
         Ok(project)

@@ -3,17 +3,25 @@
 //! yet, goes before that; and where its past stands behind that move, the move and what follows it go there, too.
 //! Between moves that nothing links, arrival counts.
 //!
+//! A ref that was found elsewhere than all moves told has a build of its own for that (`found:` begins its key). It
+//! stands for moves that are lost or late: one that ends where it ends becomes its move, by taking its key over, and
+//! others that do not leave the head go before it, for as long as [`LATE`].
+//!
 //! All of it is decided under the lock of the ref's row.
 
 use std::collections::HashSet;
 
+use chrono::TimeDelta;
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::BuildId;
 use sqlx::FromRow;
 
 use crate::builds::{NewBuild, ORDER_STEP, RefOrder};
 use crate::db::{Tx, execute, on_tx};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
+
+/// What is told later than this of a move that was found is told of another one.
+const LATE: TimeDelta = TimeDelta::hours(1);
 
 /// Where a new build stands.
 pub(crate) struct Standing {
@@ -21,6 +29,8 @@ pub(crate) struct Standing {
     pub(crate) order: Option<i64>,
     /// Its move began where no known one ended.
     pub(crate) unlinked: bool,
+    /// The build that was made for this move before anybody told of it.
+    pub(crate) joins: Option<BuildId>,
 }
 
 /// Builds of one order: a move's, with its reruns.
@@ -31,6 +41,8 @@ struct Place {
     before: Option<String>,
     after: String,
     unlinked: bool,
+    /// Nobody told of it yet.
+    found: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -64,7 +76,7 @@ struct Plan {
 /// The build's order within its ref, moving the ref's head where the build is a move.
 pub(crate) async fn place_in_ref(tx: &mut Tx, new: &NewBuild) -> Result<Standing> {
     const ORDER_OF: &str = "select ref_order from builds where id = $1";
-    let standing = |order| Standing { order, unlinked: false };
+    let standing = |order| Standing { order, unlinked: false, joins: None };
     let Some(git_ref) = &new.git_ref else { return Ok(standing(None)) };
     match &new.order {
         RefOrder::None => Ok(standing(None)),
@@ -77,6 +89,10 @@ pub(crate) async fn place_in_ref(tx: &mut Tx, new: &NewBuild) -> Result<Standing
         RefOrder::Move { before, after } => {
             place_move(tx, new, git_ref, Move { before: before.as_deref(), after }).await
         }
+        RefOrder::Found { known, after, version } => {
+            let moved = Move { before: known.as_deref(), after };
+            Ok(standing(Some(place_found(tx, new, git_ref, moved, *version).await?)))
+        }
     }
 }
 
@@ -86,9 +102,43 @@ async fn place_move(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef, moved: Move<'
     // Nearly every move leaves the head and leads up to nothing that is known; then nothing else counts.
     let is_late = head.commit.as_deref() != moved.before || leads_up(tx, new, git_ref, moved.after).await?;
     let places = if is_late { places(tx, new, git_ref).await? } else { Vec::new() };
+    if head.commit.as_deref() != moved.before
+        && let Some(found) = places.iter().rev().find(|place| place.found && place.after == moved.after)
+        && let Some(build) = join(tx, new, found).await?
+    {
+        return Ok(Standing { order: Some(found.order), unlinked: false, joins: Some(build) });
+    }
     let plan = plan(&places, &head, moved);
     apply(tx, new, git_ref, &places, &plan).await?;
-    Ok(Standing { order: Some(plan.order), unlinked: plan.unlinked })
+    Ok(Standing { order: Some(plan.order), unlinked: plan.unlinked, joins: None })
+}
+
+/// The place of what a ref was found to point to: its end, if nothing moved it since it was read.
+async fn place_found(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef, moved: Move<'_>, version: i64) -> Result<i64> {
+    lock_head(tx, new, git_ref).await?;
+    let head = head(tx, new, git_ref).await?.unwrap_or(Head { commit: None, order: 0 });
+    if head.order != version || head.commit.as_deref() != moved.before {
+        return Err(StoreError::Stale("ref"));
+    }
+    let plan = append(&head, moved, false);
+    apply(tx, new, git_ref, &[], &plan).await?;
+    Ok(plan.order)
+}
+
+/// Makes the found build the one of this move; `None` where the move has a build, or somebody told of the other.
+async fn join(tx: &mut Tx, new: &NewBuild, found: &Place) -> Result<Option<BuildId>> {
+    const KNOWN: &str = "select count(*) from builds where project_id = $1 and dedupe_key = $2";
+    const JOIN: &str = "update builds set dedupe_key = $2, before_id = $3, unlinked = $4, title = coalesce(title, $5), \
+        actor = coalesce(actor, $6) where id = $1 and substr(dedupe_key, 1, 6) = 'found:'";
+    let known: i64 = on_tx!(tx, conn => sqlx::query_scalar(KNOWN)
+        .bind(new.project)
+        .bind(&new.dedupe_key)
+        .fetch_one(conn)
+        .await?);
+    let Some(build) = found.builds.first().filter(|_| known == 0) else { return Ok(None) };
+    let unlinked = found.before != new.before && new.before.is_some();
+    let joined = execute!(tx, JOIN, *build, &new.dedupe_key, &new.before, unlinked, &new.title, &new.actor);
+    Ok((joined == 1).then_some(*build))
 }
 
 /// Decides where a move stands among the places, which are sorted by order.
@@ -96,7 +146,13 @@ fn plan(places: &[Place], head: &Head, moved: Move<'_>) -> Plan {
     let follows = head.commit.as_deref() == moved.before;
     let is_past = |place: &Place| Some(place.after.as_str()) == moved.before;
     let successor = places.iter().rposition(|place| place.unlinked && place.before.as_deref() == Some(moved.after));
-    let Some(successor) = successor else { return append(head, moved, !follows && !has_free_past(places, moved)) };
+    let Some(successor) = successor else {
+        // What was found is newer than what does not leave the head.
+        return match places.iter().rposition(|place| place.found).filter(|_| !follows) {
+            Some(found) => before_found(places, moved, found),
+            None => append(head, moved, !follows && !has_free_past(places, moved)),
+        };
+    };
     let tail = tail_of(places, successor);
     let past_behind = places.iter().rposition(is_past).filter(|past| *past > successor && !tail.contains(past));
     let past_before = places.get(..successor).unwrap_or_default().iter().any(is_past);
@@ -109,6 +165,15 @@ fn plan(places: &[Place], head: &Head, moved: Move<'_>) -> Plan {
             Plan { order, unlinked, successor: Some(successor), reordered: Vec::new(), head: None }
         }
     }
+}
+
+fn before_found(places: &[Place], moved: Move<'_>, found: usize) -> Plan {
+    let is_past = |place: &Place| Some(place.after.as_str()) == moved.before;
+    let begins = |place: &Place| place.before.as_deref() == moved.before;
+    let known_past =
+        places.get(..found).unwrap_or_default().iter().any(is_past) || places.get(found).is_some_and(begins);
+    let unlinked = !known_past && moved.before.is_some();
+    Plan { order: order_before(places, found), unlinked, successor: None, reordered: Vec::new(), head: None }
 }
 
 fn append(head: &Head, moved: Move<'_>, unlinked: bool) -> Plan {
@@ -199,19 +264,25 @@ async fn leads_up(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef, after: &str) ->
 }
 
 async fn places(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef) -> Result<Vec<Place>> {
-    const PLACES: &str = "select ref_order, id, before_id, commit_id, unlinked from builds where project_id = $1 \
+    const PLACES: &str = "select ref_order, id, before_id, commit_id, unlinked, \
+        substr(dedupe_key, 1, 6) = 'found:' and created_at > $3 as found from builds where project_id = $1 \
         and ref = $2 and ref_order is not null order by ref_order, id";
-    type Row = (i64, BuildId, Option<String>, String, bool);
-    let rows: Vec<Row> =
-        on_tx!(tx, conn => sqlx::query_as(PLACES).bind(new.project).bind(git_ref).fetch_all(conn).await?);
+    type Row = (i64, BuildId, Option<String>, String, bool, bool);
+    let rows: Vec<Row> = on_tx!(tx, conn => sqlx::query_as(PLACES)
+        .bind(new.project)
+        .bind(git_ref)
+        .bind(new.now - LATE)
+        .fetch_all(conn)
+        .await?);
     let mut places: Vec<Place> = Vec::new();
-    for (order, build, before, after, unlinked) in rows {
+    for (order, build, before, after, unlinked, found) in rows {
         match places.last_mut().filter(|last| last.order == order) {
             Some(place) => {
                 place.builds.push(build);
                 place.unlinked |= unlinked;
+                place.found |= found;
             }
-            None => places.push(Place { order, builds: vec![build], before, after, unlinked }),
+            None => places.push(Place { order, builds: vec![build], before, after, unlinked, found }),
         }
     }
     Ok(places)
@@ -261,7 +332,8 @@ mod tests {
             }
             let (before, after) = (before.map(str::to_owned), after.to_owned());
             let builds = vec![new_id()];
-            self.places.push(Place { order: plan.order, builds, before, after, unlinked: plan.unlinked });
+            let (order, unlinked) = (plan.order, plan.unlinked);
+            self.places.push(Place { order, builds, before, after, unlinked, found: false });
             self.places.sort_by_key(|place| place.order);
             self.head = Some(plan.head.unwrap_or(head));
         }

@@ -1,6 +1,7 @@
 //! Tables of what events lead to.
 
 use super::*;
+use slipway_domain::event::ChangeDetails;
 
 fn push() -> RefEvent {
     RefEvent {
@@ -23,7 +24,13 @@ fn decided(event: RefEvent, state: ProjectState) -> Decision {
     decide(
         &Event::Ref(event),
         0,
-        &ProjectFacts { repo_path: "acme/app", forge: ForgeKind::Github, state, rules: &Rules::default() },
+        &ProjectFacts {
+            repo_path: "acme/app",
+            is_same_id: false,
+            forge: ForgeKind::Github,
+            state,
+            rules: &Rules::default(),
+        },
     )
 }
 
@@ -87,11 +94,16 @@ fn change() -> ChangeEvent {
         source_branch: Some("feature".to_owned()),
         target_branch: Some("main".to_owned()),
         from_fork: false,
+        details: ChangeDetails::default(),
     }
 }
 
 fn proposed(event: ChangeEvent, forge: ForgeKind, state: ProjectState) -> Decision {
-    decide(&Event::Change(event), 0, &ProjectFacts { repo_path: "acme/app", forge, state, rules: &Rules::default() })
+    decide(
+        &Event::Change(event),
+        0,
+        &ProjectFacts { repo_path: "acme/app", is_same_id: false, forge, state, rules: &Rules::default() },
+    )
 }
 
 #[test]
@@ -118,14 +130,15 @@ fn a_change_is_built_from_the_ref_of_the_base_repository() {
     }
 }
 
+fn by_rules(event: Event, text: &str) -> Decision {
+    let (rules, state): (Rules, _) = (serde_json::from_str(text).expect("rules"), ProjectState::Active);
+    let facts =
+        ProjectFacts { repo_path: "acme/app", is_same_id: false, forge: ForgeKind::Github, state, rules: &rules };
+    decide(&event, 0, &facts)
+}
+
 #[test]
 fn the_projects_rules_decide() {
-    let rules = |text: &str| serde_json::from_str::<Rules>(text).expect("rules");
-    let decided = |event: Event, text: &str| {
-        let rules = rules(text);
-        let state = ProjectState::Active;
-        decide(&event, 0, &ProjectFacts { repo_path: "acme/app", forge: ForgeKind::Github, state, rules: &rules })
-    };
     let fork = ChangeEvent { from_fork: true, ..change() };
     for (event, text, words) in [
         (Event::Ref(push()), r#"{"branches":["release/*"]}"#, "leave out branch \"main\""),
@@ -133,13 +146,13 @@ fn the_projects_rules_decide() {
         (Event::Change(fork.clone()), r#"{"strangers":"ignore"}"#, "from other repositories"),
     ] {
         let moves = matches!(event, Event::Ref(_));
-        let Decision::Ignore(reason, moved) = decided(event, text) else { panic!("{text}") };
+        let Decision::Ignore(reason, moved) = by_rules(event, text) else { panic!("{text}") };
         assert!(reason.contains(words), "{reason}");
         assert_eq!(moved.is_some(), moves, "a ref that is left out moves all the same");
     }
-    assert!(decided(Event::Ref(push()), r#"{"branches":["ma*"],"changes":false}"#).builds());
+    assert!(by_rules(Event::Ref(push()), r#"{"branches":["ma*"],"changes":false}"#).acts());
     for (text, waits) in [("{}", true), (r#"{"strangers":"build"}"#, false)] {
-        let Decision::Change(built) = decided(Event::Change(fork.clone()), text) else { panic!("{text}") };
+        let Decision::Change(built) = by_rules(Event::Change(fork.clone()), text) else { panic!("{text}") };
         assert_eq!((built.needs_approval, built.change.trusted), (waits, false), "{text}");
     }
 }
@@ -148,8 +161,6 @@ fn the_projects_rules_decide() {
 fn news_of_a_change_that_build_nothing_say_why() {
     let news = |action| ChangeEvent { action, ..change() };
     for (event, state, words) in [
-        (news(ChangeAction::Closed), ProjectState::Active, "was closed"),
-        (news(ChangeAction::Merged), ProjectState::Active, "was merged"),
         (news(ChangeAction::Metadata), ProjectState::Active, "nothing that is built"),
         (news(ChangeAction::Other), ProjectState::Active, "nothing is built"),
         (change(), ProjectState::Paused, "the project is paused"),
@@ -164,13 +175,63 @@ fn news_of_a_change_that_build_nothing_say_why() {
     for action in
         [ChangeAction::Reopened, ChangeAction::HeadUpdated, ChangeAction::Retargeted, ChangeAction::ReadyForReview]
     {
-        assert!(proposed(news(action), ForgeKind::Github, ProjectState::Active).builds(), "{action}");
+        assert!(proposed(news(action), ForgeKind::Github, ProjectState::Active).acts(), "{action}");
     }
     let short = ChangeEvent { head: Some("abcdef012345".to_owned()), ..change() };
-    assert!(proposed(short, ForgeKind::Bitbucket, ProjectState::Active).builds());
+    assert!(proposed(short, ForgeKind::Bitbucket, ProjectState::Active).acts());
     let strange = ChangeEvent { target_branch: Some("a..b".to_owned()), ..change() };
     let Decision::Change(built) = proposed(strange, ForgeKind::Github, ProjectState::Active) else { panic!("built") };
     assert_eq!(built.change.target, None, "what git does not take is no target");
+}
+
+#[test]
+fn a_change_that_is_over_stops_its_builds_even_while_the_project_is_paused() {
+    for (action, words) in [(ChangeAction::Closed, "was closed"), (ChangeAction::Merged, "was merged")] {
+        for state in [ProjectState::Active, ProjectState::Paused] {
+            let event = ChangeEvent { action, ..change() };
+            let Decision::Close(5, reason) = proposed(event, ForgeKind::Github, state) else { panic!("{action}") };
+            assert!(reason.contains(words), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn drafts_and_markers_are_left_out() {
+    let told = |details: ChangeDetails| Event::Change(ChangeEvent { details, ..change() });
+    let draft = told(ChangeDetails { draft: true, ..ChangeDetails::default() });
+    assert!(by_rules(draft.clone(), "{}").acts(), "built unless set");
+    let Decision::Ignore(reason, _) = by_rules(draft, r#"{"drafts":false}"#) else { panic!("built") };
+    assert!(reason.contains("drafts"), "{reason}");
+    let marked = told(ChangeDetails { skip_marker: Some("[skip ci]".to_owned()), ..ChangeDetails::default() });
+    assert!(matches!(by_rules(marked, "{}"), Decision::Ignore(reason, _) if reason == "[skip ci]"));
+}
+
+#[test]
+fn a_repository_is_known_by_its_id_whatever_it_is_called() {
+    let facts = ProjectFacts {
+        repo_path: "acme/old",
+        is_same_id: true,
+        forge: ForgeKind::Github,
+        state: ProjectState::Active,
+        rules: &Rules::default(),
+    };
+    let outcome = Outcome::Events(vec![Event::Ref(push())]);
+    assert!(decide(&events(&outcome)[0], 0, &facts).acts());
+    assert_eq!((moves(&outcome, "acme/old", true).len(), moves(&outcome, "acme/old", false).len()), (1, 0));
+}
+
+#[test]
+fn a_wish_to_run_again_is_one_unless_the_project_is_paused() {
+    let again = Event::Rerun(slipway_domain::event::RerunEvent { repo: "acme/app".to_owned(), commit: "b".repeat(40) });
+    assert_eq!(by_rules(again.clone(), "{}"), Decision::Rerun("b".repeat(40)));
+    let paused = ProjectFacts {
+        repo_path: "acme/app",
+        is_same_id: false,
+        forge: ForgeKind::Github,
+        state: ProjectState::Paused,
+        rules: &Rules::default(),
+    };
+    assert!(!decide(&again, 0, &paused).acts());
 }
 
 #[test]
@@ -181,7 +242,7 @@ fn odd_names_are_refs_or_reasons_but_never_more() {
             Decision::Ignore(reason, moved) => {
                 assert!(reason.contains("git accepts") && moved.is_none(), "{reason}")
             }
-            Decision::Change(_) => panic!("it is a push"),
+            other => panic!("it is a push: {other:?}"),
         }
     }
 }
@@ -189,16 +250,17 @@ fn odd_names_are_refs_or_reasons_but_never_more() {
 #[test]
 fn only_moves_of_refs_are_numbered_at_their_place() {
     let outcome = Outcome::Events(vec![release("acme/app"), Event::Ref(push())]);
-    let found = moves(&outcome, "acme/app");
+    let found = moves(&outcome, "acme/app", false);
     assert_eq!(found.iter().map(|told| told.event_index).collect::<Vec<_>>(), [1]);
     let active = ProjectFacts {
         repo_path: "acme/app",
+        is_same_id: false,
         forge: ForgeKind::Github,
         state: ProjectState::Active,
         rules: &Rules::default(),
     };
     assert!(matches!(decide(&release("acme/app"), 0, &active), Decision::Ignore(reason, _) if reason.contains("tag")));
-    assert!(moves(&Outcome::Ping, "acme/app").is_empty());
+    assert!(moves(&Outcome::Ping, "acme/app", false).is_empty());
 }
 
 #[test]
@@ -217,13 +279,14 @@ fn only_the_projects_own_repository_is_built_and_numbered() {
             0,
             &ProjectFacts {
                 repo_path,
+                is_same_id: false,
                 forge: ForgeKind::Github,
                 state: ProjectState::Active,
                 rules: &Rules::default(),
             },
         );
         assert_eq!(matches!(decision, Decision::Push(_)), own, "{repo_path}");
-        assert_eq!(moves(&outcome, repo_path).len(), usize::from(own), "{repo_path}");
+        assert_eq!(moves(&outcome, repo_path, false).len(), usize::from(own), "{repo_path}");
         let Decision::Ignore(reason, moved) = decision else { continue };
         assert!(reason.contains("\"acme/app\"") && reason.contains(&format!("\"{repo_path}\"")), "{reason}");
         assert_eq!(moved, None, "another repository's refs are not ours");

@@ -380,13 +380,3 @@ async fn a_silent_server_is_left() {
     assert_eq!(failure.class, FailureClass::SourceUnreachable, "{}", failure.message);
     assert_eq!(left_in(dir.path()), ["source"]);
 }
-
-#[test]
-fn the_short_form_of_ssh_is_understood() {
-    let url = |text: &str| parse_clone_url(text).map(|url| url.to_string()).ok();
-    assert_eq!(url("git@host.example:a/b.git").as_deref(), Some("ssh://git@host.example/a/b.git"));
-    assert_eq!(url("ssh://git@host.example:2222/a").as_deref(), Some("ssh://git@host.example:2222/a"));
-    assert_eq!(url("host.example:a/b"), None);
-    assert_eq!(url("a/b@c:d"), None);
-    assert_eq!(url("/srv/git"), None);
-}

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, header};
 use slipway_domain::agent::Login;
 use slipway_domain::event::ForgeKind;
+use url::Url;
 
 use crate::transport::ForgeError;
 
@@ -61,6 +62,31 @@ pub fn clone_credential(kind: ForgeKind, token: &str) -> Result<Login, ForgeErro
     Ok(Login { user: user.to_owned(), password: password.to_owned() })
 }
 
+/// What a repository is fetched with by a connection's token: nothing unless the clone URL is at the connection's own
+/// origin. A forge that we cannot log in to gets nothing either, and says so itself when the repository is private.
+pub fn login_for(clone_url: &str, (kind, base_url): (ForgeKind, Option<&str>), token: &str) -> Option<Login> {
+    if same_origin(clone_url, kind, base_url) { clone_credential(kind, token).ok() } else { None }
+}
+
+/// A token goes only to the host that the connection is for, and never in the clear to another port.
+fn same_origin(clone_url: &str, kind: ForgeKind, base_url: Option<&str>) -> bool {
+    let default = match kind {
+        ForgeKind::Github => "https://github.com",
+        ForgeKind::Gitlab => "https://gitlab.com",
+        ForgeKind::Bitbucket => "https://bitbucket.org",
+        ForgeKind::Gitee => "https://gitee.com",
+        ForgeKind::Coding => "https://e.coding.net",
+        ForgeKind::BitbucketDc | ForgeKind::Gitea => "",
+    };
+    let (Ok(clone), Ok(base)) = (Url::parse(clone_url), Url::parse(base_url.unwrap_or(default))) else {
+        return false;
+    };
+    clone.scheme() == base.scheme()
+        && clone.host_str().is_some()
+        && clone.host_str() == base.host_str()
+        && clone.port_or_known_default() == base.port_or_known_default()
+}
+
 /// `user:token`, where a forge's tokens can have an account. None of these forges' tokens has a colon in itself.
 fn with_user(kind: ForgeKind, token: &str) -> Option<(&str, &str)> {
     match kind {
@@ -68,5 +94,61 @@ fn with_user(kind: ForgeKind, token: &str) -> Option<(&str, &str)> {
         ForgeKind::Bitbucket | ForgeKind::BitbucketDc | ForgeKind::Gitea | ForgeKind::Gitee | ForgeKind::Coding => {
             token.split_once(':')
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_only_to_its_own_origin() {
+        let github = |url: &str| same_origin(url, ForgeKind::Github, None);
+        assert!(github("https://github.com/a/b.git"));
+        assert!(!github("http://github.com/a/b.git"));
+        assert!(!github("https://github.com.evil.example/a/b.git"));
+        assert!(!github("https://github.com:8443/a/b.git"));
+        let own = Some("https://git.example.com:8443/prefix");
+        assert!(same_origin("https://git.example.com:8443/x/y.git", ForgeKind::Gitlab, own));
+        assert!(!same_origin("https://git.example.com/x/y.git", ForgeKind::Gitlab, own));
+        assert!(!same_origin("https://gitea.example.com/x", ForgeKind::Gitea, None));
+    }
+
+    #[test]
+    fn each_forges_token_stays_at_its_forge() {
+        let own = "https://git.example.com/base";
+        for (kind, public) in [
+            (ForgeKind::Github, Some("https://github.com/a/b.git")),
+            (ForgeKind::Gitlab, Some("https://gitlab.com/a/b.git")),
+            (ForgeKind::Bitbucket, Some("https://bitbucket.org/a/b.git")),
+            (ForgeKind::BitbucketDc, None),
+            (ForgeKind::Gitea, None),
+            (ForgeKind::Gitee, Some("https://gitee.com/a/b.git")),
+            (ForgeKind::Coding, Some("https://e.coding.net/t/p/r.git")),
+        ] {
+            assert!(public.is_none_or(|url| same_origin(url, kind, None)), "{kind}");
+            assert!(same_origin("https://git.example.com/x/y.git", kind, Some(own)), "{kind}");
+            let elsewhere =
+                ["https://evil.example/a/b.git", "http://git.example.com/a/b.git", "ssh://git.example.com/a"];
+            for url in elsewhere.into_iter().chain(public) {
+                assert!(!same_origin(url, kind, Some(own)), "{kind} {url}");
+            }
+            assert!(elsewhere.into_iter().all(|url| !same_origin(url, kind, None)), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_for_the_connections_own_origin() {
+        let login = |url: &str| login_for(url, (ForgeKind::Github, None), "t").map(|login| login.password);
+        assert_eq!(login("https://github.com/a/b.git").as_deref(), Some("t"));
+        assert_eq!(login("https://evil.example/a/b.git"), None);
+        assert!(login_for("https://e.coding.net/t/p/r.git", (ForgeKind::Coding, None), "token").is_none());
+    }
+
+    #[test]
+    fn a_token_that_is_no_login_is_given_to_nobody() {
+        assert!(clone_credential(ForgeKind::Coding, "token").is_err());
+        let login = clone_credential(ForgeKind::Coding, "ptx1:pw").ok().map(|login| (login.user, login.password));
+        assert_eq!(login, Some(("ptx1".to_owned(), "pw".to_owned())));
     }
 }

@@ -2,16 +2,18 @@
 //! commits and for edits alike and does not say which; it counts as new commits, for those must not be missed.
 
 use serde::Deserialize;
-use slipway_domain::event::{ChangeAction, ChangeEvent};
+use slipway_domain::event::{ChangeAction, ChangeDetails, ChangeEvent};
 
 use super::parse::{Repository, full_name};
-use crate::body::{Id, ParseError, id_prefix, need};
+use crate::body::{ForgeTime, Id, ParseError, Person, details, id_prefix, need};
 
 /// The event's body.
 #[derive(Debug, Deserialize)]
 pub(super) struct PullRequestEvent {
     #[serde(default)]
     pullrequest: Option<PullRequest>,
+    #[serde(default)]
+    actor: Option<Person>,
     #[serde(default)]
     pub(super) repository: Option<Repository>,
 }
@@ -24,6 +26,14 @@ struct PullRequest {
     source: Option<Side>,
     #[serde(default)]
     destination: Option<Side>,
+    #[serde(default)]
+    title: Option<String>,
+    #[serde(default)]
+    author: Option<Person>,
+    #[serde(default)]
+    draft: Option<bool>,
+    #[serde(default)]
+    updated_on: ForgeTime,
 }
 
 /// One end of a pull request. `repository` is null when the fork was deleted.
@@ -68,6 +78,11 @@ pub(super) fn change_event(event: &str, body: &PullRequestEvent) -> Result<Chang
         source_branch: branch(source),
         target_branch: pull.destination.as_ref().and_then(branch),
         from_fork: from_fork(pull),
+        details: ChangeDetails {
+            draft: pull.draft == Some(true),
+            told_at: pull.updated_on.0,
+            ..details(pull.title.as_deref(), pull.author.as_ref(), body.actor.as_ref())
+        },
     })
 }
 

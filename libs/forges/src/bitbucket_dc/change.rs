@@ -1,10 +1,10 @@
 //! `pr:*` events. `modified` is told for the title, the target and the draft mark; what was before tells which.
 
 use serde::Deserialize;
-use slipway_domain::event::{ChangeAction, ChangeEvent};
+use slipway_domain::event::{ChangeAction, ChangeDetails, ChangeEvent};
 
 use super::parse::{Repository, path};
-use crate::body::{Id, ParseError, need, told_id};
+use crate::body::{ForgeTime, Id, ParseError, Person, details, need, told_id};
 
 /// The event's body.
 #[derive(Debug, Deserialize)]
@@ -12,6 +12,8 @@ use crate::body::{Id, ParseError, need, told_id};
 pub(super) struct PullRequestEvent {
     #[serde(default)]
     pull_request: Option<PullRequest>,
+    #[serde(default)]
+    actor: Option<Person>,
     #[serde(default)]
     previous_target: Option<Side>,
     #[serde(default)]
@@ -29,6 +31,18 @@ struct PullRequest {
     from_ref: Option<Side>,
     #[serde(default)]
     to_ref: Option<Side>,
+    #[serde(default)]
+    title: Option<String>,
+    #[serde(default)]
+    author: Option<Participant>,
+    #[serde(default)]
+    updated_date: ForgeTime,
+}
+
+#[derive(Debug, Deserialize)]
+struct Participant {
+    #[serde(default)]
+    user: Option<Person>,
 }
 
 /// One end of a pull request.
@@ -69,6 +83,15 @@ pub(super) fn change_event(event: &str, body: &PullRequestEvent) -> Result<Chang
         source_branch: source.branch(),
         target_branch: target.branch(),
         from_fork: from_fork(source, target),
+        details: ChangeDetails {
+            draft: pull.draft == Some(true),
+            told_at: pull.updated_date.0,
+            ..details(
+                pull.title.as_deref(),
+                pull.author.as_ref().and_then(|author| author.user.as_ref()),
+                body.actor.as_ref(),
+            )
+        },
     })
 }
 

@@ -2,10 +2,10 @@
 //! `pull_request`, and none for a `merge_request`.
 
 use serde::Deserialize;
-use slipway_domain::event::{ChangeAction, ChangeEvent};
+use slipway_domain::event::{ChangeAction, ChangeDetails, ChangeEvent};
 
 use super::parse::Repository;
-use crate::body::{Id, ParseError, need, told_id};
+use crate::body::{ForgeTime, Id, ParseError, Person, details, need, told_id};
 
 /// The event's body, in any of the formats.
 #[derive(Debug, Deserialize)]
@@ -14,6 +14,8 @@ pub(super) struct MergeRequestEvent {
     action: Option<String>,
     #[serde(default)]
     number: Id,
+    #[serde(default)]
+    sender: Option<Person>,
     #[serde(default, rename = "mergeRequest", alias = "pullRequest")]
     newer: Option<MergeRequest>,
     #[serde(default, rename = "merge_request", alias = "pull_request")]
@@ -30,6 +32,12 @@ struct MergeRequest {
     head: Option<Side>,
     #[serde(default)]
     base: Option<Side>,
+    #[serde(default)]
+    title: Option<String>,
+    #[serde(default)]
+    user: Option<Person>,
+    #[serde(default)]
+    updated_at: ForgeTime,
 }
 
 /// One end of a merge request.
@@ -59,6 +67,10 @@ struct FirstMergeRequest {
     target_branch: Option<String>,
     #[serde(default)]
     source_repository: Option<Repository>,
+    #[serde(default)]
+    title: Option<String>,
+    #[serde(default)]
+    user: Option<Person>,
 }
 
 pub(super) fn change_event(event: &str, body: &MergeRequestEvent) -> Result<ChangeEvent, ParseError> {
@@ -87,6 +99,10 @@ fn newer_change(
         source_branch: head.branch.clone(),
         target_branch: base.and_then(|base| base.branch.clone()),
         from_fork: is_fork(source, base.and_then(|base| base.repo.as_ref()).and_then(Repository::stable_id)),
+        details: ChangeDetails {
+            told_at: merge.updated_at.0,
+            ..details(merge.title.as_deref(), merge.user.as_ref(), body.sender.as_ref())
+        },
     })
 }
 
@@ -100,6 +116,7 @@ fn first_change(event: &str, target: &Repository, first: &FirstMergeRequest) -> 
         source_branch: first.source_branch.clone(),
         target_branch: first.target_branch.clone(),
         from_fork: is_fork(source, target.stable_id()),
+        details: details(first.title.as_deref(), first.user.as_ref(), None),
     })
 }
 

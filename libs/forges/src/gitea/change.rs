@@ -1,10 +1,10 @@
 //! `pull_request` events. A draft is a title that begins with a mark; there is no action for the end of it.
 
 use serde::Deserialize;
-use slipway_domain::event::{ChangeAction, ChangeEvent};
+use slipway_domain::event::{ChangeAction, ChangeDetails, ChangeEvent};
 
 use super::parse::{Repository, full_name};
-use crate::body::{Id, ParseError, need, told_id};
+use crate::body::{ForgeTime, Id, ParseError, Person, details, need, told_id};
 
 /// Beginnings of a title that make a pull request a draft, unless the instance has others
 /// (`WORK_IN_PROGRESS_PREFIXES`); in lower case.
@@ -22,6 +22,8 @@ pub(super) struct PullRequestEvent {
     #[serde(default)]
     changes: Option<Changes>,
     #[serde(default)]
+    sender: Option<Person>,
+    #[serde(default)]
     pub(super) repository: Option<Repository>,
 }
 
@@ -31,6 +33,12 @@ struct PullRequest {
     number: Id,
     #[serde(default)]
     title: Option<String>,
+    #[serde(default)]
+    draft: Option<bool>,
+    #[serde(default)]
+    user: Option<Person>,
+    #[serde(default)]
+    updated_at: ForgeTime,
     #[serde(default)]
     merged: Option<bool>,
     #[serde(default)]
@@ -78,6 +86,11 @@ pub(super) fn change_event(body: &PullRequestEvent) -> Result<ChangeEvent, Parse
         source_branch: head.branch.clone(),
         target_branch: pull.base.as_ref().and_then(|base| base.branch.clone()),
         from_fork: from_fork(pull),
+        details: ChangeDetails {
+            draft: pull.draft.unwrap_or_else(|| is_draft(pull.title.as_deref())),
+            told_at: pull.updated_at.0,
+            ..details(pull.title.as_deref(), pull.user.as_ref(), body.sender.as_ref())
+        },
     })
 }
 
@@ -101,11 +114,12 @@ fn action(body: &PullRequestEvent, pull: &PullRequest) -> ChangeAction {
     }
 }
 
+fn is_draft(title: Option<&str>) -> bool {
+    let title = title.unwrap_or_default().trim_start().to_lowercase();
+    DRAFT_MARKS.iter().any(|mark| title.starts_with(mark))
+}
+
 fn edited(changes: &Changes, pull: &PullRequest) -> ChangeAction {
-    let is_draft = |title: Option<&str>| {
-        let title = title.unwrap_or_default().trim_start().to_lowercase();
-        DRAFT_MARKS.iter().any(|mark| title.starts_with(mark))
-    };
     let was_draft = changes.title.as_ref().is_some_and(|title| is_draft(title.from.as_deref()));
     if changes.target.is_some() {
         ChangeAction::Retargeted

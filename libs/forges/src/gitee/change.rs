@@ -1,10 +1,10 @@
 //! `Merge Request Hook`. `action` says `update` for everything; `action_desc` tells what.
 
 use serde::Deserialize;
-use slipway_domain::event::{ChangeAction, ChangeEvent};
+use slipway_domain::event::{ChangeAction, ChangeDetails, ChangeEvent};
 
 use super::parse::{Repository, path};
-use crate::body::{Id, ParseError, need, told_id};
+use crate::body::{ForgeTime, Id, ParseError, Person, details, need, told_id};
 
 /// The event's body.
 #[derive(Debug, Deserialize)]
@@ -20,6 +20,8 @@ pub(super) struct MergeRequestEvent {
     #[serde(default)]
     pull_request: Option<PullRequest>,
     #[serde(default)]
+    sender: Option<Person>,
+    #[serde(default)]
     pub(super) repository: Option<Repository>,
 }
 
@@ -31,6 +33,14 @@ struct PullRequest {
     head: Option<Side>,
     #[serde(default)]
     base: Option<Side>,
+    #[serde(default)]
+    title: Option<String>,
+    #[serde(default)]
+    draft: Option<bool>,
+    #[serde(default)]
+    user: Option<Person>,
+    #[serde(default)]
+    updated_at: ForgeTime,
 }
 
 /// One end of a pull request.
@@ -56,6 +66,11 @@ pub(super) fn change_event(body: &MergeRequestEvent) -> Result<ChangeEvent, Pars
         source_branch: head.branch.clone(),
         target_branch: pull.base.as_ref().and_then(|base| base.branch.clone()),
         from_fork: from_fork(pull),
+        details: ChangeDetails {
+            draft: pull.draft == Some(true),
+            told_at: pull.updated_at.0,
+            ..details(pull.title.as_deref(), pull.user.as_ref(), body.sender.as_ref())
+        },
     })
 }
 

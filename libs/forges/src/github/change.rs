@@ -1,10 +1,10 @@
 //! `pull_request` events. A change counts as from a fork unless both repositories are known to be the same.
 
 use serde::Deserialize;
-use slipway_domain::event::{ChangeAction, ChangeEvent};
+use slipway_domain::event::{ChangeAction, ChangeDetails, ChangeEvent};
 
 use super::parse::{Repository, full_name};
-use crate::body::{Id, ParseError, need, object_id};
+use crate::body::{ForgeTime, Id, ParseError, Person, details, need, object_id};
 
 /// The event's body.
 #[derive(Debug, Deserialize)]
@@ -18,6 +18,8 @@ pub(super) struct PullRequestEvent {
     #[serde(default)]
     changes: Option<Changes>,
     #[serde(default)]
+    sender: Option<Person>,
+    #[serde(default)]
     pub(super) repository: Option<Repository>,
 }
 
@@ -27,6 +29,14 @@ struct PullRequest {
     number: Id,
     #[serde(default)]
     merged: Option<bool>,
+    #[serde(default)]
+    draft: Option<bool>,
+    #[serde(default)]
+    title: Option<String>,
+    #[serde(default)]
+    user: Option<Person>,
+    #[serde(default)]
+    updated_at: ForgeTime,
     #[serde(default)]
     head: Side,
     #[serde(default)]
@@ -62,6 +72,11 @@ pub(super) fn change_event(event: &PullRequestEvent) -> Result<ChangeEvent, Pars
         source_branch: pull.head.branch.clone(),
         target_branch: pull.base.branch.clone(),
         from_fork: from_fork(pull),
+        details: ChangeDetails {
+            draft: pull.draft == Some(true),
+            told_at: pull.updated_at.0,
+            ..details(pull.title.as_deref(), pull.user.as_ref(), event.sender.as_ref())
+        },
     })
 }
 

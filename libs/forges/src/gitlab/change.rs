@@ -1,16 +1,18 @@
 //! `merge_request` events. GitLab says `update` for everything; new commits are those with an `oldrev`.
 
 use serde::Deserialize;
-use slipway_domain::event::{ChangeAction, ChangeEvent};
+use slipway_domain::event::{ChangeAction, ChangeDetails, ChangeEvent, skip_marker};
 
 use super::parse::{Project, project_path};
-use crate::body::{Id, ParseError, need, optional_id};
+use crate::body::{ForgeTime, Id, ParseError, Person, details, need, optional_id};
 
 /// The event's body.
 #[derive(Debug, Deserialize)]
 pub(super) struct MergeRequestEvent {
     #[serde(default)]
     project: Option<Project>,
+    #[serde(default)]
+    user: Option<Person>,
     #[serde(default)]
     object_attributes: Option<MergeRequest>,
     #[serde(default)]
@@ -39,12 +41,24 @@ struct MergeRequest {
     target: Option<Project>,
     #[serde(default)]
     last_commit: Option<LastCommit>,
+    #[serde(default)]
+    author_id: Id,
+    #[serde(default)]
+    title: Option<String>,
+    #[serde(default)]
+    draft: Option<bool>,
+    #[serde(default)]
+    work_in_progress: Option<bool>,
+    #[serde(default)]
+    updated_at: ForgeTime,
 }
 
 #[derive(Debug, Deserialize)]
 struct LastCommit {
     #[serde(default)]
     id: Option<String>,
+    #[serde(default)]
+    message: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -76,7 +90,21 @@ pub(super) fn change_event(event: &MergeRequestEvent) -> Result<ChangeEvent, Par
         source_branch: merge.source_branch.clone(),
         target_branch: merge.target_branch.clone(),
         from_fork: from_fork(merge),
+        details: about(event, merge),
     })
+}
+
+/// The author is told by a number only, so they are known where they caused the news themselves.
+fn about(event: &MergeRequestEvent, merge: &MergeRequest) -> ChangeDetails {
+    let sender = event.user.as_ref();
+    let author = sender.filter(|sender| sender.id.0.is_some() && sender.id == merge.author_id);
+    let message = merge.last_commit.as_ref().and_then(|commit| commit.message.as_deref());
+    ChangeDetails {
+        draft: merge.draft.or(merge.work_in_progress) == Some(true),
+        skip_marker: message.and_then(skip_marker),
+        told_at: merge.updated_at.0,
+        ..details(merge.title.as_deref(), author, sender)
+    }
 }
 
 fn action(merge: &MergeRequest, changes: &Changes) -> ChangeAction {

@@ -227,6 +227,8 @@ pub fn new_build(project: &Project, key: &str, commit: String) -> NewBuild {
         dedupe_key: key.to_owned(),
         order: RefOrder::Head,
         rerun_of: None,
+        change_number: None,
+        told_at: None,
         title: Some("a title".to_owned()),
         actor: Some("somebody".to_owned()),
         now: start(),

@@ -22,11 +22,13 @@ const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_h
     create_token create_web_session decline_job delete_deliveries_without_build delete_delivery_bodies \
     delete_expired_web_sessions delete_old_idempotency_keys delete_registry delete_web_session dispatch_job \
     dispatch_jobs drain_builder end_logs end_session ensure_bootstrap_token ensure_default_tenant expire_jobs \
-    finish_attempt finish_attempts finish_deliveries finish_delivery give_up_status lease_deliveries leave_lead \
+    finish_attempt finish_attempts finish_deliveries finish_delivery finish_look follow_repo give_up_status \
+    lease_deliveries lease_looks leave_lead note_found note_repo_id pause_if_nothing_succeeds \
+    \
     lose_attempt lose_session mark_status_sent note_moves now open_session patch_project ping postpone_admission \
     postpone_seal put_registry refuse_job report renew_sessions replay_delivery request_leave retry_delivery_later \
     retry_status_later return_leave revoke_token rotate_hook_secret seal_log set_project_state set_running_limit \
-    settle_unreturned_leave take_lead want_statuses";
+    settle_unreturned_leave stop_builds_of_change supersede_builds take_lead want_statuses";
 
 /// The ids of the samples.
 fn id<T: Id>(number: u128) -> T {
@@ -83,6 +85,11 @@ async fn projects(db: &Db, key: &SecretKey) {
     assert_eq!(db.hooks_of_project(&scope, id(4)).await.unwrap(), [id(5)]);
     let git_ref = GitRef::parse("refs/heads/main").unwrap();
     assert_eq!(db.ref_head(id(4), &git_ref).await.unwrap(), Some("a".repeat(40)));
+    assert_eq!(db.known_refs(id(4)).await.unwrap()[0].head, Some("a".repeat(40)));
+    assert_eq!(db.change_build_of(id(4), 5, &"c".repeat(40)).await.unwrap(), Some(id(30)));
+    assert_eq!(db.newest_build_of(id(4), &"c".repeat(40)).await.unwrap().unwrap().id, id(30));
+    assert_eq!(db.push_build_of(id(4), &git_ref, &"f".repeat(40)).await.unwrap(), None);
+    assert_eq!(db.look_view(id(4)).await.unwrap().unwrap().last_error.as_deref(), Some("no answer"));
 }
 
 async fn deliveries(db: &Db) {
@@ -98,7 +105,7 @@ async fn builds(db: &Db) {
     assert_eq!(db.build(&scope, id(9)).await.unwrap().title.as_deref(), Some("a title"));
     assert_eq!(db.build_view(&scope, id(7)).await.unwrap().jobs.len(), 1);
     let filter = BuildFilter { limit: 10, ..BuildFilter::default() };
-    assert_eq!(db.list_builds(&scope, &filter).await.unwrap().len(), 5);
+    assert_eq!(db.list_builds(&scope, &filter).await.unwrap().len(), 6);
     let views = db.list_build_views(&scope, &filter).await.unwrap();
     let failed = views.iter().find(|view| view.build.id == id(16)).unwrap();
     assert_eq!((failed.jobs[0].attempts.len(), failed.jobs[0].steps.len()), (2, 2));
@@ -165,7 +172,7 @@ async fn logs(db: &Db) {
 
 /// Last, because who takes a row over changes it.
 async fn tags_and_statuses(db: &Db) {
-    assert_eq!(db.unreported_builds(10).await.unwrap().len(), 5);
+    assert_eq!(db.unreported_builds(10).await.unwrap().len(), 6);
     assert_eq!(db.statuses_of_build(id(7)).await.unwrap().len(), 1);
     assert_eq!(db.statuses_of_builds(&[id(7), id(9)]).await.unwrap().len(), 1);
     let due = db.due_statuses(now()).await.unwrap();

@@ -60,7 +60,7 @@ const UNREACHABLE: &[&str] = &[
 ];
 
 /// Why a git command failed.
-pub(super) fn failure(errors: &str, has_login: bool) -> Failure {
+pub fn failure(errors: &str, has_login: bool) -> Failure {
     let lower = errors.to_lowercase();
     let asked_for_login = lower.contains("could not read username") || lower.contains("could not read password");
     let class = if asked_for_login {

@@ -19,9 +19,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use url::Host;
 
-use super::progress::received_bytes;
-use super::{SourceRequest, classify, private_folder};
-use crate::work::{internal, io_failure};
+use crate::progress::received_bytes;
+use crate::{classify, internal, io_failure};
 
 /// Most that is kept of what git says, for finding out why it failed.
 const KEPT_BYTES: usize = 64 * 1024;
@@ -62,7 +61,7 @@ const SSH: &str = "ssh -F /dev/null -o BatchMode=yes -o IdentitiesOnly=yes -o Id
     -o ConnectTimeout=15 -o ServerAliveInterval=15 -o HostKeyAlias=\"$SLIPWAY_SSH_HOST\" -o HostName=\"$SLIPWAY_SSH_ADDR\"";
 
 /// Runs git in one repository, against one checked host.
-pub(super) struct Git<'a> {
+pub struct Git<'a> {
     root: &'a Path,
     private: TempDir,
     config: Vec<String>,
@@ -72,31 +71,51 @@ pub(super) struct Git<'a> {
     has_login: bool,
     silence: Duration,
     max_bytes: u64,
-    log: &'a mpsc::Sender<Bytes>,
+    output_bytes: usize,
+    log: Option<&'a mpsc::Sender<Bytes>>,
+}
+
+/// What git may have and take.
+#[derive(Clone, Copy)]
+pub struct Access<'a> {
+    /// An existing folder for what must be gone afterwards, such as the credential.
+    pub dir: &'a Path,
+    /// The credential. Over ssh, its password is a private key.
+    pub login: Option<&'a Login>,
+    /// Longest time without any sign of progress.
+    pub silence: Duration,
+    /// Most bytes that the server may send, as git counts them.
+    pub max_bytes: u64,
+    /// Most bytes that are kept of what git prints; more is a failure of [`Git::must`].
+    pub output_bytes: usize,
 }
 
 /// How a git process ended.
-pub(super) struct Answer {
-    pub(super) ok: bool,
-    pub(super) output: String,
-    pub(super) errors: String,
+pub struct Answer {
+    /// It ended with 0.
+    pub ok: bool,
+    /// What it printed, without its beginning where that is more than was asked for.
+    pub output: String,
+    /// The end of what it said.
+    pub errors: String,
 }
 
 impl<'a> Git<'a> {
-    pub(super) fn new(
+    /// Prepares; runs nothing. What git says of its progress goes to `log`, whole lines.
+    pub fn new(
         checked: &CheckedHost,
-        request: &SourceRequest<'a>,
+        access: &Access<'_>,
         root: &'a Path,
-        log: &'a mpsc::Sender<Bytes>,
+        log: Option<&'a mpsc::Sender<Bytes>>,
     ) -> Result<Self, Failure> {
-        let private = private_folder(request.dir)?;
+        let private = private_folder(access.dir)?;
         let mut config: Vec<String> = CONFIG.iter().map(|line| (*line).to_owned()).collect();
         config.push(format!("protocol.{}.allow=always", checked.url.scheme()));
         config.push(format!("http.lowSpeedLimit={STALLED_BELOW}"));
-        config.push(format!("http.lowSpeedTime={}", request.silence.as_secs().max(1)));
+        config.push(format!("http.lowSpeedTime={}", access.silence.as_secs().max(1)));
         let mut ssh = None;
         if checked.url.scheme() == "ssh" {
-            let key = request.login.map(|login| login.password.as_str()).ok_or_else(|| {
+            let key = access.login.map(|login| login.password.as_str()).ok_or_else(|| {
                 Failure::new(
                     FailureClass::SourceAuth,
                     "the repository is addressed over ssh, which needs a private key",
@@ -107,17 +126,18 @@ impl<'a> Git<'a> {
             ssh = Some((checked.host().to_owned(), addr));
         } else {
             config.extend(pin(checked));
-            if let Some(login) = request.login {
+            if let Some(login) = access.login {
                 write_credential(private.path(), login)?;
                 config.push(format!("credential.{}.helper={HELPER}", checked.url.origin().ascii_serialization()));
             }
         }
-        let (silence, max_bytes, has_login) = (request.silence, request.max_bytes, request.login.is_some());
-        Ok(Self { root, private, config, ssh, authorities: None, has_login, silence, max_bytes, log })
+        let (silence, max_bytes, has_login) = (access.silence, access.max_bytes, access.login.is_some());
+        let output_bytes = access.output_bytes;
+        Ok(Self { root, private, config, ssh, authorities: None, has_login, silence, max_bytes, output_bytes, log })
     }
 
     /// Lets git believe the operator's authorities, too. It takes one file, which stands for the system's.
-    pub(super) fn trust(&mut self, trust: &Trust) -> Result<(), Failure> {
+    pub fn trust(&mut self, trust: &Trust) -> Result<(), Failure> {
         if let Some(bundle) = trust.bundle() {
             let file = self.private.path().join("authorities.pem");
             write_private(&file, bundle.as_bytes())?;
@@ -127,20 +147,25 @@ impl<'a> Git<'a> {
     }
 
     /// Runs git; its failure is an error.
-    pub(super) async fn must(&self, args: &[&str]) -> Result<String, Failure> {
+    pub async fn must(&self, args: &[&str]) -> Result<String, Failure> {
         let answer = self.run(args).await?;
+        if answer.ok && answer.output.len() > self.output_bytes {
+            return Err(internal("git", "it printed more than is read"));
+        }
         if answer.ok { Ok(answer.output) } else { Err(classify::failure(&answer.errors, self.has_login)) }
     }
 
     /// Runs git to its end; an error only if it could not run or stopped making progress.
-    pub(super) async fn run(&self, args: &[&str]) -> Result<Answer, Failure> {
+    pub async fn run(&self, args: &[&str]) -> Result<Answer, Failure> {
         let mut child = self.command(args).spawn().map_err(|error| {
             let what = if error.kind() == std::io::ErrorKind::NotFound { "git is not installed" } else { "git" };
             internal(what, error)
         })?;
         let group = Group::of(&child);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let read = async { tokio::try_join!(collect(stdout, None), collect(stderr, Some(self))) };
+        let read = async {
+            tokio::try_join!(collect(stdout, None, self.output_bytes + 1), collect(stderr, Some(self), KEPT_BYTES))
+        };
         let (output, errors) = read.await.map_err(|ended| ended.failure(self))?;
         let status = child.wait().await.map_err(|error| internal("git", error))?;
         group.ended();
@@ -193,8 +218,10 @@ impl<'a> Git<'a> {
                     let mut whole = std::mem::take(line);
                     if *byte == b'\n' {
                         whole.push(b'\n');
-                        // Nobody listening is no reason to stop: the attempt decides when to stop.
-                        let _ = self.log.send(Bytes::from(whole)).await;
+                        if let Some(log) = self.log {
+                            // Nobody listening is no reason to stop: the attempt decides when to stop.
+                            let _ = log.send(Bytes::from(whole)).await;
+                        }
                     }
                 }
                 byte if line.len() < KEPT_BYTES => line.push(*byte),
@@ -218,6 +245,12 @@ fn pin(checked: &CheckedHost) -> Option<String> {
 
 fn bracketed(ip: std::net::IpAddr) -> String {
     if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() }
+}
+
+/// The private folder for what a fetch must not leave behind; removed with everything in it when dropped.
+fn private_folder(dir: &Path) -> Result<TempDir, Failure> {
+    let made = tempfile::Builder::new().prefix("fetch-").tempdir_in(dir);
+    made.map_err(|error| internal("the folder for the credential", error))
 }
 
 fn write_credential(dir: &Path, login: &Login) -> Result<(), Failure> {
@@ -258,7 +291,7 @@ impl Ended {
 
 /// Reads a stream to its end and keeps its last part. Of the one that tells the progress of `told`, whole
 /// lines also go to the log, without the percentages that git paints over each other.
-async fn collect(stream: Option<impl AsyncRead + Unpin>, told: Option<&Git<'_>>) -> Result<String, Ended> {
+async fn collect(stream: Option<impl AsyncRead + Unpin>, told: Option<&Git<'_>>, keep: usize) -> Result<String, Ended> {
     let Some(mut stream) = stream else { return Ok(String::new()) };
     let mut kept: Vec<u8> = Vec::new();
     let mut line: Vec<u8> = Vec::new();
@@ -275,7 +308,7 @@ async fn collect(stream: Option<impl AsyncRead + Unpin>, told: Option<&Git<'_>>)
             break;
         }
         kept.extend_from_slice(&buffer[..count]);
-        let over = kept.len().saturating_sub(KEPT_BYTES);
+        let over = kept.len().saturating_sub(keep);
         kept.drain(..over);
         if let Some(git) = told {
             git.hear(&buffer[..count], &mut line).await?;

@@ -5,7 +5,7 @@
 const BEGINNINGS: [&str; 2] = ["Receiving objects:", "Unpacking objects:"];
 
 /// The bytes so far, if this line tells them.
-pub(super) fn received_bytes(line: &[u8]) -> Option<u64> {
+pub(crate) fn received_bytes(line: &[u8]) -> Option<u64> {
     let line = std::str::from_utf8(line).ok()?;
     let told = BEGINNINGS.iter().find_map(|beginning| line.strip_prefix(beginning))?;
     let (_, size) = told.split_once("), ")?;

@@ -1,0 +1,114 @@
+//! Builds that nobody needs any more: of a ref that moved on, or of a change that was updated, closed or merged.
+//!
+//! Which ones is read, then each is cancelled for itself by compare-and-set on its jobs. Whoever dies between the two is
+//! followed by whoever works the delivery next; repeating it changes nothing.
+
+use chrono::{DateTime, Utc};
+use slipway_domain::attempt::AttemptRef;
+use slipway_domain::build::CancelledBy;
+use slipway_domain::git_ref::GitRef;
+use slipway_domain::ids::{BuildId, ProjectId};
+
+use crate::Db;
+use crate::db::on_db;
+use crate::error::Result;
+use crate::job_cancels::{CancelOutcome, Reach};
+
+/// Of what there is a newer build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// A branch or tag: what was pushed to it, in the order of its moves.
+    Ref(&'a GitRef),
+    /// A pull or merge request by its number, in the order of the forge's clock.
+    Change(i64),
+}
+
+/// A build that was stopped, with its attempts that must be told.
+pub type Stopped = (BuildId, Vec<AttemptRef>);
+
+impl Db {
+    /// Stops the builds of this line that have a newer one, as far as `reach` goes; gives those that were stopped.
+    pub async fn supersede_builds(
+        &self,
+        project: ProjectId,
+        line: Line<'_>,
+        reach: Reach,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Stopped>> {
+        const OF_REF: &str = "select id from builds b where project_id = $1 and ref = $2 and change_number is null \
+            and trigger in ('push', 'tag') and state in ('pending', 'running') and ref_order < \
+            (select max(n.ref_order) from builds n where n.project_id = $1 and n.ref = $2 and n.change_number is null \
+            and n.trigger in ('push', 'tag')) order by id";
+        const OF_CHANGE: &str = "select id from builds b where project_id = $1 and change_number = $2 \
+            and trigger = 'change' and state in ('pending', 'running') and exists (select 1 from builds n \
+            where n.project_id = $1 and n.change_number = $2 and n.trigger = 'change' \
+            and (coalesce(n.told_at, n.created_at) > coalesce(b.told_at, b.created_at) \
+            or coalesce(n.told_at, n.created_at) = coalesce(b.told_at, b.created_at) and n.id > b.id)) order by id";
+        let older: Vec<BuildId> = match line {
+            Line::Ref(git_ref) => {
+                on_db!(self, conn => sqlx::query_scalar(OF_REF).bind(project).bind(git_ref).fetch_all(conn).await?)
+            }
+            Line::Change(number) => {
+                on_db!(self, conn => sqlx::query_scalar(OF_CHANGE).bind(project).bind(number).fetch_all(conn).await?)
+            }
+        };
+        self.stop(older, reach, CancelledBy::NewerBuild, now).await
+    }
+
+    /// Stops every build of a change that was closed or merged, also those that wait for an approval.
+    pub async fn stop_builds_of_change(
+        &self,
+        project: ProjectId,
+        number: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Stopped>> {
+        const LIVE: &str = "select id from builds where project_id = $1 and change_number = $2 \
+            and state in ('pending', 'running') order by id";
+        let live: Vec<BuildId> =
+            on_db!(self, conn => sqlx::query_scalar(LIVE).bind(project).bind(number).fetch_all(conn).await?);
+        self.stop(live, Reach::Running, CancelledBy::User, now).await
+    }
+
+    /// A build that a push of this branch or tag made of this commit.
+    pub async fn push_build_of(&self, project: ProjectId, git_ref: &GitRef, commit: &str) -> Result<Option<BuildId>> {
+        const OF_COMMIT: &str = "select id from builds where project_id = $1 and ref = $2 and commit_id = $3 \
+            and trigger in ('push', 'tag') order by id desc limit 1";
+        Ok(on_db!(self, conn => sqlx::query_scalar(OF_COMMIT)
+            .bind(project)
+            .bind(git_ref)
+            .bind(commit)
+            .fetch_optional(conn)
+            .await?))
+    }
+
+    /// A build of this commit for this change.
+    pub async fn change_build_of(&self, project: ProjectId, number: u64, commit: &str) -> Result<Option<BuildId>> {
+        const OF_COMMIT: &str = "select id from builds where project_id = $1 and change_number = $2 and commit_id = $3 \
+            order by id desc limit 1";
+        let Ok(number) = i64::try_from(number) else { return Ok(None) };
+        Ok(on_db!(self, conn => sqlx::query_scalar(OF_COMMIT)
+            .bind(project)
+            .bind(number)
+            .bind(commit)
+            .fetch_optional(conn)
+            .await?))
+    }
+
+    async fn stop(
+        &self,
+        builds: Vec<BuildId>,
+        reach: Reach,
+        by: CancelledBy,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Stopped>> {
+        let mut stopped = Vec::new();
+        for build in builds {
+            match self.cancel_build_within(build, reach, by, now).await? {
+                CancelOutcome::Cancelled => stopped.push((build, Vec::new())),
+                CancelOutcome::Stopping(attempts) => stopped.push((build, attempts)),
+                CancelOutcome::AlreadyPublishing | CancelOutcome::AlreadyFinished => {}
+            }
+        }
+        Ok(stopped)
+    }
+}
