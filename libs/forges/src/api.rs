@@ -155,6 +155,8 @@ mod change_stories;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod hook_stories;
+#[cfg(test)]
 mod repo_stories;
 #[cfg(test)]
 mod stories;

@@ -28,3 +28,4 @@ pub mod status;
 #[cfg(test)]
 mod testing;
 mod transport;
+pub mod webhooks;

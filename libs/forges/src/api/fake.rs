@@ -20,6 +20,7 @@ mod gitea;
 mod gitee;
 mod github;
 mod gitlab;
+mod hooks;
 
 pub(super) const TOKEN: &str = "a-very-secret-token";
 
@@ -107,8 +108,24 @@ impl Listing {
     }
 }
 
+/// A webhook of the repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Hook {
+    pub(super) id: u64,
+    pub(super) url: String,
+    pub(super) secret: String,
+    /// By the forge's names, sorted.
+    pub(super) events: Vec<String>,
+    pub(super) active: bool,
+    /// What the last delivery was answered with.
+    pub(super) failed: Option<i64>,
+}
+
 #[derive(Default)]
 pub(super) struct State {
+    pub(super) hooks: Vec<Hook>,
+    /// The next request that changes something is done, and its answer lost.
+    pub(super) loses_answer: bool,
     /// The newest first.
     pub(super) listed: Vec<Listing>,
     /// The token may not tell whose it is.
@@ -188,6 +205,11 @@ impl Request {
         self.query.get(name).map_or("", String::as_str)
     }
 
+    fn changes(&self) -> bool {
+        let action = self.text("/Action").unwrap_or_default();
+        self.method != "GET" && !action.starts_with("Describe")
+    }
+
     /// A text of the body that must be there.
     fn text(&self, pointer: &str) -> Option<String> {
         self.body.pointer(pointer)?.as_str().map(str::to_owned)
@@ -195,6 +217,7 @@ impl Request {
 }
 
 enum Reply {
+    Nothing,
     Json(u16, Value),
     Text(String),
     /// A list with a `Link` header, which names another host.
@@ -302,6 +325,10 @@ async fn serve(kind: ForgeKind, inside: Inside, request: axum::extract::Request)
         state.unknown.push(line);
         return StatusCode::IM_A_TEAPOT.into_response();
     };
+    if state.loses_answer && request.changes() {
+        state.loses_answer = false;
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
     reply.into_response()
 }
 
@@ -326,6 +353,7 @@ impl IntoResponse for Reply {
             Self::Json(status, body) => {
                 (StatusCode::from_u16(status).expect("a status"), axum::Json(body)).into_response()
             }
+            Self::Nothing => StatusCode::NO_CONTENT.into_response(),
             Self::Text(text) => text.into_response(),
             Self::Linked(body, more) => {
                 let first = "<http://elsewhere.invalid/?page=1>; rel=\"first\"";

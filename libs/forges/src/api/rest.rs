@@ -54,6 +54,13 @@ pub(crate) async fn send(
     call(transport, Call { method, url, headers, body: body.into() }).await
 }
 
+/// Removes what is at this address; an answer other than success is already our error.
+pub(crate) async fn delete(transport: &Transport, url: Url) -> Result<(), ForgeError> {
+    call(transport, Call { method: Method::DELETE, url, headers: HeaderMap::new(), body: Bytes::new() })
+        .await
+        .map(|_| ())
+}
+
 async fn call(transport: &Transport, call: Call) -> Result<Answer, ForgeError> {
     let answer = transport.send(call).await?;
     if answer.status.is_success() {

@@ -34,7 +34,7 @@ struct Failure {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Done {}
+pub(super) struct Done {}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -32,6 +32,7 @@ struct One {
 #[serde(rename_all = "PascalCase")]
 struct Depot {
     id: u64,
+    project_id: u64,
     https_url: String,
     web_url: Option<String>,
     /// `git` or `svn`.
@@ -61,6 +62,11 @@ pub(crate) async fn at(transport: &Transport, full_path: &str) -> Result<RemoteR
 /// `DescribeGitDepot` of an id.
 pub(crate) async fn by_id(transport: &Transport, id: u64) -> Result<RemoteRepo, ForgeError> {
     usable(ask::<One>(transport, "DescribeGitDepot", json!({"DepotId": id})).await?.depot.ours())
+}
+
+/// The project that a repository belongs to, which has the hooks.
+pub(super) async fn project_of(transport: &Transport, full_path: &str) -> Result<u64, ForgeError> {
+    Ok(act::<One>(transport, "DescribeGitDepot", full_path, json!({})).await?.depot.project_id)
 }
 
 impl Depot {

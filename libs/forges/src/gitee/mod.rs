@@ -3,6 +3,7 @@
 mod change;
 pub(crate) mod client;
 pub(crate) mod compare;
+pub(crate) mod hooks;
 pub mod parse;
 pub(crate) mod repos;
 pub mod verify;

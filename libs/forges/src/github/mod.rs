@@ -11,6 +11,7 @@ pub(crate) mod contents;
 #[cfg(test)]
 mod fake;
 pub(crate) mod heads;
+pub(crate) mod hooks;
 pub mod parse;
 pub(crate) mod repos;
 pub mod status;

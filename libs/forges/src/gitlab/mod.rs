@@ -5,6 +5,7 @@ mod client;
 pub(crate) mod compare;
 pub(crate) mod contents;
 pub(crate) mod heads;
+pub(crate) mod hooks;
 pub mod parse;
 pub(crate) mod repos;
 pub mod status;

@@ -1,6 +1,7 @@
 //! Bitbucket Cloud.
 
 use serde_json::{Value, json};
+use slipway_domain::event::ForgeKind;
 
 use super::{Listing, Moved, Reply, Request, Said, State, page_of};
 
@@ -55,6 +56,7 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
         }
         ("GET", ["refs", "branches", name @ ..]) => Some(head(state, &format!("refs/heads/{}", name.join("/")))),
         ("GET", ["refs", "tags", name @ ..]) => Some(head(state, &format!("refs/tags/{}", name.join("/")))),
+        (_, ["hooks", rest @ ..]) => super::hooks::reply(ForgeKind::Bitbucket, state, request, rest),
         _ => None,
     }
 }
@@ -95,7 +97,7 @@ fn diffstat(state: &State, request: &Request) -> Reply {
 }
 
 /// A page of a list; `next` names another host.
-fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
+pub(super) fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
     let page = request.query.get("page").map_or("1", String::as_str);
     let (found, more) = page_of(all, page, request.query("pagelen"));
     let number: usize = page.parse().expect("a number");
@@ -134,6 +136,6 @@ fn head(state: &State, full: &str) -> Reply {
     }
 }
 
-fn missing(message: &str) -> Reply {
+pub(super) fn missing(message: &str) -> Reply {
     Reply::Json(404, json!({"type": "error", "error": {"message": message}}))
 }

@@ -1,6 +1,7 @@
 //! Bitbucket Data Center.
 
 use serde_json::{Value, json};
+use slipway_domain::event::ForgeKind;
 
 use super::{Listing, Reply, Request, Right, Said, State};
 
@@ -59,6 +60,7 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
             }))
         }
         ("GET", ["pull-requests", _, "changes"]) => Some(missing("No such pull request.")),
+        (_, ["webhooks", rest @ ..]) => super::hooks::reply(ForgeKind::BitbucketDc, state, request, rest),
         _ => None,
     }
 }
@@ -87,7 +89,7 @@ fn users(state: &State, request: &Request) -> Option<Reply> {
     Some(listed(&found, request, |name| json!({"name": name, "active": true, "slug": name})))
 }
 
-fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
+pub(super) fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
     let number = |name| request.query(name).parse::<usize>().expect("a number");
     let (start, limit) = (number("start"), number("limit"));
     let found: Vec<Value> = all.iter().skip(start).take(limit).map(entry).collect();
@@ -117,6 +119,6 @@ fn said(state: &mut State, request: &Request, commit: &str) -> Option<Reply> {
     Some(Reply::Text(String::new()))
 }
 
-fn missing(message: &str) -> Reply {
+pub(super) fn missing(message: &str) -> Reply {
     Reply::Json(404, json!({"errors": [{"context": null, "message": message, "exceptionName": "…"}]}))
 }

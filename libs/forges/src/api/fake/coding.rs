@@ -25,6 +25,9 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
             let missing = || failure("ResourceNotFound.DepotNotFound", "no such depot");
             return Some(found.map_or_else(missing, |listing| success(json!({"Depot": depot_json(listing)}))));
         }
+        _ if action.ends_with("ServiceHook") || action.ends_with("ServiceHooks") => {
+            return super::hooks::service_hook(state, request, &action);
+        }
         _ => {}
     }
     if request.text("/DepotPath")? != "acme/tools/widget" {
@@ -99,7 +102,7 @@ fn said(request: &Request) -> Option<Said> {
     })
 }
 
-fn success(mut response: Value) -> Reply {
+pub(super) fn success(mut response: Value) -> Reply {
     response["RequestId"] = "2cc95576".into();
     Reply::Json(200, json!({"Response": response}))
 }

@@ -1,6 +1,7 @@
 //! Gitea and Forgejo.
 
 use serde_json::{Value, json};
+use slipway_domain::event::ForgeKind;
 
 use super::{Listing, Reply, Request, Right, Said, State, page_of};
 
@@ -62,6 +63,7 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
             Some(right) => Reply::Json(200, json!({"permission": word(right), "role_name": word(right)})),
             None => missing(),
         }),
+        (_, ["hooks", rest @ ..]) => super::hooks::reply(ForgeKind::Gitea, state, request, rest),
         _ => None,
     }
 }
@@ -98,7 +100,7 @@ fn compared(state: &State, both: &str) -> Reply {
 }
 
 /// A server that gives 50 entries at once, whatever it is asked for.
-fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
+pub(super) fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
     assert!(!request.query("limit").is_empty());
     let (found, more) = page_of(all, request.query("page"), "50");
     Reply::Linked(found.iter().map(entry).collect(), more)
@@ -132,6 +134,6 @@ fn said(state: &mut State, request: &Request, commit: &str) -> Option<Reply> {
     Some(Reply::Json(201, json!({"id": state.said.len()})))
 }
 
-fn missing() -> Reply {
+pub(super) fn missing() -> Reply {
     Reply::Json(404, json!({"errors": [], "message": "The target couldn't be found.", "url": "…/swagger"}))
 }

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use slipway_domain::event::ForgeKind;
 
 use super::{Listing, Moved, Reply, Request, Right, Said, State, page_of};
 
@@ -77,6 +78,7 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
             Some(Right::Read) => Reply::Json(200, json!({"login": login, "permission": "read"})),
             None => missing(),
         }),
+        (_, ["hooks", rest @ ..]) => super::hooks::reply(ForgeKind::Gitee, state, request, rest),
         _ => None,
     }
 }
@@ -88,7 +90,7 @@ fn repo_json(listing: &Listing) -> Value {
     })
 }
 
-fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
+pub(super) fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
     let (found, _) = page_of(all, request.query("page"), request.query("per_page"));
     Reply::Json(200, found.iter().map(entry).collect())
 }
@@ -137,6 +139,6 @@ fn contents(state: &State, commit: &str, path: &str) -> Reply {
     }
 }
 
-fn missing() -> Reply {
+pub(super) fn missing() -> Reply {
     Reply::Json(404, json!({"message": "Not Found Project"}))
 }

@@ -1,6 +1,7 @@
 //! GitHub.
 
 use serde_json::{Value, json};
+use slipway_domain::event::ForgeKind;
 
 use super::{Listing, Moved, Reply, Request, Right, State, page_of};
 
@@ -45,6 +46,7 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
             };
             Some(Reply::Json(200, json!({"permission": word, "role_name": "maintain", "user": {"login": login}})))
         }
+        (_, ["hooks", rest @ ..]) => super::hooks::reply(ForgeKind::Github, state, request, rest),
         _ => None,
     }
 }
@@ -65,11 +67,11 @@ fn file(moved: &Moved) -> Value {
     json!({"filename": moved.name(), "previous_filename": moved.renamed(), "status": moved.status(), "patch": "@@"})
 }
 
-fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
+pub(super) fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
     let (found, more) = page_of(all, request.query("page"), request.query("per_page"));
     Reply::Linked(found.iter().map(entry).collect(), more)
 }
 
-fn missing() -> Reply {
+pub(super) fn missing() -> Reply {
     Reply::Json(404, json!({"message": "Not Found", "documentation_url": "…"}))
 }

@@ -1,6 +1,7 @@
 //! GitLab.
 
 use serde_json::{Value, json};
+use slipway_domain::event::ForgeKind;
 
 use super::{Listing, Moved, Reply, Request, Right, State, page_of};
 
@@ -57,6 +58,7 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
             };
             Some(Reply::Json(200, json!({"id": id, "access_level": level, "state": "active"})))
         }
+        (_, ["hooks", rest @ ..]) => super::hooks::reply(ForgeKind::Gitlab, state, request, rest),
         _ => None,
     }
 }
@@ -76,11 +78,11 @@ fn diff(moved: &Moved) -> Value {
     json!({"old_path": old, "new_path": moved.name(), "diff": "@@", "renamed_file": moved.renamed().is_some()})
 }
 
-fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
+pub(super) fn listed<T>(all: &[T], request: &Request, entry: impl Fn(&T) -> Value) -> Reply {
     let (found, _) = page_of(all, request.query("page"), request.query("per_page"));
     Reply::Json(200, found.iter().map(entry).collect())
 }
 
-fn missing(message: &str) -> Reply {
+pub(super) fn missing(message: &str) -> Reply {
     Reply::Json(404, json!({"message": message}))
 }
