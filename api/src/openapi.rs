@@ -66,8 +66,20 @@ pub struct RulesDoc {
     tags: Option<Vec<String>>,
     /// Whether pull and merge requests are built; they are unless set.
     changes: Option<bool>,
-    /// What becomes of those that strangers wrote: `approve` (unless set), `build` or `ignore`.
+    /// What becomes of those that strangers wrote: `approve` (unless set; whoever may push needs none), `build` or
+    /// `ignore`.
     strangers: Option<String>,
+    /// Files, as patterns: a push of a branch and a pull request are built if they change one of them. All unless set.
+    /// Tags and new branches are built whatever they change, and so is what nobody can say the files of.
+    paths: Option<Vec<String>>,
+    /// Whether drafts are built; they are unless set.
+    drafts: Option<bool>,
+    /// Which older builds of the same branch, tag or pull request a newer one stops: `never` (unless set), `waiting`
+    /// (those that no builder has begun) or `running` (those, too, unless they are publishing).
+    supersede: Option<String>,
+    /// Whether a commit that a branch's push builds is left out of the pull request from that branch; it is built
+    /// there, too, unless set.
+    once_per_commit: Option<bool>,
 }
 
 #[derive(OpenApi)]

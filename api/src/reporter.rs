@@ -1,16 +1,20 @@
 //! What forges show beside a commit. Builds whose state changed become wanted statuses; a wanted status is
 //! sent until the forge acknowledges it, never an older one after a newer one.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
+use metrics::counter;
 use slipway_domain::build::BuildState;
 use slipway_domain::event::ForgeKind;
 use slipway_domain::git_ref::GitRef;
+use slipway_domain::ids::ProjectId;
 use slipway_domain::timing;
 use slipway_live::{Topic, WakeKind};
 use slipway_runtime::crash;
 use slipway_runtime::wake::Wake;
 use slipway_store::statuses::{Reported, StatusKey, UnreportedBuild, WantedStatus};
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::state::ApiState;
 
@@ -33,10 +37,22 @@ pub async fn want_statuses_once(state: &ApiState, now: DateTime<Utc>) -> anyhow:
     if builds.is_empty() {
         return Ok(0);
     }
+    let failing: BTreeSet<ProjectId> =
+        builds.iter().filter(|build| has_failed(build.state)).map(|build| build.project_id).collect();
     let reported: Vec<Reported> = builds.into_iter().map(report).collect();
     state.db.want_statuses(&reported, now).await?;
     crash::point("status.wanted");
+    for project in failing {
+        if state.db.pause_if_nothing_succeeds(project, now).await? {
+            counter!("slipway_projects_paused_total").increment(1);
+            warn!(project.id = %project, "paused: its builds fail one after the other");
+        }
+    }
     Ok(reported.len())
+}
+
+fn has_failed(state: BuildState) -> bool {
+    matches!(state, BuildState::Failed | BuildState::Errored)
 }
 
 /// What a forge shall show for a build, if there is anybody to tell.

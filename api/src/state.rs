@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use metrics_exporter_prometheus::PrometheusHandle;
 use slipway_live::Live;
 use slipway_runtime::breakers::Breakers;
@@ -63,6 +64,8 @@ pub struct ApiConfig {
     pub class: String,
     /// Platform of jobs that ask for none, `linux-amd64`.
     pub platform: String,
+    /// How often the refs of each active project are looked at; `None` is never.
+    pub reconcile_every: Option<TimeDelta>,
     /// Builds that a tenant's members may ask for; 0 means any number.
     pub builds_per_minute: u32,
     /// Changes that a tenant's members may ask for; 0 means any number.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
+use chrono::TimeDelta;
 use metrics_exporter_prometheus::PrometheusHandle;
 use slipway_api::state::{ApiConfig, ApiState};
 use slipway_blobs::Blobs;
@@ -137,6 +138,10 @@ impl Control {
             platform: own_platform(),
             builds_per_minute: self.config.tenant_builds_per_minute,
             writes_per_minute: self.config.tenant_writes_per_minute,
+            reconcile_every: match self.config.reconcile_secs {
+                0 => None,
+                secs => Some(TimeDelta::seconds(secs.into())),
+            },
         }
     }
 }

@@ -36,21 +36,25 @@ impl Asking<'_> {
         self.leaves_out_files(files, before).await
     }
 
+    /// The commit's whole message.
+    pub(super) async fn message(self) -> Option<String> {
+        let (repo, commit) = (&self.project.repo_path, self.commit);
+        self.ask(async |api: &ForgeApi| api.commit_message(repo, commit).await).await
+    }
+
     /// Why a change is not built, if it is not. An error means "try again later".
     pub(super) async fn leaves_out_change(self, proposed: &Proposed) -> anyhow::Result<Option<String>> {
-        let Self { state, project, commit } = self;
+        let Self { state, project, .. } = self;
         if let Some(reason) = self.is_built_already(proposed).await? {
             return Ok(Some(reason));
         }
-        let repo = &project.repo_path;
-        let message = self.ask(async |api: &ForgeApi| api.commit_message(repo, commit).await).await;
-        if let Some(marker) = message.as_deref().and_then(skip_marker) {
+        if let Some(marker) = self.message().await.as_deref().and_then(skip_marker) {
             return Ok(Some(marker));
         }
         if !project.rules.asks_for_files() {
             return Ok(None);
         }
-        let number = proposed.change.number;
+        let (repo, number) = (&project.repo_path, proposed.change.number);
         let files = self.ask(async |api: &ForgeApi| api.files_of_change(repo, number).await).await;
         let base = match &proposed.change.target {
             Some(target) => state.db.ref_head(project.id, target).await?,

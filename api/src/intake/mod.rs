@@ -9,6 +9,7 @@ mod inbox;
 mod pass;
 mod pipeline;
 mod receive;
+mod reconcile;
 mod repo;
 mod rules;
 mod work;

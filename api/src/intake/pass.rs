@@ -20,6 +20,7 @@ use slipway_store::projects::Project;
 use slipway_store::ref_heads::RefMove;
 use tracing::{error, info, warn};
 
+use crate::intake::reconcile;
 use crate::intake::rules::RefMoved;
 use crate::intake::work::{Act, Plan, act_on, plan};
 use crate::state::ApiState;
@@ -39,6 +40,7 @@ pub fn start(state: &ApiState) {
     let wake = Wake::default();
     state.life.spawn("intake wakes", forward_wakes(state.clone(), wake.clone()));
     state.life.spawn("intake", run(state.clone(), wake));
+    reconcile::start(state);
 }
 
 /// Works the deliveries that are due, at most one batch; returns how many there were.

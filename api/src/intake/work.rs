@@ -15,7 +15,7 @@ use slipway_forges::headers;
 use slipway_forges::hook::{Received, parse};
 use slipway_live::{Topic, WakeKind};
 use slipway_store::Scope;
-use slipway_store::builds::RefOrder;
+use slipway_store::builds::{CreatedBuild, RefOrder};
 use slipway_store::delivery_moves::Move;
 use slipway_store::delivery_work::{DeliveryEnd, LeasedDelivery};
 use slipway_store::projects::Project;
@@ -193,8 +193,6 @@ impl Work<'_> {
             None => false,
         };
         let change = wish.proposed.as_ref().map(|proposed| proposed.change.clone());
-        let tenant = state.db.tenant(&Scope::Operator, project.tenant_id).await.context("read the tenant")?;
-        let file = pipeline::read(state, project, pipeline::place(&commit, change.as_ref())).await;
         let wanted = WantedBuild {
             trigger: wish.trigger,
             git_ref: Some(wish.git_ref),
@@ -210,22 +208,17 @@ impl Work<'_> {
             told_at: wish.proposed.and_then(|proposed| proposed.details.told_at),
             change,
             asked: BuildOptions::default(),
-            region: file.region,
-            timeout_secs: file.build.timeout_secs,
+            region: None,
+            timeout_secs: None,
             now,
         };
-        let new = match new_build(&state.config, project, &tenant.class, wanted) {
-            Ok(new) => new,
-            Err(error) => {
-                return Ok(Worked::Failed(format!("the region of slipway.yml or of the project: {error}")));
+        match make(state, project, wanted).await? {
+            Ok(created) => {
+                tracing::info!(build.id = %created.build, delivery.id = %row.id, joined = created.existing, "build made");
+                Ok(Worked::Built)
             }
-        };
-        let created = state.db.create_build(&new).await.context("make the build")?;
-        aftermath::of_build(state, project, &new, now).await?;
-        state.live.publish(Topic::Wake(WakeKind::Jobs), Bytes::new());
-        state.live.publish(Topic::Wake(WakeKind::Statuses), Bytes::new());
-        tracing::info!(build.id = %created.build, delivery.id = %row.id, joined = created.existing, "build made");
-        Ok(Worked::Built)
+            Err(reason) => Ok(Worked::Failed(reason)),
+        }
     }
 
     /// A change that is closed or merged needs no builds any more.
@@ -257,6 +250,28 @@ impl Work<'_> {
         let moves: Vec<_> = moved.iter().map(|moved| moved.noted(self.project.id, self.now)).collect();
         self.state.db.note_moves(&moves).await.context("note the move").map(|_| ())
     }
+}
+
+/// Makes a build as its `slipway.yml` places it, and stops those that it makes needless; in words why it cannot be made.
+/// An error means "try again later".
+pub(super) async fn make(
+    state: &ApiState,
+    project: &Project,
+    mut wanted: WantedBuild,
+) -> anyhow::Result<Result<CreatedBuild, String>> {
+    let tenant = state.db.tenant(&Scope::Operator, project.tenant_id).await.context("read the tenant")?;
+    let file = pipeline::read(state, project, pipeline::place(&wanted.commit, wanted.change.as_ref())).await;
+    (wanted.region, wanted.timeout_secs) = (file.region, file.build.timeout_secs);
+    let now = wanted.now;
+    let new = match new_build(&state.config, project, &tenant.class, wanted) {
+        Ok(new) => new,
+        Err(error) => return Ok(Err(format!("the region of slipway.yml or of the project: {error}"))),
+    };
+    let created = state.db.create_build(&new).await.context("make the build")?;
+    aftermath::of_build(state, project, &new, now).await?;
+    state.live.publish(Topic::Wake(WakeKind::Jobs), Bytes::new());
+    state.live.publish(Topic::Wake(WakeKind::Statuses), Bytes::new());
+    Ok(Ok(created))
 }
 
 /// The whole id of a commit of which the delivery names the beginning; in words why it cannot be known. An error means

@@ -49,6 +49,8 @@ struct ProjectFacts {
     tags: String,
     public: bool,
     paused: bool,
+    paused_reason: Option<String>,
+    look_error: Option<String>,
     options: Vec<(&'static str, String)>,
 }
 
@@ -82,10 +84,12 @@ pub async fn page(
     );
     let hooks = hook_urls(&state, caller, &project).await?;
     let shows_options = caller.scope.covers(project.tenant_id);
+    let look = if shows_options { state.db.look_view(id).await.or_problem()? } else { None };
+    let look_error = look.and_then(|look| look.last_error);
     render(&ProjectPage {
         chrome: Chrome::new(&state, caller, &headers, "").refreshed(LIST_MS),
         may_build: caller.scope.may_write(project.tenant_id),
-        project: ProjectFacts::new(project, shows_options),
+        project: ProjectFacts { look_error, ..ProjectFacts::new(project, shows_options) },
         builds: page.items,
         next: page.next_cursor,
         hook_urls: hooks.into_iter().map(|(_, url)| url).collect(),
@@ -144,6 +148,8 @@ impl ProjectFacts {
             tags: tags.map_or_else(|| "the commit id, and the branch or tag".to_owned(), |tags| tags.join(", ")),
             public: project.visibility == Visibility::Public,
             paused: project.state == ProjectState::Paused,
+            paused_reason: project.paused_reason,
+            look_error: None,
             options: if shows_options { option_words(&project.options.0) } else { Vec::new() },
             name: project.name,
         }

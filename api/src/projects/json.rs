@@ -8,6 +8,7 @@ use slipway_domain::rules::{self, Rules};
 use slipway_domain::spec::{BuildOptions, as_written, as_written_if_any};
 use slipway_domain::tenant::{ProjectState, Visibility};
 use slipway_store::projects::{Project, ProjectImage};
+use slipway_store::reconciliations::LookView;
 use utoipa::ToSchema;
 
 use crate::openapi::{BuildOptionsDoc, RulesDoc};
@@ -122,6 +123,21 @@ pub struct HookJson {
     pub secret: Option<String>,
 }
 
+/// The service looks at the repository's refs now and then, for pushes that the forge told nobody of.
+#[derive(Serialize, ToSchema)]
+pub struct LookJson {
+    /// The last look that succeeded.
+    looked_at: Option<DateTime<Utc>>,
+    /// Why the last one failed.
+    error: Option<String>,
+}
+
+impl From<LookView> for LookJson {
+    fn from(view: LookView) -> Self {
+        Self { looked_at: view.looked_at, error: view.last_error }
+    }
+}
+
 /// A project. What the public does not see is left out for it.
 #[derive(Serialize, ToSchema)]
 pub struct ProjectJson {
@@ -148,6 +164,11 @@ pub struct ProjectJson {
     region: Option<String>,
     #[schema(value_type = String)]
     state: ProjectState,
+    /// Why the service paused it by itself; null where a person did.
+    paused_reason: Option<String>,
+    /// How the looks at the repository's refs go; left out for the public, null before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refs: Option<LookJson>,
     /// The first hook.
     #[serde(skip_serializing_if = "Option::is_none")]
     hook: Option<HookJson>,
@@ -157,7 +178,7 @@ pub struct ProjectJson {
 
 impl ProjectJson {
     /// For members of its tenant.
-    pub fn whole(project: Project, hooks: Vec<HookJson>) -> Self {
+    pub fn whole(project: Project, hooks: Vec<HookJson>, look: Option<LookView>) -> Self {
         let connection = project.connection_id;
         let (build, rules) = (project.options.0.clone(), project.rules.0.clone());
         Self {
@@ -165,6 +186,7 @@ impl ProjectJson {
             build: Some(build),
             rules: Some(rules),
             hook: hooks.into_iter().next(),
+            refs: look.map(LookJson::from),
             ..Self::public(project)
         }
     }
@@ -185,6 +207,8 @@ impl ProjectJson {
             rules: None,
             region: project.region,
             state: project.state,
+            paused_reason: project.paused_reason,
+            refs: None,
             hook: None,
             created_at: project.created_at,
             updated_at: project.updated_at,

@@ -97,7 +97,7 @@ async fn create(
     };
     let project = state.db.create_project(&state.secret_key, &new).await.or_problem()?;
     let hook = HookJson { id: hook, url: hook_url(&state, hook), secret: Some(secret) };
-    Ok((StatusCode::CREATED, Json(ProjectJson::whole(project, vec![hook]))))
+    Ok((StatusCode::CREATED, Json(ProjectJson::whole(project, vec![hook], None))))
 }
 
 /// The projects that the caller sees.
@@ -225,7 +225,8 @@ async fn shown(state: &ApiState, caller: Caller, project: Project) -> Result<Pro
     }
     let hooks = hook_urls(state, caller, &project).await?;
     let hooks = hooks.into_iter().map(|(id, url)| HookJson { id, url, secret: None }).collect();
-    Ok(ProjectJson::whole(project, hooks))
+    let look = state.db.look_view(project.id).await.or_problem()?;
+    Ok(ProjectJson::whole(project, hooks, look))
 }
 
 fn hook_url(state: &ApiState, hook: HookId) -> String {

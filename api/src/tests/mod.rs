@@ -96,6 +96,7 @@ impl App {
             platform: "linux-amd64".to_owned(),
             builds_per_minute: 0,
             writes_per_minute: 0,
+            reconcile_every: None,
         };
         change(&mut config);
         let health = Health::default();

@@ -63,6 +63,7 @@ pub const SETTINGS: &[Setting] = &[
         "127.0.0.0/8,::1/128",
         "proxies whose X-Forwarded-For says who asks: CIDRs and addresses, comma-separated",
     ),
+    setting("reconcile_secs", "600", "seconds between two looks at the refs of an active project; 0 means never"),
     setting("tenant_builds_per_minute", "600", "builds that a tenant's members may ask for; 0 means any number"),
     setting("tenant_writes_per_minute", "3000", "changes that a tenant's members may ask for; 0 means any number"),
     setting("trust_tenants", "0", "1 lets several tenants share one engine"),
@@ -146,6 +147,8 @@ pub struct Config {
     pub trust: Trust,
     /// Whose word about who asks is believed.
     pub trusted_proxies: TrustedProxies,
+    /// Seconds between two looks at a project's refs; 0 means never.
+    pub reconcile_secs: u32,
     /// Builds that a tenant's members may ask for; 0 means any number.
     pub tenant_builds_per_minute: u32,
     /// Changes that a tenant's members may ask for; 0 means any number.
@@ -295,6 +298,7 @@ impl Config {
                 Some(text) => text.parse().map_err(|error| wrong(raw, "trusted_proxies", &format!("{error}")))?,
                 None => TrustedProxies::default(),
             },
+            reconcile_secs: required(raw, "reconcile_secs", "a whole number of seconds")?,
             tenant_builds_per_minute: required(raw, "tenant_builds_per_minute", "a whole number")?,
             tenant_writes_per_minute: required(raw, "tenant_writes_per_minute", "a whole number")?,
             trust_tenants: flag(raw, "trust_tenants")?,

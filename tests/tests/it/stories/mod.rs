@@ -18,6 +18,7 @@ mod gitlab_hooks;
 mod later;
 mod processes;
 mod push_becomes_image;
+mod reconcile;
 mod scripted;
 mod self_hosted;
 mod sick_neighbours;
