@@ -157,6 +157,8 @@ mod fake;
 #[cfg(test)]
 mod hook_stories;
 #[cfg(test)]
+mod key_stories;
+#[cfg(test)]
 mod repo_stories;
 #[cfg(test)]
 mod stories;

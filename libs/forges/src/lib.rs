@@ -11,6 +11,7 @@ pub mod change_ref;
 pub mod changes;
 pub mod coding;
 mod contents;
+mod deploy_keys;
 #[cfg(test)]
 mod expect;
 pub mod gitea;

@@ -21,6 +21,9 @@ mod gitee;
 mod github;
 mod gitlab;
 mod hooks;
+mod keys;
+
+pub(super) use keys::Key;
 
 pub(super) const TOKEN: &str = "a-very-secret-token";
 
@@ -124,6 +127,7 @@ pub(super) struct Hook {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) hooks: Vec<Hook>,
+    pub(super) keys: Vec<Key>,
     /// The next request that changes something is done, and its answer lost.
     pub(super) loses_answer: bool,
     /// The newest first.

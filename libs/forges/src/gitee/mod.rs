@@ -4,6 +4,7 @@ mod change;
 pub(crate) mod client;
 pub(crate) mod compare;
 pub(crate) mod hooks;
+pub(crate) mod keys;
 pub mod parse;
 pub(crate) mod repos;
 pub mod verify;

@@ -12,6 +12,7 @@ pub(crate) mod contents;
 mod fake;
 pub(crate) mod heads;
 pub(crate) mod hooks;
+pub(crate) mod keys;
 pub mod parse;
 pub(crate) mod repos;
 pub mod status;

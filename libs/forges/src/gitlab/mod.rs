@@ -6,6 +6,7 @@ pub(crate) mod compare;
 pub(crate) mod contents;
 pub(crate) mod heads;
 pub(crate) mod hooks;
+pub(crate) mod keys;
 pub mod parse;
 pub(crate) mod repos;
 pub mod status;

@@ -56,6 +56,7 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
         }
         ("GET", ["refs", "branches", name @ ..]) => Some(head(state, &format!("refs/heads/{}", name.join("/")))),
         ("GET", ["refs", "tags", name @ ..]) => Some(head(state, &format!("refs/tags/{}", name.join("/")))),
+        (_, ["deploy-keys", rest @ ..]) => super::keys::reply(ForgeKind::Bitbucket, state, request, rest),
         (_, ["hooks", rest @ ..]) => super::hooks::reply(ForgeKind::Bitbucket, state, request, rest),
         _ => None,
     }

@@ -32,6 +32,14 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
         }
         _ => {}
     }
+    if let ["keys", "1.0", "projects", key, "repos", slug, "ssh", rest @ ..] = segments {
+        let ours = [*key, *slug] == ["~acme", "widget"];
+        return if ours {
+            super::keys::reply(ForgeKind::BitbucketDc, state, request, rest)
+        } else {
+            Some(missing("Repository does not exist."))
+        };
+    }
     let ["api", "1.0", "projects", key, "repos", slug, rest @ ..] = segments else { return None };
     if [*key, *slug] != ["~acme", "widget"] {
         return Some(missing("Repository does not exist."));

@@ -63,6 +63,7 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
             Some(right) => Reply::Json(200, json!({"permission": word(right), "role_name": word(right)})),
             None => missing(),
         }),
+        (_, ["keys", rest @ ..]) => super::keys::reply(ForgeKind::Gitea, state, request, rest),
         (_, ["hooks", rest @ ..]) => super::hooks::reply(ForgeKind::Gitea, state, request, rest),
         _ => None,
     }

@@ -78,6 +78,7 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
             Some(Right::Read) => Reply::Json(200, json!({"login": login, "permission": "read"})),
             None => missing(),
         }),
+        (_, ["keys", rest @ ..]) => super::keys::reply(ForgeKind::Gitee, state, request, rest),
         (_, ["hooks", rest @ ..]) => super::hooks::reply(ForgeKind::Gitee, state, request, rest),
         _ => None,
     }

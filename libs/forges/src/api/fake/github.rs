@@ -46,6 +46,7 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
             };
             Some(Reply::Json(200, json!({"permission": word, "role_name": "maintain", "user": {"login": login}})))
         }
+        (_, ["keys", rest @ ..]) => super::keys::reply(ForgeKind::Github, state, request, rest),
         (_, ["hooks", rest @ ..]) => super::hooks::reply(ForgeKind::Github, state, request, rest),
         _ => None,
     }

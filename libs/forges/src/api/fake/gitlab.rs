@@ -58,6 +58,7 @@ pub(super) fn reply(state: &mut State, request: &Request, segments: &[&str]) -> 
             };
             Some(Reply::Json(200, json!({"id": id, "access_level": level, "state": "active"})))
         }
+        (_, ["deploy_keys", rest @ ..]) => super::keys::reply(ForgeKind::Gitlab, state, request, rest),
         (_, ["hooks", rest @ ..]) => super::hooks::reply(ForgeKind::Gitlab, state, request, rest),
         _ => None,
     }
