@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use metrics_exporter_prometheus::PrometheusHandle;
+use slipway_blobs::Blobs;
 use slipway_live::Live;
 use slipway_runtime::breakers::Breakers;
 use slipway_runtime::clock::Clock;
@@ -28,6 +29,8 @@ pub struct ApiState {
     pub clock: Clock,
     /// Tasks of this process.
     pub life: Life,
+    /// Where large bodies lie, if this process has object storage.
+    pub blobs: Option<Blobs>,
     /// The guard in front of every host that a tenant chose.
     pub egress: Egress,
     /// Which forges are called at all; [`crate::forge::breakers`].

@@ -1,9 +1,12 @@
 //! Deletes what this service wrote and nobody needs any more: expired browser sessions, old idempotency
 //! keys, bodies of deliveries and deliveries that made no build.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use slipway_blobs::Blobs;
+use slipway_domain::ids::DeliveryId;
 use slipway_store::{Db, StoreError};
 use tracing::warn;
 
@@ -17,6 +20,10 @@ const KEEP_BODIES: TimeDelta = TimeDelta::days(7);
 const KEEP_DELIVERIES: TimeDelta = TimeDelta::days(30);
 /// Deliveries of one transaction, so that the inbox never waits long.
 const BATCH: i64 = 500;
+/// A body that is so old and that no row refers to has none that could still come.
+const LOST_BODIES: TimeDelta = TimeDelta::hours(24);
+/// Bodies that one round looks at; a few weeks of large deliveries.
+const LOST_BATCH: usize = 10_000;
 /// Nobody waits for this.
 const PAUSE: Duration = Duration::from_secs(3600);
 
@@ -24,7 +31,12 @@ const PAUSE: Duration = Duration::from_secs(3600);
 pub async fn run(state: ApiState) -> anyhow::Result<()> {
     while !state.life.is_stopping() {
         match state.db.now(&state.clock).await {
-            Ok(now) => sweep_once(&state.db, now).await,
+            Ok(now) => {
+                sweep_once(&state.db, now).await;
+                if let Some(blobs) = &state.blobs {
+                    delete_lost_bodies(&state.db, blobs, now).await;
+                }
+            }
             Err(error) => warn!(error = %error, "the database does not answer; sweeping later"),
         }
         tokio::select! {
@@ -48,6 +60,21 @@ pub async fn sweep_once(db: &Db, now: DateTime<Utc>) {
     }
     if let Err(error) = delete_deliveries(db, now).await {
         warn!(error = %error, "old deliveries were not deleted");
+    }
+}
+
+/// Removes bodies from object storage that no row refers to any more, or never did: a process died in between.
+pub(crate) async fn delete_lost_bodies(db: &Db, blobs: &Blobs, now: DateTime<Utc>) {
+    let removed = async {
+        let old = blobs.old_bodies(now - LOST_BODIES, LOST_BATCH).await?;
+        let known: HashSet<DeliveryId> = db.known_bodies(&old).await?.into_iter().collect();
+        for name in old.iter().filter(|name| !known.contains(name)) {
+            blobs.delete_body(*name).await?;
+        }
+        anyhow::Ok(())
+    };
+    if let Err(error) = removed.await {
+        warn!(error = format!("{error:#}"), "bodies that nobody needs were not removed from object storage");
     }
 }
 

@@ -57,13 +57,14 @@ impl Control {
     }
 
     /// Starts `api`; gives its routes for everybody.
-    pub fn api(&self, secret_key: SecretKey) -> anyhow::Result<Router> {
+    pub fn api(&self, secret_key: SecretKey, blobs: Option<Blobs>) -> anyhow::Result<Router> {
         let forges = slipway_api::forge::breakers(self.clock.clone());
         forges.watch(&self.health);
         let api = ApiState {
             db: self.db.clone(),
             live: self.live.clone(),
             secret_key,
+            blobs,
             clock: self.clock.clone(),
             life: self.life.clone(),
             egress: self.egress(),

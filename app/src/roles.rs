@@ -111,7 +111,9 @@ async fn start(role: Role, control: &Control, wire: &Wire) -> anyhow::Result<(Ro
     Ok(match role {
         Role::Api => {
             control.first_rows(control.config.bootstrap_token.as_deref()).await?;
-            (control.api(secret_key(control)?)?, Router::new())
+            // A folder of this host is nothing that several processes could share.
+            let blobs = if control.config.blob_url.starts_with("file:") { None } else { Some(wire.blobs()?) };
+            (control.api(secret_key(control)?, blobs)?, Router::new())
         }
         Role::Scheduler => {
             control.scheduler();

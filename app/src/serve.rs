@@ -81,8 +81,10 @@ impl Serve {
         self.first_rows().await?;
         let agents = self.control.dispatcher(self.secret_key.clone(), wire.bus()?);
         self.control.scheduler();
-        let logs = self.control.logsvc(wire.blobs()?);
-        let public = self.control.api(self.secret_key.clone())?.merge(slipway_logsvc::public_router(&logs));
+        let blobs = wire.blobs()?;
+        let logs = self.control.logsvc(blobs.clone());
+        let public =
+            self.control.api(self.secret_key.clone(), Some(blobs.clone()))?.merge(slipway_logsvc::public_router(&logs));
         listeners.let_in(&self.control.sign_ins(), public, agents.merge(slipway_logsvc::router(&logs)));
         let database = self.control.db.kind();
         info!(listen = %listeners.address, agents = %listeners.agent_address, database, "ready");

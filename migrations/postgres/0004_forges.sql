@@ -18,6 +18,7 @@ alter table projects add column deploy_key_public text;
 
 -- A body too large for a row lies in object storage, under this name.
 alter table delivery_payloads add column body_blob text;
+create index delivery_payloads_by_blob on delivery_payloads (body_blob) where body_blob is not null;
 
 -- The check run that shows the status, where the forge has such.
 alter table statuses add column check_run_id bigint;

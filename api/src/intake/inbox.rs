@@ -86,6 +86,7 @@ mod tests {
             verdict: Verdict::Work,
             headers: [].into(),
             body: Vec::new(),
+            body_blob: None,
             moves: Vec::new(),
             now: project.created_at,
         }

@@ -49,7 +49,9 @@ pub async fn work_deliveries_once(state: &ApiState, owner: ProcessId, now: DateT
     if leased.is_empty() {
         return Ok(0);
     }
+    let count = leased.len();
     let pass = Pass { state, owner, now };
+    let leased = pass.with_bodies(leased).await;
     let projects = pass.projects(&leased).await;
     let (mut ends, mut unbuilt, mut building) = (Vec::new(), Vec::new(), Vec::new());
     for row in &leased {
@@ -66,7 +68,7 @@ pub async fn work_deliveries_once(state: &ApiState, owner: ProcessId, now: DateT
         ends.extend(end);
     }
     pass.finish(ends).await;
-    Ok(leased.len())
+    Ok(count)
 }
 
 /// A delivery that builds nothing.
@@ -92,6 +94,24 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// Fetches what lies in object storage. What cannot be fetched is put off.
+    async fn with_bodies(self, leased: Vec<LeasedDelivery>) -> Vec<LeasedDelivery> {
+        let mut whole = Vec::with_capacity(leased.len());
+        for mut row in leased {
+            match body_of(self.state, std::mem::take(&mut row.body), row.body_blob.as_deref()).await {
+                Ok(body) => {
+                    row.body = body;
+                    whole.push(row);
+                }
+                Err(error) => {
+                    let ended = self.ended(&row, Err(error)).await;
+                    self.finish(Vec::from_iter(ended)).await;
+                }
+            }
+        }
+        whole
+    }
+
     /// The projects of these deliveries; what cannot be read together, one by one.
     async fn projects(self, leased: &[LeasedDelivery]) -> BTreeMap<ProjectId, Project> {
         let ids: BTreeSet<ProjectId> = leased.iter().map(|row| row.project_id).collect();
@@ -182,6 +202,15 @@ impl Pass<'_> {
             }
         }
     }
+}
+
+/// The body of a delivery, wherever it lies.
+pub(crate) async fn body_of(state: &ApiState, body: Vec<u8>, blob: Option<&str>) -> anyhow::Result<Vec<u8>> {
+    let Some(name) = blob else { return Ok(body) };
+    let blobs =
+        state.blobs.as_ref().context("the body lies in object storage, and SLIPWAY_BLOB_URL is not set here")?;
+    let name: DeliveryId = name.parse().context("the name of a body")?;
+    Ok(blobs.get_body(name).await.context("read the body")?.into())
 }
 
 fn count(end: &DeliveryEnd) {

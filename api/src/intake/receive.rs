@@ -23,7 +23,7 @@ use slipway_store::StoreError;
 use slipway_store::deliveries::{Accepted, NewDelivery, Verdict};
 use slipway_store::delivery_moves::Move;
 use slipway_store::hooks::Hook;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::intake::body::{self, Memory};
 use crate::intake::hook_rows::HookRows;
@@ -35,6 +35,8 @@ use slipway_runtime::batch::Batcher;
 
 /// Where a forge gives no delivery id, equal bodies within this many seconds are one delivery.
 const WINDOW_SECS: i64 = 300;
+/// Larger bodies lie in object storage.
+const ROW_BYTES: usize = 256 * 1024;
 
 #[derive(Clone)]
 struct Intake {
@@ -71,13 +73,13 @@ async fn receive(
     let headers = parts.headers;
     body::check_declared(&headers)?;
     let hook = find_hook(&intake.hooks, hook).await?;
-    let _room = intake.memory.reserve(&headers).await?;
-    let body = body::read(body).await?;
+    let mut room = intake.memory.room(hook.tenant_id);
+    let body = body::read(body, &mut room).await?;
     let now = intake.api.db.now(&intake.api.clock).await.or_problem()?;
     let received = Received { kind: hook.forge, headers: &headers, body: &body };
     let auth = authenticate(&received, &hook.secrets, now)?;
     let parsed = parse(&received);
-    let new = new_delivery(&hook, &received, auth, &parsed, now);
+    let new = spool(&intake.api, new_delivery(&hook, &received, auth, &parsed, now)).await;
     let verdict = new.verdict.clone();
     let accepted = intake.inbox.ask(new).await?.or_problem()?;
     tell(&intake.api, &hook, &verdict, &accepted);
@@ -124,9 +126,24 @@ fn new_delivery(
         verdict: verdict(parsed),
         headers: redact_headers(received.headers),
         body: redact_body(received.headers, received.body).into_owned(),
+        body_blob: None,
         moves: parsed.as_ref().map(|parsed| own_moves(parsed, hook)).unwrap_or_default(),
         now,
     }
+}
+
+/// Puts a large body into object storage, which is made for it. While that is out the row takes it: no delivery is lost.
+async fn spool(state: &ApiState, mut new: NewDelivery) -> NewDelivery {
+    let Some(blobs) = state.blobs.as_ref().filter(|_| new.body.len() > ROW_BYTES) else { return new };
+    let body = Bytes::from(std::mem::take(&mut new.body));
+    match blobs.put_body(new.id, body.clone()).await {
+        Ok(()) => new.body_blob = Some(new.id),
+        Err(error) => {
+            warn!(%error, "a large delivery is kept in the database");
+            new.body = body.into();
+        }
+    }
+    new
 }
 
 fn own_moves(parsed: &Parsed, hook: &Hook) -> Vec<Move> {

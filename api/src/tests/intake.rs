@@ -1,5 +1,6 @@
 //! From a forge's request to a build: what is believed, what is stored, and what it leads to.
 
+mod large;
 mod short_ids;
 
 use axum::body::Body;
@@ -490,7 +491,7 @@ async fn one_bad_row_never_stops_the_pass_and_is_given_up_in_the_end() {
 
 /// Makes the project's row unreadable, as nothing of ours would.
 async fn damage(hooked: &Hooked) {
-    let url = format!("sqlite://{}", hooked.app._dir.path().join("slipway.db").display());
+    let url = format!("sqlite://{}", hooked.app.dir.path().join("slipway.db").display());
     let mut connection = SqliteConnection::connect(&url).await.expect("opens");
     let damaged =
         connection.execute("update projects set options = '[1]' where name = 'hooked'").await.expect("damages");

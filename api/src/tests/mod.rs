@@ -41,7 +41,7 @@ use crate::{ApiConfig, ApiState};
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 struct App {
-    _dir: TempDir,
+    dir: TempDir,
     state: ApiState,
     router: Router,
     admin: String,
@@ -73,6 +73,9 @@ impl Answer {
     }
 }
 
+/// The folder of its object storage.
+const BLOBS: &str = "blobs";
+
 impl App {
     async fn new() -> Self {
         Self::with(|_| {}).await
@@ -82,6 +85,8 @@ impl App {
         let dir = TempDir::new().expect("a folder");
         let db =
             Db::connect(&format!("sqlite://{}", dir.path().join("slipway.db").display())).await.expect("a database");
+        let folder = url::Url::from_file_path(dir.path().join(BLOBS)).expect("a URL");
+        let blobs = slipway_blobs::Blobs::from_url(folder.as_str()).expect("a folder");
         let clock = Clock::system();
         let tenant = db.ensure_default_tenant(clock.now()).await.expect("a tenant");
         let admin = new_token("slw");
@@ -108,6 +113,7 @@ impl App {
             db,
             live: Live::memory(),
             secret_key: SecretKey::generate(),
+            blobs: Some(blobs),
             clock,
             life: Life::new(),
             egress: Egress::new(config.fetch_allow.clone()),
@@ -116,7 +122,12 @@ impl App {
             config: Arc::new(config),
         };
         let router = crate::router(state.clone()).expect("a router");
-        Self { _dir: dir, state, router, admin, tenant }
+        Self { dir, state, router, admin, tenant }
+    }
+
+    /// Where large bodies lie.
+    fn blobs_folder(&self) -> std::path::PathBuf {
+        self.dir.path().join(BLOBS)
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

@@ -123,6 +123,25 @@ async fn a_deleted_log_is_gone_and_its_neighbour_stays(Store { blobs, .. }: &Sto
     blobs.delete_segment(other).await.expect("delete again");
 }
 
+async fn bodies_of_deliveries_are_found_by_their_age(Store { blobs, .. }: &Store) {
+    let (one, other) = (new_id(), new_id());
+    blobs.put_body(one, text("body")).await.expect("put");
+    blobs.put_body(other, text("other")).await.expect("put");
+    assert_eq!(blobs.get_body(one).await.expect("get"), text("body"));
+    let now = slipway_runtime::clock::Clock::system().now();
+    let hour = chrono::TimeDelta::hours(1);
+    assert_eq!(blobs.old_bodies(now - hour, 10).await.expect("list"), []);
+    assert_eq!(blobs.old_bodies(now + hour, 1).await.expect("list").len(), 1);
+    let mut old = blobs.old_bodies(now + hour, 10).await.expect("list");
+    old.sort_unstable();
+    assert_eq!(old, [one, other]);
+    for _ in 0..2 {
+        blobs.delete_body(one).await.expect("delete");
+    }
+    assert!(matches!(blobs.get_body(one).await, Err(BlobError::NotFound(_))));
+    assert_eq!(blobs.old_bodies(now + hour, 10).await.expect("list"), [other]);
+}
+
 async fn a_good_store_is_found_good(Store { blobs, .. }: &Store) {
     for _ in 0..2 {
         blobs.check().await.expect("it answers");
@@ -156,6 +175,7 @@ on_every_store!(
     empty_and_large_objects_come_back_whole,
     a_deleted_log_is_gone_and_its_neighbour_stays,
     a_good_store_is_found_good,
+    bodies_of_deliveries_are_found_by_their_age,
 );
 
 /// What a call failed with, which must name the bucket and no credential.

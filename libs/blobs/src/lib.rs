@@ -1,4 +1,4 @@
-//! Object storage behind verbs of the domain: the segments of logs. Only names that are written once and
+//! Object storage behind verbs of the domain: the segments of logs, and large bodies of deliveries. Only names that are written once and
 //! never changed, so that a folder and every S3-like store behave alike. The layout of names lives here
 //! and nowhere else. Objects are small (a segment is about 1 MiB), so nothing is sent in parts.
 
@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use slipway_domain::attempt::AttemptRef;
+use slipway_domain::ids::DeliveryId;
 use tracing::debug;
 
 use crate::place::Place;
@@ -27,6 +29,8 @@ const REMOVAL_DEADLINE: Duration = Duration::from_secs(60);
 const CHECK_DEADLINE: Duration = Duration::from_millis(1500);
 /// Nobody writes it: reading it tells whether the store answers, and costs next to nothing.
 const ABSENT: &str = "slipway/absent";
+/// Where bodies of deliveries lie.
+const BODIES: &str = "deliveries";
 /// Written once per bucket, to see that the store refuses to write it twice.
 const PROOF: &str = "slipway/created-once";
 
@@ -142,6 +146,40 @@ impl Blobs {
         }
     }
 
+    /// Stores the body of a delivery, durably, under a name that is used once.
+    pub async fn put_body(&self, name: DeliveryId, bytes: Bytes) -> Result<()> {
+        self.create(&body_path(name), bytes).await.map(drop)
+    }
+
+    /// Reads the body of a delivery.
+    pub async fn get_body(&self, name: DeliveryId) -> Result<Bytes> {
+        let path = body_path(name);
+        self.within(DEADLINE, async { self.store.get(&path).await?.bytes().await }).await
+    }
+
+    /// Removes the body of a delivery; gone already is as good.
+    pub async fn delete_body(&self, name: DeliveryId) -> Result<()> {
+        match self.within(DEADLINE, self.store.delete(&body_path(name))).await {
+            Ok(()) | Err(BlobError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Bodies that were stored before `before`, at most `limit`.
+    pub async fn old_bodies(&self, before: DateTime<Utc>, limit: usize) -> Result<Vec<DeliveryId>> {
+        let prefix = Path::from(BODIES);
+        let old = self
+            .store
+            .list(Some(&prefix))
+            .try_filter(|object| std::future::ready(object.last_modified < before))
+            .try_filter_map(|object| {
+                std::future::ready(Ok(object.location.filename().and_then(|name| name.parse::<DeliveryId>().ok())))
+            })
+            .take(limit)
+            .try_collect();
+        self.within(REMOVAL_DEADLINE, old).await
+    }
+
     /// Removes all segments of an attempt's log and says how many there were.
     pub async fn delete_log(&self, attempt: AttemptRef) -> Result<u64> {
         let removed = self.within(REMOVAL_DEADLINE, self.remove_all(&log_path(attempt))).await?;
@@ -192,6 +230,10 @@ fn log_path(attempt: AttemptRef) -> Path {
     let job = attempt.job.to_string();
     let shard = job.get(job.len().saturating_sub(2)..).unwrap_or_default();
     Path::from_iter(["logs", shard, &job, &attempt.epoch.to_string()])
+}
+
+fn body_path(name: DeliveryId) -> Path {
+    Path::from_iter([BODIES, &name.to_string()])
 }
 
 fn segment_path(key: SegmentKey) -> Path {

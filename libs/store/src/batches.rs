@@ -136,28 +136,31 @@ struct PayloadRow<'a> {
     /// Where its body begins, from 1, and how long it is.
     body_from: usize,
     body_bytes: usize,
+    body_blob: Option<DeliveryId>,
 }
 
 /// Stores what came in with these deliveries, in place of what was there.
 pub(crate) async fn put_payloads(tx: &mut Tx, payloads: &BTreeMap<DeliveryId, &NewDelivery>) -> Result<()> {
     const PUT: Dialects = Dialects {
-        postgres: "insert into delivery_payloads (delivery_id, headers, body) \
-            select r.delivery_id, r.headers, substring($2 from r.body_from for r.body_bytes) \
-            from jsonb_to_recordset($1) as r(delivery_id uuid, headers jsonb, body_from integer, body_bytes integer) \
-            order by r.delivery_id \
-            on conflict (delivery_id) do update set headers = excluded.headers, body = excluded.body",
+        postgres: "insert into delivery_payloads (delivery_id, headers, body, body_blob) \
+            select r.delivery_id, r.headers, substring($2 from r.body_from for r.body_bytes), r.body_blob \
+            from jsonb_to_recordset($1) as r(delivery_id uuid, headers jsonb, body_from integer, body_bytes integer, \
+            body_blob text) order by r.delivery_id on conflict (delivery_id) do update \
+            set headers = excluded.headers, body = excluded.body, body_blob = excluded.body_blob",
         // A piece of no bytes is null to SQLite if there are none at all.
         sqlite: "with r as materialized (select key as place, value as v from json_each($1)) \
-            insert into delivery_payloads (delivery_id, headers, body) \
+            insert into delivery_payloads (delivery_id, headers, body, body_blob) \
             select unhex(v ->> 'delivery_id', '-'), v ->> 'headers', \
-            coalesce(substr($2, v ->> 'body_from', v ->> 'body_bytes'), x'') from r where true order by place \
-            on conflict (delivery_id) do update set headers = excluded.headers, body = excluded.body",
+            coalesce(substr($2, v ->> 'body_from', v ->> 'body_bytes'), x''), v ->> 'body_blob' \
+            from r where true order by place on conflict (delivery_id) do update \
+            set headers = excluded.headers, body = excluded.body, body_blob = excluded.body_blob",
     };
     let mut bodies = Vec::with_capacity(payloads.values().map(|new| new.body.len()).sum());
     let mut rows = Vec::with_capacity(payloads.len());
     for (delivery_id, new) in payloads {
         let (body_from, body_bytes) = (bodies.len() + 1, new.body.len());
-        rows.push(PayloadRow { delivery_id: *delivery_id, headers: &new.headers, body_from, body_bytes });
+        let body_blob = new.body_blob;
+        rows.push(PayloadRow { delivery_id: *delivery_id, headers: &new.headers, body_from, body_bytes, body_blob });
         bodies.extend_from_slice(&new.body);
     }
     let sql = PUT.in_tx(tx);

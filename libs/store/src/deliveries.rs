@@ -49,8 +49,10 @@ pub struct NewDelivery {
     pub verdict: Verdict,
     /// The headers, without secrets.
     pub headers: BTreeMap<String, String>,
-    /// The body, without secrets.
+    /// The body, without secrets; empty where it lies in object storage.
     pub body: Vec<u8>,
+    /// Where it lies in object storage, if it does.
+    pub body_blob: Option<DeliveryId>,
     /// What it tells of.
     pub moves: Vec<Move>,
     /// When it came in.
@@ -118,8 +120,10 @@ pub struct DeliveryView {
 pub struct DeliveryPayload {
     /// The headers.
     pub headers: Json<BTreeMap<String, String>>,
-    /// The body.
+    /// The body; empty where it lies in object storage.
     pub body: Vec<u8>,
+    /// Where it lies in object storage, if it does.
+    pub body_blob: Option<String>,
 }
 
 /// Which deliveries to list, newest first.
@@ -249,7 +253,7 @@ impl Db {
 
     /// What came in with a delivery that the scope sees.
     pub async fn delivery_payload(&self, scope: &Scope, id: DeliveryId) -> Result<DeliveryPayload> {
-        const PAYLOAD: &str = "select p.headers, p.body from delivery_payloads p \
+        const PAYLOAD: &str = "select p.headers, p.body, p.body_blob from delivery_payloads p \
             join deliveries d on d.id = p.delivery_id where d.id = $1 and ($2 or d.tenant_id = $3)";
         on_db!(self, conn => sqlx::query_as(PAYLOAD)
             .bind(id)

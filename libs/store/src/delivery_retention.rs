@@ -15,7 +15,7 @@ impl Db {
         const MARK: &str = "update deliveries set body_deleted_at = $2 where id in \
             (select id from deliveries where finished_at < $1 and body_deleted_at is null \
             order by finished_at limit $3) and finished_at < $1 returning id";
-        const EMPTY: &str = "update delivery_payloads set body = $2 where delivery_id = $1";
+        const EMPTY: &str = "update delivery_payloads set body = $2, body_blob = null where delivery_id = $1";
         let mut tx = self.begin_write().await?;
         let mut marked: Vec<DeliveryId> = on_tx!(&mut tx, conn => sqlx::query_scalar(MARK)
             .bind(before)
@@ -29,6 +29,20 @@ impl Db {
         }
         tx.commit().await?;
         Ok(u64::try_from(marked.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Those of these bodies in object storage that a delivery refers to.
+    pub async fn known_bodies(&self, names: &[DeliveryId]) -> Result<Vec<DeliveryId>> {
+        const KNOWN: &str = "select count(*) from delivery_payloads where body_blob = $1";
+        let mut known = Vec::new();
+        for name in names {
+            let count: i64 =
+                on_db!(self, conn => sqlx::query_scalar(KNOWN).bind(name.to_string()).fetch_one(conn).await?);
+            if count > 0 {
+                known.push(*name);
+            }
+        }
+        Ok(known)
     }
 
     /// Deletes deliveries that ended before `before` and made no build, at most `limit`; gives how many were

@@ -28,8 +28,10 @@ pub struct LeasedDelivery {
     pub project_id: ProjectId,
     /// The headers, without secrets.
     pub headers: Json<BTreeMap<String, String>>,
-    /// The body, without secrets.
+    /// The body, without secrets; empty where it lies in object storage.
     pub body: Vec<u8>,
+    /// Where it lies in object storage, if it does.
+    pub body_blob: Option<String>,
     /// How often it was tried, this time included.
     pub attempts: i64,
 }
@@ -58,7 +60,8 @@ impl Db {
             and state = 'received' and (lease_until is null or lease_until < $3) \
             returning id, hook_id, project_id, attempts, \
             (select p.headers from delivery_payloads p where p.delivery_id = deliveries.id) as headers, \
-            (select p.body from delivery_payloads p where p.delivery_id = deliveries.id) as body";
+            (select p.body from delivery_payloads p where p.delivery_id = deliveries.id) as body, \
+            (select p.body_blob from delivery_payloads p where p.delivery_id = deliveries.id) as body_blob";
         let mut tx = self.begin_write().await?;
         let leased: Rows<LeasedDelivery> = on_tx!(&mut tx, conn => split(&sqlx::query(LEASE)
             .bind(owner)

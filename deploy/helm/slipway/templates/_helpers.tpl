@@ -63,7 +63,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - {name: SLIPWAY_TENANT_BUILDS_PER_MINUTE, value: {{ $values.tenantBuildsPerMinute | quote }}}
 - {name: SLIPWAY_TENANT_WRITES_PER_MINUTE, value: {{ $values.tenantWritesPerMinute | quote }}}
 {{- end }}
-{{- if eq .role "logsvc" }}
+{{- if or (eq .role "logsvc") (eq .role "api") }}
 - {name: SLIPWAY_BLOB_URL, value: {{ required "blobUrl: where logs are kept, such as s3://bucket/prefix" $values.blobUrl | quote }}}
 {{- end }}
 {{- end }}

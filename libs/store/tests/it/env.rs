@@ -208,6 +208,7 @@ pub fn new_delivery(hook: &Hook, key: &str) -> NewDelivery {
         verdict: Verdict::Work,
         headers: [("x-github-event".to_owned(), "push".to_owned())].into(),
         body: b"{\"ref\":\"refs/heads/main\"}".to_vec(),
+        body_blob: None,
         moves: Vec::new(),
         now: start(),
     }

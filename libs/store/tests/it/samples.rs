@@ -98,6 +98,7 @@ async fn deliveries(db: &Db) {
     let filter = DeliveryFilter { project: None, state: None, before: None, limit: 10 };
     assert_eq!(db.list_deliveries(&scope, &filter).await.unwrap().len(), 1);
     assert_eq!(db.delivery_payload(&scope, id(6)).await.unwrap().body, [0]);
+    assert_eq!(db.known_bodies(&[id(6)]).await.unwrap(), []);
 }
 
 async fn builds(db: &Db) {

@@ -17,7 +17,7 @@ use super::{config_check, deploy, text, told};
 const HEALTH: [&str; 3] = ["/livez", "/readyz", "/version"];
 /// The commands of our image, and what each needs beside its defaults.
 const ROLES: [(&str, &[&str]); 5] = [
-    ("api", &["bootstrap_token", "database_url", "live_url", "public_url", "secret_key"]),
+    ("api", &["blob_url", "bootstrap_token", "database_url", "live_url", "public_url", "secret_key"]),
     ("scheduler", &["database_url", "live_url"]),
     ("dispatcher", &["bus_url", "database_url", "live_url", "secret_key"]),
     ("logsvc", &["blob_url", "database_url", "live_url"]),
