@@ -1,5 +1,9 @@
 //! Deliveries: what the forges sent, and what became of it.
 
+pub mod payload;
+
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::Json;
 use axum::extract::State;
 use bytes::Bytes;
@@ -15,6 +19,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::caller::Caller;
+use crate::deliveries::payload::PayloadJson;
 use crate::openapi::ProblemDoc;
 use crate::page_of::{self, PageOf};
 use crate::state::ApiState;
@@ -29,6 +34,8 @@ pub struct DeliveryJson {
     hook: HookId,
     #[schema(value_type = uuid::Uuid)]
     project: ProjectId,
+    /// What the project is called.
+    project_name: Option<String>,
     /// The forge's own id of this delivery.
     delivery: String,
     /// The forge's word for what happened.
@@ -41,6 +48,8 @@ pub struct DeliveryJson {
     #[schema(value_type = String)]
     state: DeliveryState,
     reason: Option<String>,
+    /// How often it was tried since it came in or was replayed; 0 for what nobody had to work.
+    attempts: i64,
     #[schema(value_type = Vec<uuid::Uuid>)]
     builds: Vec<BuildId>,
 }
@@ -63,13 +72,14 @@ pub struct DeliveryQuery {
     limit: Option<i64>,
 }
 
-impl From<DeliveryView> for DeliveryJson {
-    fn from(view: DeliveryView) -> Self {
+impl DeliveryJson {
+    fn new(view: DeliveryView, names: &BTreeMap<ProjectId, String>) -> Self {
         let DeliveryView { delivery, builds } = view;
         Self {
             id: delivery.id,
             hook: delivery.hook_id,
             project: delivery.project_id,
+            project_name: names.get(&delivery.project_id).cloned(),
             delivery: delivery.delivery_key,
             event: delivery.event,
             auth: delivery.auth.to_string(),
@@ -77,6 +87,7 @@ impl From<DeliveryView> for DeliveryJson {
             finished_at: delivery.finished_at,
             state: delivery.state,
             reason: delivery.reason,
+            attempts: delivery.attempts,
             builds,
         }
     }
@@ -84,12 +95,12 @@ impl From<DeliveryView> for DeliveryJson {
 
 /// The routes of this noun.
 pub fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(replay))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(payload)).routes(routes!(replay))
 }
 
 /// Deliveries that the caller sees, newest first.
 #[utoipa::path(get, path = "/api/v1/deliveries", tag = "deliveries", params(DeliveryQuery),
-    responses((status = 200, body = PageOf<DeliveryJson>)))]
+    responses((status = 200, body = PageOf<DeliveryJson>), (status = 404, body = ProblemDoc)))]
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
@@ -97,6 +108,9 @@ async fn list(
 ) -> Result<Json<PageOf<DeliveryJson>>, ApiError> {
     caller.signed_in()?;
     let limit = page_of::limit(query.limit);
+    if let Some(project) = query.project {
+        state.db.project(&caller.scope, project).await.or_problem()?;
+    }
     let filter = DeliveryFilter {
         project: query.project,
         state: query.state,
@@ -104,7 +118,9 @@ async fn list(
         limit: page_of::rows_for(limit),
     };
     let rows = state.db.list_deliveries(&caller.scope, &filter).await.or_problem()?;
-    Ok(Json(PageOf::cut(rows, limit, |view: &DeliveryView| view.delivery.id.to_string(), DeliveryJson::from)))
+    let names = project_names(&state, caller, &rows).await;
+    let show = |view| DeliveryJson::new(view, &names);
+    Ok(Json(PageOf::cut(rows, limit, |view: &DeliveryView| view.delivery.id.to_string(), show)))
 }
 
 /// One delivery.
@@ -118,7 +134,25 @@ async fn get(
     PathOf(id): PathOf<DeliveryId>,
 ) -> Result<Json<DeliveryJson>, ApiError> {
     caller.signed_in()?;
-    Ok(Json(state.db.delivery(&caller.scope, id).await.or_problem()?.into()))
+    shown(&state, caller, id).await
+}
+
+/// What came in with a delivery, secrets masked, and what it means. Its body is kept for a week after the work.
+#[utoipa::path(get, path = "/api/v1/deliveries/{id}/payload", tag = "deliveries",
+    params(("id" = uuid::Uuid, Path)), responses(
+    (status = 200, body = PayloadJson),
+    (status = 404, body = ProblemDoc),
+    (status = 503, description = "The body lies in object storage, which does not answer", body = ProblemDoc),
+))]
+async fn payload(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<DeliveryId>,
+) -> Result<Json<PayloadJson>, ApiError> {
+    caller.signed_in()?;
+    let delivery = state.db.delivery(&caller.scope, id).await.or_problem()?.delivery;
+    let forge = state.db.project(&caller.scope, delivery.project_id).await.or_problem()?.forge;
+    Ok(Json(payload::stored(&state, caller, &delivery, forge).await?.into()))
 }
 
 /// Works a stored delivery once more. What it had already caused is not doubled.
@@ -134,7 +168,30 @@ async fn replay(
     PathOf(id): PathOf<DeliveryId>,
 ) -> Result<Json<DeliveryJson>, ApiError> {
     replay_delivery(&state, caller, id).await?;
-    Ok(Json(state.db.delivery(&caller.scope, id).await.or_problem()?.into()))
+    shown(&state, caller, id).await
+}
+
+async fn shown(state: &ApiState, caller: Caller, id: DeliveryId) -> Result<Json<DeliveryJson>, ApiError> {
+    let view = state.db.delivery(&caller.scope, id).await.or_problem()?;
+    let names = project_names(state, caller, std::slice::from_ref(&view)).await;
+    Ok(Json(DeliveryJson::new(view, &names)))
+}
+
+/// What the projects of these deliveries are called, shared with the pages. A project that cannot be read has no name
+/// here, and hides no delivery.
+pub async fn project_names(state: &ApiState, caller: Caller, rows: &[DeliveryView]) -> BTreeMap<ProjectId, String> {
+    let ids: BTreeSet<ProjectId> = rows.iter().map(|view| view.delivery.project_id).collect();
+    let ids = Vec::from_iter(ids);
+    if let Ok(projects) = state.db.projects(&caller.scope, &ids).await {
+        return projects.into_iter().map(|(id, project)| (id, project.name)).collect();
+    }
+    let mut names = BTreeMap::new();
+    for id in ids {
+        if let Ok(project) = state.db.project(&caller.scope, id).await {
+            names.insert(id, project.name);
+        }
+    }
+    names
 }
 
 /// Replays; shared with the pages.

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use slipway_domain::agent::Login;
 use slipway_domain::event::ForgeKind;
+use slipway_domain::ids::ConnectionId;
+use slipway_forges::access::Credential;
 use slipway_forges::api::{Connect, ForgeApi, ForgeError, api_base};
+use slipway_forges::github::app::{AppAccess, AppConnect};
 use slipway_runtime::breaker::Rules;
 use slipway_runtime::breakers::{Breakers, Kind, Limits, Permit};
 use slipway_runtime::clock::Clock;
-use slipway_store::connections::ConnectionAccess;
+use slipway_runtime::problem::ApiError;
+use slipway_store::connections::{AppKey, ConnectionAccess};
 use slipway_store::projects::Project;
 use url::Url;
 
@@ -17,6 +21,9 @@ use crate::state::ApiState;
 
 /// Statuses that this process sends at the same time, to all forges.
 pub(crate) const STATUSES_AT_ONCE: usize = 32;
+
+/// Limit for making an App's token to clone with.
+const CLONE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const LIMITS: Limits = Limits {
     rules: Rules { failures: 5, first_pause: Duration::from_secs(2), longest_pause: Duration::from_secs(30) },
@@ -39,40 +46,150 @@ pub(crate) fn upstream(kind: ForgeKind, base_url: Option<&str>) -> String {
     api.map_or_else(|| format!("{kind} at an unusable address"), |api| api.origin().ascii_serialization())
 }
 
-/// A forge's API with a connection's credential; `None` without one.
-pub(crate) fn api_of(
+/// Whom a question is for: a connection's forge, about one repository.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About<'a> {
+    /// The link to the forge.
+    pub(crate) connection: ConnectionId,
+    /// The repository's path there.
+    pub(crate) repo: &'a str,
+}
+
+impl<'a> From<&'a Project> for About<'a> {
+    fn from(project: &'a Project) -> Self {
+        Self { connection: project.connection_id, repo: &project.repo_path }
+    }
+}
+
+/// A forge that may be asked, as a connection reaches it.
+pub(crate) struct Reached {
+    /// Its API.
+    pub(crate) api: ForgeApi,
+    /// The connection is an installation of an App.
+    pub(crate) is_app: bool,
+}
+
+/// A forge's API with a connection's credential; `None` without one. An App's token is made here, if none is remembered.
+pub(crate) async fn reach(
+    state: &ApiState,
+    about: About<'_>,
+    timeout: Duration,
+) -> anyhow::Result<Option<Result<Reached, ForgeError>>> {
+    let access = state.db.connection_access(&state.secret_key, about.connection).await?;
+    reach_with(state, access, about.repo, timeout).await
+}
+
+async fn reach_with(
     state: &ApiState,
     access: ConnectionAccess,
+    repo: &str,
     timeout: Duration,
-) -> anyhow::Result<Option<Result<ForgeApi, ForgeError>>> {
-    let Some(token) = access.token else { return Ok(None) };
-    Ok(Some(ForgeApi::new(Connect {
+) -> anyhow::Result<Option<Result<Reached, ForgeError>>> {
+    let base_url = access.base_url.as_deref().map(Url::parse).transpose()?;
+    let Some(credential) = credential(access.token, access.app) else { return Ok(None) };
+    let is_app = matches!(credential, Credential::App { .. });
+    let token = match token(state, &credential, base_url.clone(), (repo, timeout)).await {
+        Ok(token) => token,
+        Err(error) => return Ok(Some(Err(error))),
+    };
+    let connect = Connect {
         kind: access.kind,
-        base_url: access.base_url.as_deref().map(Url::parse).transpose()?,
+        base_url,
         token,
         egress: state.egress.clone(),
         clock: state.clock.clone(),
         timeout,
-    })))
+    };
+    Ok(Some(ForgeApi::new(connect).map(|api| Reached { api, is_app })))
+}
+
+fn credential(token: Option<String>, app: Option<AppKey>) -> Option<Credential> {
+    match (token, app) {
+        (_, Some(AppKey { app_id, private_key, installation })) => Some(Credential::App {
+            access: AppAccess { app_id: u64::try_from(app_id).ok()?, private_key_pem: private_key },
+            installation: u64::try_from(installation).ok()?,
+        }),
+        (Some(token), None) => Some(Credential::Token(token)),
+        (None, None) => None,
+    }
+}
+
+async fn token(
+    state: &ApiState,
+    credential: &Credential,
+    base_url: Option<Url>,
+    (repo, timeout): (&str, Duration),
+) -> Result<String, ForgeError> {
+    let connect =
+        |access| AppConnect { base_url, access, egress: state.egress.clone(), clock: state.clock.clone(), timeout };
+    state.app_tokens.token(credential, repo, connect).await
 }
 
 /// The same, with the permission for one call; an error at once while the forge is out.
-pub(crate) fn open(
+pub(crate) async fn open(
     state: &ApiState,
-    access: ConnectionAccess,
+    about: impl Into<About<'_>>,
     timeout: Duration,
 ) -> anyhow::Result<Option<(ForgeApi, Permit)>> {
+    let about = about.into();
+    let access = state.db.connection_access(&state.secret_key, about.connection).await?;
+    if access.token.is_none() && access.app.is_none() {
+        return Ok(None);
+    }
     let upstream = upstream(access.kind, access.base_url.as_deref());
-    let Some(api) = api_of(state, access, timeout)? else { return Ok(None) };
-    Ok(Some((api?, state.forges.ask(&upstream)?)))
+    let permit = state.forges.ask(&upstream)?;
+    match reach_with(state, access, about.repo, timeout).await? {
+        Some(Ok(reached)) => Ok(Some((reached.api, permit))),
+        Some(Err(error)) => {
+            Err(call(permit, std::future::ready(Err::<(), _>(error.clone()))).await.err().unwrap_or(error).into())
+        }
+        None => Ok(None),
+    }
 }
 
 /// What a project's source is fetched with, where its connection has something for the clone URL's origin.
 pub(crate) async fn clone_login(state: &ApiState, project: &Project) -> anyhow::Result<Option<Login>> {
     let access = state.db.connection_access(&state.secret_key, project.connection_id).await?;
-    let Some(token) = access.token else { return Ok(None) };
-    let base_url = access.base_url.as_deref();
-    Ok(slipway_forges::api::login_for(&project.clone_url, (access.kind, base_url), &token))
+    let (kind, base_url) = (access.kind, access.base_url.clone());
+    let Some(credential) = credential(access.token, access.app) else { return Ok(None) };
+    let base = base_url.as_deref().map(Url::parse).transpose()?;
+    let token = token(state, &credential, base, (&project.repo_path, CLONE_TIMEOUT)).await?;
+    Ok(slipway_forges::api::login_for(&project.clone_url, (kind, base_url.as_deref()), &token))
+}
+
+/// What whoever asked is told when the forge cannot do it.
+pub(crate) fn problem(error: ForgeError) -> ApiError {
+    match error {
+        ForgeError::RetryAfter(wait) => {
+            ApiError::Busy(format!("{}.", capital(&error.to_string())), u32::try_from(wait.as_secs()).unwrap_or(60))
+        }
+        ForgeError::Transient(_) => ApiError::Busy(format!("{}.", capital(&error.to_string())), 5),
+        ForgeError::Unauthorized(_)
+        | ForgeError::NotFound(_)
+        | ForgeError::Rejected { .. }
+        | ForgeError::Invalid(_) => ApiError::Conflict(format!("{}.", capital(&error.to_string()))),
+    }
+}
+
+/// The same for what [`open`] says.
+pub(crate) fn problem_of(error: anyhow::Error) -> ApiError {
+    match error.downcast::<ForgeError>() {
+        Ok(error) => problem(error),
+        Err(error) => match error.downcast::<slipway_runtime::breakers::Out>() {
+            Ok(_) => ApiError::Busy("The forge does not answer at the moment.".to_owned(), 10),
+            Err(error) => ApiError::Internal(error),
+        },
+    }
+}
+
+/// There is nothing to ask the forge with.
+pub(crate) fn no_credential() -> ApiError {
+    ApiError::Conflict("The connection has no token to ask the forge with; give it one.".to_owned())
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// Makes the call that was permitted, and tells the breaker how the forge did.

@@ -11,6 +11,7 @@ mod connections;
 mod deliveries;
 pub mod forge;
 mod gauges;
+mod github_apps;
 mod headers;
 mod idempotency;
 pub mod intake;
@@ -36,6 +37,7 @@ mod tokens;
 mod words;
 
 pub use router::router;
+pub use slipway_forges::access::AppTokens;
 pub use state::{ApiConfig, ApiState};
 
 /// Starts the loops of this role; they end with the process.

@@ -56,7 +56,7 @@ pub struct BuildOptionsDoc {
 
 /// What of a project is built. A twin of the domain's type, which knows nothing of OpenAPI.
 #[derive(ToSchema)]
-#[schema(as = BuildOptions)]
+#[schema(as = Rules)]
 #[expect(dead_code, reason = "only its schema is used; the real one is domain's, which knows no OpenAPI")]
 pub struct RulesDoc {
     /// Branches whose pushes are built, as patterns; all unless set. `*` stays within a `/`, `**` does not, and `!` in
@@ -82,6 +82,23 @@ pub struct RulesDoc {
     once_per_commit: Option<bool>,
 }
 
+/// What a delivery means, as `slipway hook inspect` prints it. A twin of the type of the forges' library.
+#[derive(ToSchema)]
+#[schema(as = Inspection)]
+#[expect(dead_code, reason = "only its schema is used; the real one is the forges' library's, which knows no OpenAPI")]
+pub struct InspectionDoc {
+    /// True: what is not verified is not stored.
+    verified: bool,
+    /// How it proved where it comes from.
+    auth: String,
+    /// `ping`, `events`, `lifecycle` or `ignored`; null when it cannot be read.
+    outcome: Option<String>,
+    /// Why it is ignored or cannot be read, or what the lifecycle event says.
+    reason: Option<String>,
+    /// What happened, by `type`: `ref`, `change`, `release` or `rerun`.
+    events: Vec<serde_json::Value>,
+}
+
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -91,7 +108,7 @@ pub struct RulesDoc {
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(receive_hook, job_log, job_log_stream, job_log_lines),
-    components(schemas(ProblemDoc, BuildOptionsDoc, RulesDoc)),
+    components(schemas(ProblemDoc, BuildOptionsDoc, RulesDoc, InspectionDoc)),
     tags(
         (name = "projects"), (name = "builds"), (name = "jobs"), (name = "logs"), (name = "deliveries"),
         (name = "builders"), (name = "connections"), (name = "registries"), (name = "tenants"), (name = "tokens"),

@@ -18,6 +18,7 @@ use tracing::{error, warn};
 
 use crate::state::ApiState;
 
+mod check;
 pub(crate) mod send;
 
 /// Builds of one pass.

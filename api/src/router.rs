@@ -9,8 +9,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::state::ApiState;
 use crate::{
-    assets, badge, builders, builds, caller, connections, deliveries, headers, idempotency, intake, jobs, openapi, ops,
-    pages, pools, projects, registries, tenants, tokens,
+    assets, badge, builders, builds, caller, connections, deliveries, github_apps, headers, idempotency, intake, jobs,
+    openapi, ops, pages, pools, projects, registries, tenants, tokens,
 };
 
 /// The routes, ready to be merged with those of other roles. Fails only when the OpenAPI document cannot be
@@ -46,6 +46,7 @@ fn api() -> OpenApiRouter<ApiState> {
         .merge(tenants::routes())
         .merge(tokens::routes())
         .merge(connections::routes())
+        .merge(github_apps::routes())
         .merge(registries::routes())
         .merge(projects::routes())
         .merge(builds::routes())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use metrics_exporter_prometheus::PrometheusHandle;
 use slipway_blobs::Blobs;
+use slipway_forges::access::AppTokens;
 use slipway_live::Live;
 use slipway_runtime::breakers::Breakers;
 use slipway_runtime::clock::Clock;
@@ -35,6 +36,8 @@ pub struct ApiState {
     pub egress: Egress,
     /// Which forges are called at all; [`crate::forge::breakers`].
     pub forges: Breakers,
+    /// Tokens that GitHub Apps made.
+    pub app_tokens: AppTokens,
     /// What this process depends on.
     pub health: Health,
     /// Renders `/metrics`.

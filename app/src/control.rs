@@ -69,6 +69,7 @@ impl Control {
             life: self.life.clone(),
             egress: self.egress(),
             forges,
+            app_tokens: slipway_api::AppTokens::default(),
             health: self.health.clone(),
             metrics: self.metrics.clone(),
             config: Arc::new(self.api_config()),

@@ -1,18 +1,28 @@
 //! Credentials, given to an open attempt when a phase needs them: the connection's for its own origin only,
 //! the tenant's registries for base images and the push.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use slipway_domain::agent::{Credentials, Login, RegistryLogin};
 use slipway_domain::attempt::{AttemptState, Phase};
 use slipway_domain::job::JobState;
-use slipway_forges::api::login_for;
+use slipway_forges::access::Credential;
+use slipway_forges::api::{ForgeError, login_for};
+use slipway_forges::github::app::{AppAccess, AppConnect};
 use slipway_runtime::problem::{ApiError, QueryOf};
 use slipway_store::Scope;
+use slipway_store::connections::{AppKey, ConnectionAccess};
+use slipway_store::projects::Project;
+use url::Url;
 
 use crate::Dispatcher;
 use crate::auth::{Caller, store_error};
+
+/// Limit for making an App's token.
+const APP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The query of `GET …/credentials`.
 #[derive(Debug, Deserialize)]
@@ -39,8 +49,7 @@ pub async fn credentials(
             let project = db.project(&Scope::Operator, job.project_id).await.map_err(store_error)?;
             let key = &dispatcher.deps.secret_key;
             let access = db.connection_access(key, project.connection_id).await.map_err(store_error)?;
-            let forge = (access.kind, access.base_url.as_deref());
-            credentials.source = access.token.and_then(|token| login_for(&project.clone_url, forge, &token));
+            credentials.source = source_login(&dispatcher, &project, access).await?;
         }
         // Strangers' work gets none: a FROM of a private registry would tell them what is in it.
         Phase::Building | Phase::Pushing if !db.job_spec(job.id).await.map_err(store_error)?.is_trusted() => {}
@@ -57,4 +66,50 @@ pub async fn credentials(
         }
     }
     Ok(Json(credentials))
+}
+
+/// What the source is fetched with: over ssh the project's own key, else the connection's token, or one that its App makes for this repository and an hour.
+async fn source_login(
+    dispatcher: &Dispatcher,
+    project: &Project,
+    access: ConnectionAccess,
+) -> Result<Option<Login>, ApiError> {
+    if project.clone_url.starts_with("ssh:") {
+        let key = dispatcher.deps.db.deploy_key(&dispatcher.deps.secret_key, project.id).await.map_err(store_error)?;
+        return Ok(key.map(|key| Login { user: "git".to_owned(), password: key }));
+    }
+    let base_url = access.base_url.as_deref();
+    let credential = match (access.token, access.app) {
+        (_, Some(app)) => of_app(app).ok_or_else(|| broken("the numbers of the App"))?,
+        (Some(token), None) => Credential::Token(token),
+        (None, None) => return Ok(None),
+    };
+    let base = base_url.map(Url::parse).transpose().map_err(|_| broken("the address of the forge"))?;
+    let connect = |access| AppConnect {
+        base_url: base,
+        access,
+        egress: dispatcher.deps.egress.clone(),
+        clock: dispatcher.deps.clock.clone(),
+        timeout: APP_TIMEOUT,
+    };
+    match dispatcher.app_tokens.token(&credential, &project.repo_path, connect).await {
+        Ok(token) => Ok(login_for(&project.clone_url, (access.kind, base_url), &token)),
+        Err(error @ (ForgeError::RetryAfter(_) | ForgeError::Transient(_))) => {
+            Err(ApiError::Busy(format!("The connection's GitHub App gives no token now: {error}."), 5))
+        }
+        // Without a login the fetch says that it needs one.
+        Err(error) => {
+            tracing::warn!(project.id = %project.id, %error, "the connection's GitHub App gives no token");
+            Ok(None)
+        }
+    }
+}
+
+fn of_app(app: AppKey) -> Option<Credential> {
+    let access = AppAccess { app_id: u64::try_from(app.app_id).ok()?, private_key_pem: app.private_key };
+    Some(Credential::App { access, installation: u64::try_from(app.installation).ok()? })
+}
+
+fn broken(what: &str) -> ApiError {
+    ApiError::Internal(anyhow::anyhow!("{what} of a connection cannot be used"))
 }

@@ -20,6 +20,7 @@ mod tally;
 use axum::Router;
 use axum::routing::{get, post};
 use slipway_bus::Bus;
+use slipway_forges::access::AppTokens;
 use slipway_live::{Live, Topic, WakeKind};
 use slipway_runtime::batch::Batcher;
 use slipway_runtime::breakers::Breakers;
@@ -66,6 +67,8 @@ pub struct Dispatcher {
     renewals: Renewals,
     claims: Batcher<Claims>,
     finishes: Batcher<Finishes>,
+    /// Tokens that GitHub Apps made.
+    app_tokens: AppTokens,
     /// Which registries are asked at all.
     registries: Breakers,
     /// Rings when an offer might find a taker.
@@ -78,6 +81,7 @@ impl Dispatcher {
     /// A dispatcher that nobody is connected to.
     pub fn new(deps: Deps) -> Self {
         Self {
+            app_tokens: AppTokens::default(),
             registries: sweep::breakers(deps.clock.clone()),
             claims: Batcher::new(Claims(deps.clone()), deps.life.clone()),
             finishes: Batcher::new(Finishes(deps.clone()), deps.life.clone()),

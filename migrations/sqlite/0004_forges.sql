@@ -21,6 +21,7 @@ alter table delivery_payloads add column body_blob text;
 create index delivery_payloads_by_blob on delivery_payloads (body_blob) where body_blob is not null;
 
 -- The check run that shows the status, where the forge has such.
+alter table statuses add column check_run_build blob;
 alter table statuses add column check_run_id integer;
 
 -- When the refs of a project's repository are looked at again, and how that went.

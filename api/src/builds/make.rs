@@ -232,8 +232,7 @@ async fn head_of(state: &ApiState, project: &Project, git_ref: &GitRef) -> Resul
 }
 
 async fn ask_forge(state: &ApiState, project: &Project, git_ref: &GitRef) -> anyhow::Result<Option<String>> {
-    let access = state.db.connection_access(&state.secret_key, project.connection_id).await?;
-    let Some((api, permit)) = forge::open(state, access, FORGE_PATIENCE)? else { return Ok(None) };
+    let Some((api, permit)) = forge::open(state, project, FORGE_PATIENCE).await? else { return Ok(None) };
     Ok(forge::call(permit, api.head_of(&project.repo_path, git_ref)).await?)
 }
 

@@ -119,8 +119,7 @@ impl Asking<'_> {
     async fn ask<T>(self, question: impl AsyncFnOnce(&ForgeApi) -> Result<T, ForgeError>) -> Option<T> {
         let Self { state, project, .. } = self;
         let asked = async {
-            let access = state.db.connection_access(&state.secret_key, project.connection_id).await?;
-            let Some((api, permit)) = forge::open(state, access, FORGE_PATIENCE)? else { return Ok(None) };
+            let Some((api, permit)) = forge::open(state, project, FORGE_PATIENCE).await? else { return Ok(None) };
             anyhow::Ok(Some(forge::call(permit, question(&api)).await?))
         };
         let patience = FORGE_PATIENCE + Duration::from_secs(1);

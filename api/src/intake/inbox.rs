@@ -54,8 +54,15 @@ mod tests {
     async fn project(db: &Db, hook: HookId) -> Project {
         let now = Clock::system().now();
         let tenant = db.ensure_default_tenant(now).await.expect("a tenant");
-        let connection =
-            NewConnection { id: new_id(), tenant, kind: ForgeKind::Github, base_url: None, token: None, now };
+        let connection = NewConnection {
+            id: new_id(),
+            tenant,
+            kind: ForgeKind::Github,
+            base_url: None,
+            token: None,
+            installation: None,
+            now,
+        };
         let new = NewProject {
             id: new_id(),
             tenant,

@@ -1,6 +1,8 @@
 //! What forges tell us: a request is verified and stored before it is answered, and worked from its row.
 
 mod aftermath;
+mod app_hook;
+mod app_look;
 mod asking;
 mod body;
 mod changed_files;
@@ -14,6 +16,7 @@ mod repo;
 mod rules;
 mod work;
 
+pub(crate) use pass::body_of;
 pub use pass::{start, work_deliveries_once};
 pub(crate) use pipeline::{place as pipeline_place, read as read_pipeline};
 pub use receive::router;

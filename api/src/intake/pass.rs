@@ -20,9 +20,9 @@ use slipway_store::projects::Project;
 use slipway_store::ref_heads::RefMove;
 use tracing::{error, info, warn};
 
-use crate::intake::reconcile;
 use crate::intake::rules::RefMoved;
 use crate::intake::work::{Act, Plan, act_on, plan};
+use crate::intake::{app_look, reconcile};
 use crate::state::ApiState;
 
 /// Deliveries of one pass. With [`AT_ONCE`] of them at a time, each waiting 3 s for its forge, the pass ends
@@ -41,6 +41,7 @@ pub fn start(state: &ApiState) {
     state.life.spawn("intake wakes", forward_wakes(state.clone(), wake.clone()));
     state.life.spawn("intake", run(state.clone(), wake));
     reconcile::start(state);
+    app_look::start(state);
 }
 
 /// Works the deliveries that are due, at most one batch; returns how many there were.

@@ -40,8 +40,7 @@ pub(crate) async fn read(state: &ApiState, project: &Project, commit: Option<&st
 }
 
 async fn try_read(state: &ApiState, project: &Project, commit: &str) -> anyhow::Result<Option<String>> {
-    let access = state.db.connection_access(&state.secret_key, project.connection_id).await?;
-    let Some((api, permit)) = forge::open(state, access, CALL_TIMEOUT)? else { return Ok(None) };
+    let Some((api, permit)) = forge::open(state, project, CALL_TIMEOUT).await? else { return Ok(None) };
     let file = FileAt { repo: &project.repo_path, commit, path: pipeline::FILE_NAME };
     Ok(forge::call(permit, api.read_file(&file)).await?)
 }

@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use metrics::counter;
 use serde::Serialize;
 use slipway_domain::event::{ForgeKind, HookAuth};
-use slipway_domain::ids::{DeliveryId, HookId};
+use slipway_domain::ids::{DeliveryId, GithubAppId, HookId, Id as _};
 use slipway_forges::hook::{ParseError, Parsed, Received, delivery_id, parse, verify};
 use slipway_forges::redact::{redact_body, redact_headers};
 use slipway_live::{Topic, WakeKind};
@@ -25,6 +25,7 @@ use slipway_store::delivery_moves::Move;
 use slipway_store::hooks::Hook;
 use tracing::{info, warn};
 
+use crate::intake::app_hook;
 use crate::intake::body::{self, Memory};
 use crate::intake::hook_rows::HookRows;
 use crate::intake::inbox::Inbox;
@@ -39,11 +40,11 @@ const WINDOW_SECS: i64 = 300;
 const ROW_BYTES: usize = 256 * 1024;
 
 #[derive(Clone)]
-struct Intake {
-    api: ApiState,
-    hooks: Batcher<HookRows>,
+pub(super) struct Intake {
+    pub(super) api: ApiState,
+    pub(super) hooks: Batcher<HookRows>,
     inbox: Batcher<Inbox>,
-    memory: Memory,
+    pub(super) memory: Memory,
 }
 
 /// What a forge gets as an answer.
@@ -72,31 +73,51 @@ async fn receive(
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
     body::check_declared(&headers)?;
-    let hook = find_hook(&intake.hooks, hook).await?;
+    let Some(hook) = find_hook(&intake.hooks, hook).await? else {
+        return app_hook::receive(&intake, GithubAppId::from(hook.uuid()), &headers, body).await;
+    };
     let mut room = intake.memory.room(hook.tenant_id);
     let body = body::read(body, &mut room).await?;
     let now = intake.api.db.now(&intake.api.clock).await.or_problem()?;
     let received = Received { kind: hook.forge, headers: &headers, body: &body };
     let auth = authenticate(&received, &hook.secrets, now)?;
     let parsed = parse(&received);
-    let new = spool(&intake.api, new_delivery(&hook, &received, auth, &parsed, now)).await;
-    let verdict = new.verdict.clone();
-    let accepted = intake.inbox.ask(new).await?.or_problem()?;
-    tell(&intake.api, &hook, &verdict, &accepted);
+    let (verdict, accepted) = take_in(&intake, &hook, (&received, auth, now), &parsed).await?;
     answer(verdict, accepted)
 }
 
-async fn find_hook(hooks: &Batcher<HookRows>, hook: HookId) -> Result<Arc<Hook>, ApiError> {
+/// Stores a delivery on a hook, with its verdict.
+pub(super) async fn take_in(
+    intake: &Intake,
+    hook: &Hook,
+    (received, auth, now): (&Received<'_>, HookAuth, DateTime<Utc>),
+    parsed: &Result<Parsed, ParseError>,
+) -> Result<(Verdict, Accepted), ApiError> {
+    let new = spool(&intake.api, new_delivery(hook, received, auth, parsed, now)).await;
+    let verdict = new.verdict.clone();
+    let accepted = intake.inbox.ask(new).await?.or_problem()?;
+    tell(&intake.api, hook, &verdict, &accepted);
+    Ok((verdict, accepted))
+}
+
+async fn find_hook(hooks: &Batcher<HookRows>, hook: HookId) -> Result<Option<Arc<Hook>>, ApiError> {
     match hooks.ask(hook).await? {
-        Err(StoreError::NotFound(_)) => {
-            counter!("slipway_hook_refused_total", "forge" => "unknown", "reason" => "unknown_hook").increment(1);
-            Err(ApiError::NotFound("There is no such hook; copy its URL from the project's page.".to_owned()))
-        }
-        other => other.or_problem(),
+        Err(StoreError::NotFound(_)) => Ok(None),
+        other => other.or_problem().map(Some),
     }
 }
 
-fn authenticate(received: &Received<'_>, secrets: &[String], now: DateTime<Utc>) -> Result<HookAuth, ApiError> {
+/// Nobody has a hook of this name.
+pub(super) fn unknown_hook() -> ApiError {
+    counter!("slipway_hook_refused_total", "forge" => "unknown", "reason" => "unknown_hook").increment(1);
+    ApiError::NotFound("There is no such hook; copy its URL from the project's page.".to_owned())
+}
+
+pub(super) fn authenticate(
+    received: &Received<'_>,
+    secrets: &[String],
+    now: DateTime<Utc>,
+) -> Result<HookAuth, ApiError> {
     verify(received, secrets, now).map_err(|error| {
         let forge = received.kind.as_str();
         counter!("slipway_hook_refused_total", "forge" => forge, "reason" => error.reason()).increment(1);
@@ -189,7 +210,7 @@ fn tell(state: &ApiState, hook: &Hook, verdict: &Verdict, accepted: &Accepted) {
     }
 }
 
-fn answer(verdict: Verdict, accepted: Accepted) -> Result<Response, ApiError> {
+pub(super) fn answer(verdict: Verdict, accepted: Accepted) -> Result<Response, ApiError> {
     let (delivery, duplicate) = match accepted {
         Accepted::New(id) | Accepted::Reopened(id) => (id, None),
         Accepted::Duplicate { id, state, .. } => {

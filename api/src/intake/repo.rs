@@ -83,12 +83,8 @@ async fn new_clone_url(state: &ApiState, project: &Project, path: &str) -> Optio
 }
 
 async fn ask(state: &ApiState, project: &Project) -> anyhow::Result<Option<String>> {
-    let (Some(id), access) =
-        (&project.repo_id, state.db.connection_access(&state.secret_key, project.connection_id).await?)
-    else {
-        return Ok(None);
-    };
-    let Some((api, permit)) = forge::open(state, access, FORGE_PATIENCE)? else { return Ok(None) };
+    let Some(id) = &project.repo_id else { return Ok(None) };
+    let Some((api, permit)) = forge::open(state, project, FORGE_PATIENCE).await? else { return Ok(None) };
     Ok(Some(forge::call(permit, api.repo_by_id(id)).await?.clone_url))
 }
 

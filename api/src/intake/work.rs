@@ -280,8 +280,7 @@ async fn full_commit(state: &ApiState, project: &Project, named: String) -> anyh
     if is_commit_id(&named) {
         return Ok(Ok(named));
     }
-    let access = state.db.connection_access(&state.secret_key, project.connection_id).await?;
-    let Some((api, permit)) = forge::open(state, access, FORGE_PATIENCE)? else {
+    let Some((api, permit)) = forge::open(state, project, FORGE_PATIENCE).await? else {
         let reason = "the delivery names only the beginning of the commit's id, and without a token on its connection \
                       the forge cannot be asked for the rest";
         return Ok(Err(reason.to_owned()));

@@ -1,20 +1,22 @@
-//! `/deliveries`.
+//! `/deliveries`: all of them, or those of a project or in a state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use askama::Template;
 use axum::extract::State;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use http::HeaderMap;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use slipway_domain::delivery::DeliveryState;
 use slipway_domain::ids::{BuildId, DeliveryId, ProjectId};
-use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
+use slipway_runtime::problem::{ApiError, QueryOf};
 use slipway_store::deliveries::{DeliveryFilter, DeliveryView};
 use slipway_store::scope::Scope;
 
 use crate::caller::Caller;
-use crate::deliveries::replay_delivery;
+use crate::deliveries::project_names;
 use crate::page_of::{PageOf, rows_for};
 use crate::pages::view::{Badge, Moment, delivery_badge, moment};
 use crate::pages::{Chrome, LIST_MS, render};
@@ -30,7 +32,10 @@ struct DeliveriesPage {
     chrome: Chrome,
     deliveries: Vec<DeliveryRow>,
     may_replay: bool,
-    next: Option<String>,
+    is_filtered: bool,
+    states: Vec<FilterLink>,
+    projects: Vec<FilterLink>,
+    older: Option<String>,
 }
 
 struct DeliveryRow {
@@ -45,8 +50,21 @@ struct DeliveryRow {
     can_replay: bool,
 }
 
-#[derive(Deserialize)]
+struct FilterLink {
+    word: String,
+    href: String,
+    /// It leads to what is shown.
+    here: bool,
+}
+
+/// Which ones; what is empty is not asked for.
+#[derive(Clone, Copy, Deserialize)]
 pub struct DeliveriesQuery {
+    #[serde(default, deserialize_with = "unless_empty")]
+    project: Option<ProjectId>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    state: Option<DeliveryState>,
+    #[serde(default, deserialize_with = "unless_empty")]
     cursor: Option<DeliveryId>,
 }
 
@@ -58,15 +76,19 @@ pub async fn page(
     QueryOf(query): QueryOf<DeliveriesQuery>,
 ) -> Result<Response, ApiError> {
     caller.signed_in()?;
-    let filter = DeliveryFilter { project: None, state: None, before: query.cursor, limit: rows_for(PER_PAGE) };
+    let filter =
+        DeliveryFilter { project: query.project, state: query.state, before: query.cursor, limit: rows_for(PER_PAGE) };
     let rows = state.db.list_deliveries(&caller.scope, &filter).await.or_problem()?;
-    let names = project_names(&state, caller, &rows).await?;
+    let mut names = project_names(&state, caller, &rows).await;
+    if let Some(id) = query.project {
+        names = BTreeMap::from([(id, state.db.project(&caller.scope, id).await.or_problem()?.name)]);
+    }
     let now = state.clock.now();
     let row = |view: DeliveryView| DeliveryRow {
         id: view.delivery.id,
         badge: delivery_badge(view.delivery.state),
         project: view.delivery.project_id,
-        project_name: names.get(&view.delivery.project_id).cloned().unwrap_or_default(),
+        project_name: names.get(&view.delivery.project_id).cloned().unwrap_or_else(|| "unreadable".to_owned()),
         event: view.delivery.event,
         received: moment(Some(view.delivery.received_at), now),
         reason: view.delivery.reason.unwrap_or_default(),
@@ -79,29 +101,56 @@ pub async fn page(
         Scope::Member { tenant, .. } => caller.scope.may_write(tenant),
         Scope::Public => false,
     };
-    let chrome = Chrome::new(&state, caller, &headers, "/deliveries").refreshed(LIST_MS);
-    render(&DeliveriesPage { chrome, deliveries: page.items, may_replay, next: page.next_cursor })
+    render(&DeliveriesPage {
+        chrome: Chrome::new(&state, caller, &headers, "/deliveries").refreshed(LIST_MS),
+        deliveries: page.items,
+        may_replay,
+        is_filtered: query.project.is_some() || query.state.is_some() || query.cursor.is_some(),
+        states: query.by_state(),
+        projects: query.by_project(&names),
+        older: page.next_cursor.map(|cursor| query.href(Some(cursor))),
+    })
 }
 
-/// `POST /deliveries/{id}/replay`.
-pub async fn replay(
-    State(state): State<ApiState>,
-    caller: Caller,
-    PathOf(id): PathOf<DeliveryId>,
-) -> Result<Response, ApiError> {
-    replay_delivery(&state, caller, id).await?;
-    Ok(Redirect::to("/deliveries").into_response())
-}
-
-async fn project_names(
-    state: &ApiState,
-    caller: Caller,
-    rows: &[DeliveryView],
-) -> Result<BTreeMap<ProjectId, String>, ApiError> {
-    let wanted: BTreeSet<ProjectId> = rows.iter().map(|view| view.delivery.project_id).collect();
-    let mut names = BTreeMap::new();
-    for id in wanted {
-        names.insert(id, state.db.project(&caller.scope, id).await.or_problem()?.name);
+impl DeliveriesQuery {
+    /// Where these deliveries are shown, from a cursor on.
+    fn href(self, cursor: Option<String>) -> String {
+        let parts = [
+            ("project", self.project.map(|id| id.to_string())),
+            ("state", self.state.map(|state| state.to_string())),
+            ("cursor", cursor),
+        ];
+        let parts = parts.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
+        let query = parts.collect::<Vec<_>>().join("&");
+        if query.is_empty() { "/deliveries".to_owned() } else { format!("/deliveries?{query}") }
     }
-    Ok(names)
+
+    fn by_state(self) -> Vec<FilterLink> {
+        let all = std::iter::once(None).chain(DeliveryState::ALL.iter().copied().map(Some));
+        let link = |state: Option<DeliveryState>| FilterLink {
+            word: state.map_or_else(|| "All".to_owned(), |state| delivery_badge(state).word),
+            href: Self { state, ..self }.href(None),
+            here: state == self.state,
+        };
+        all.map(link).collect()
+    }
+
+    fn by_project(self, names: &BTreeMap<ProjectId, String>) -> Vec<FilterLink> {
+        let mut named: Vec<(Option<ProjectId>, &str)> =
+            names.iter().map(|(id, name)| (Some(*id), name.as_str())).collect();
+        named.sort_by_key(|(_, name)| *name);
+        let link = |(project, name): (Option<ProjectId>, &str)| FilterLink {
+            word: name.to_owned(),
+            href: Self { project, ..self }.href(None),
+            here: project == self.project,
+        };
+        std::iter::once((None, "All")).chain(named).map(link).collect()
+    }
+}
+
+fn unless_empty<'de, D: Deserializer<'de>, T: FromStr<Err: std::fmt::Display>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.filter(|text| !text.is_empty()).map(|text| text.parse().map_err(D::Error::custom)).transpose()
 }

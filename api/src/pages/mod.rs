@@ -3,6 +3,9 @@
 mod build;
 mod builders;
 mod deliveries;
+mod delivery;
+mod event_words;
+mod github_apps;
 mod home;
 mod login;
 mod problem;
@@ -81,9 +84,14 @@ pub fn routes(state: &ApiState) -> Router<ApiState> {
         .route("/builders", get(builders::page))
         .route("/builders/{id}/drain", post(builders::drain))
         .route("/builders/{id}/resume", post(builders::resume))
+        .route("/github-apps", get(github_apps::page))
+        .route("/github-apps/new", get(github_apps::new))
+        .route("/github-apps/made", get(github_apps::made))
+        .route("/github-apps/installed/{id}", get(github_apps::installed))
         .route("/queues", get(queues::page))
         .route("/deliveries", get(deliveries::page))
-        .route("/deliveries/{id}/replay", post(deliveries::replay))
+        .route("/deliveries/{id}", get(delivery::page))
+        .route("/deliveries/{id}/replay", post(delivery::replay))
         .layer(middleware::from_fn_with_state(state.clone(), caller::identify))
         .layer(middleware::from_fn_with_state(state.clone(), problem::as_page))
 }

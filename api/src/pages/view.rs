@@ -5,6 +5,7 @@ use slipway_domain::attempt::{AttemptOutcome, Phase, StepState};
 use slipway_domain::build::{BuildState, Trigger};
 use slipway_domain::builder::BuilderState;
 use slipway_domain::delivery::DeliveryState;
+use slipway_domain::event::ForgeKind;
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::BuildId;
 use slipway_store::attempts::{Attempt, Step};
@@ -127,6 +128,19 @@ pub fn delivery_badge(state: DeliveryState) -> Badge {
         DeliveryState::Failed => ("Failed", "bad"),
     };
     Badge { word: word.to_owned(), tone }
+}
+
+/// A forge as people call it.
+pub fn forge_word(forge: ForgeKind) -> &'static str {
+    match forge {
+        ForgeKind::Github => "GitHub",
+        ForgeKind::Gitlab => "GitLab",
+        ForgeKind::Bitbucket => "Bitbucket",
+        ForgeKind::BitbucketDc => "Bitbucket Data Center",
+        ForgeKind::Gitea => "Gitea",
+        ForgeKind::Gitee => "Gitee",
+        ForgeKind::Coding => "Coding",
+    }
 }
 
 /// Why a build exists, in words.

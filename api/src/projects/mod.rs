@@ -1,7 +1,9 @@
 //! Projects: one repository each, with its build rules, its hook and its visibility.
 
 pub mod checks;
+mod deploy_key;
 pub mod json;
+mod webhook;
 
 use axum::Json;
 use axum::extract::State;
@@ -54,6 +56,8 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(get, patch))
         .routes(routes!(pause))
         .routes(routes!(resume))
+        .merge(webhook::routes())
+        .merge(deploy_key::routes())
 }
 
 /// Makes a project with its hook. The hook's secret is in this answer only.
@@ -229,7 +233,7 @@ async fn shown(state: &ApiState, caller: Caller, project: Project) -> Result<Pro
     Ok(ProjectJson::whole(project, hooks, look))
 }
 
-fn hook_url(state: &ApiState, hook: HookId) -> String {
+pub(crate) fn hook_url(state: &ApiState, hook: HookId) -> String {
     state.config.url(&format!("hooks/{hook}"))
 }
 
@@ -292,5 +296,13 @@ async fn new_connection(state: &ApiState, tenant: TenantId, forge: &ForgeRef) ->
         Some(text) => Some(check_url(state, "forge.base_url", text).await?),
         None => None,
     };
-    Ok(NewConnection { id: new_id(), tenant, kind: forge.kind, base_url, token: None, now: state.clock.now() })
+    Ok(NewConnection {
+        id: new_id(),
+        tenant,
+        kind: forge.kind,
+        base_url,
+        token: None,
+        installation: None,
+        now: state.clock.now(),
+    })
 }

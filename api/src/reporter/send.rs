@@ -19,10 +19,11 @@ use slipway_runtime::ids::random_id;
 use slipway_runtime::wake::Wake;
 use slipway_store::StoreError;
 use slipway_store::delivery_work::retry_pause;
-use slipway_store::statuses::{DueStatus, LeasedStatus, StatusKey};
+use slipway_store::statuses::{DueStatus, ForgeAnswer, LeasedStatus, StatusKey};
 use tracing::{error, info, warn};
 
-use crate::forge::{self, STATUSES_AT_ONCE};
+use crate::forge::{self, About, Reached, STATUSES_AT_ONCE};
+use crate::reporter::check;
 use crate::state::ApiState;
 
 /// Limit for one call, well inside the lease.
@@ -150,13 +151,13 @@ async fn store(
     state: &ApiState,
     (owner, now): (ProcessId, DateTime<Utc>),
     status: &LeasedStatus,
-    result: Result<Option<i64>, SendError>,
+    result: Result<ForgeAnswer, SendError>,
 ) -> Result<(), StoreError> {
     match result {
-        Ok(pipeline_id) => {
+        Ok(answer) => {
             crash::point("status.sent");
             info!(build.id = %status.build_id, wanted = %status.wanted, "commit status sent");
-            state.db.mark_status_sent(owner, status, pipeline_id).await
+            state.db.mark_status_sent(owner, status, answer).await
         }
         Err(failure) if failure.is_final() || status.attempts >= MAX_TRIES => {
             warn!(build.id = %status.build_id, error = %failure, "commit status given up");
@@ -206,18 +207,22 @@ impl SendError {
     }
 }
 
-async fn ask(state: &ApiState, status: &LeasedStatus, permit: Permit) -> Result<Option<i64>, SendError> {
-    let opened = async {
-        let access = state.db.connection_access(&state.secret_key, status.key.connection_id).await?;
-        forge::api_of(state, access, CALL_TIMEOUT)
-    };
-    let opened = opened.await.map_err(|error| {
+async fn ask(state: &ApiState, status: &LeasedStatus, permit: Permit) -> Result<ForgeAnswer, SendError> {
+    let about = About { connection: status.key.connection_id, repo: &status.key.repo_path };
+    let opened = forge::reach(state, about, CALL_TIMEOUT).await.map_err(|error| {
         error!(build.id = %status.build_id, error = format!("{error:#}"), "the connection cannot be used");
         SendError::Internal(error)
     })?;
-    let api = opened.ok_or(SendError::NoToken)??;
+    let Reached { api, is_app } = opened.ok_or(SendError::NoToken)??;
+    let id = |id: u64| i64::try_from(id).ok();
+    if is_app {
+        let run = check::run_of(state, status).await.map_err(SendError::Internal)?;
+        let known = status.check_run_id.and_then(|id| u64::try_from(id).ok());
+        let run = forge::call(permit, api.set_check_run(&run, known)).await?;
+        return Ok(ForgeAnswer { check_run_id: id(run), pipeline_id: None });
+    }
     let sent = forge::call(permit, api.set_status(&commit_status(state, status))).await?;
-    Ok(sent.pipeline_id.and_then(|id| i64::try_from(id).ok()))
+    Ok(ForgeAnswer { pipeline_id: sent.pipeline_id.and_then(id), check_run_id: None })
 }
 
 fn commit_status(state: &ApiState, status: &LeasedStatus) -> CommitStatus {
@@ -234,7 +239,7 @@ fn commit_status(state: &ApiState, status: &LeasedStatus) -> CommitStatus {
     }
 }
 
-fn describe(state: BuildState) -> &'static str {
+pub(super) fn describe(state: BuildState) -> &'static str {
     match state {
         BuildState::Pending => "The build is on its way.",
         BuildState::Running => "The build is running.",

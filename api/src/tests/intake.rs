@@ -1,5 +1,6 @@
 //! From a forge's request to a build: what is believed, what is stored, and what it leads to.
 
+mod delivery_pages;
 mod large;
 mod short_ids;
 

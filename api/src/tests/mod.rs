@@ -110,6 +110,7 @@ impl App {
         forges.watch(&health);
         let state = ApiState {
             forges,
+            app_tokens: slipway_forges::access::AppTokens::default(),
             db,
             live: Live::memory(),
             secret_key: SecretKey::generate(),

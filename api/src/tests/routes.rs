@@ -42,7 +42,9 @@ async fn the_document_names_every_route_of_the_contract() {
         ("get", "/api/v1/jobs/{id}"),
         ("get", "/api/v1/jobs/{id}/log"),
         ("get", "/api/v1/jobs/{id}/log/stream"),
+        ("get", "/api/v1/deliveries"),
         ("get", "/api/v1/deliveries/{id}"),
+        ("get", "/api/v1/deliveries/{id}/payload"),
         ("post", "/api/v1/deliveries/{id}/replay"),
         ("post", "/hooks/{hook}"),
         ("get", "/api/v1/builders"),
@@ -57,6 +59,15 @@ async fn the_document_names_every_route_of_the_contract() {
         assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{method} {path} says nothing");
     }
     assert_every_reference_resolves(&document, &document);
+}
+
+#[tokio::test]
+async fn what_two_nouns_have_in_common_has_one_schema_and_what_differs_has_two() {
+    let document = App::new().await.get_public("/api/openapi.json").await.json();
+    let schema = |name: &str| &document["components"]["schemas"][name]["properties"];
+    assert!(schema("BuildOptions")["dockerfile"].is_object() && schema("Rules")["branches"].is_object());
+    let payload = schema("Payload")["inspection"].to_string();
+    assert!(payload.contains("#/components/schemas/Inspection") && schema("Inspection")["events"].is_object());
 }
 
 #[tokio::test]

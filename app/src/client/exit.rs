@@ -3,17 +3,23 @@
 use std::process::ExitCode;
 
 use slipway_domain::build::BuildState;
+use slipway_domain::delivery::DeliveryState;
 
 /// What the help of commands that wait for a build says about their end.
 pub const CODES: &str = "Exit codes: 0 the build succeeded, 1 it failed, 2 wrong usage, 3 not authorised, 4 not found, \
     5 the server does not answer or the build ended by a fault of the service, 130 cancelled.";
+
+/// What the help of the command that replays a delivery says about its end.
+pub const REPLAY_CODES: &str = "Exit codes: 0 it is replayed (with --wait: and made its builds, or has a reason not to), \
+    1 it failed, 2 wrong usage or it cannot be replayed, 3 not authorised, 4 not found, 5 the server does not answer, \
+    130 you stopped waiting.";
 
 /// The exit codes of every client command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// It worked, and the build, if one was followed, succeeded.
     Fine,
-    /// The build did not succeed, by the user's own doing.
+    /// The build did not succeed, by the user's own doing; or the delivery failed.
     BuildFailed,
     /// The command or its values are wrong.
     Usage,
@@ -50,6 +56,15 @@ impl Exit {
             Ok(BuildState::Failed | BuildState::Skipped) | Err(_) => Some(Self::BuildFailed),
             Ok(BuildState::Errored) => Some(Self::ServerError),
             Ok(BuildState::Cancelled | BuildState::Superseded) => Some(Self::Cancelled),
+        }
+    }
+
+    /// The end of a command that waited for a delivery; `None` while it waits to be worked.
+    pub fn of_delivery(state: &str) -> Option<Self> {
+        match state.parse::<DeliveryState>() {
+            Ok(DeliveryState::Received) => None,
+            Ok(DeliveryState::Done | DeliveryState::Ignored) => Some(Self::Fine),
+            Ok(DeliveryState::Failed) | Err(_) => Some(Self::BuildFailed),
         }
     }
 }
@@ -102,6 +117,20 @@ impl Failed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_delivery_decides_the_exit_code() {
+        let cases = [
+            ("received", None),
+            ("done", Some(0)),
+            ("ignored", Some(0)),
+            ("failed", Some(1)),
+            ("of a newer server", Some(1)),
+        ];
+        for (state, code) in cases {
+            assert_eq!(Exit::of_delivery(state).map(Exit::code), code, "{state}");
+        }
+    }
 
     #[test]
     fn a_build_decides_the_exit_code() {

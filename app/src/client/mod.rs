@@ -5,6 +5,7 @@ mod api;
 mod builders;
 mod builds;
 mod cursor;
+mod deliveries;
 mod exit;
 mod follow;
 mod hooks;
@@ -84,7 +85,12 @@ pub enum ClientCommand {
         #[command(subcommand)]
         command: Option<builders::BuildersCommand>,
     },
-    /// Deliveries of a forge's webhooks
+    /// Deliveries: what the forges sent, and what became of it
+    Deliveries {
+        #[command(subcommand)]
+        command: Option<deliveries::DeliveriesCommand>,
+    },
+    /// A stored request of a forge's webhook, without a server
     Hook {
         #[command(subcommand)]
         command: hooks::HookCommand,
@@ -145,6 +151,10 @@ async fn dispatch(command: ClientCommand, setting: &Setting<'_>, screen: &mut Sc
         ClientCommand::Builders { command } => {
             let command = command.unwrap_or(builders::BuildersCommand::List);
             builders::run(command, &api(setting, screen)?, setting, screen).await
+        }
+        ClientCommand::Deliveries { command } => {
+            let command = command.unwrap_or_default();
+            deliveries::run(command, &api(setting, screen)?, setting, screen).await
         }
     }
 }

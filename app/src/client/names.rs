@@ -1,7 +1,7 @@
 //! Finds what the user named: projects and builders by id or name, builds and jobs by id.
 
 use serde_json::{Value, json};
-use slipway_domain::ids::{BuildId, BuilderId, ProjectId};
+use slipway_domain::ids::{BuildId, BuilderId, DeliveryId, ProjectId};
 
 use crate::client::api::Api;
 use crate::client::exit::Failed;
@@ -72,6 +72,13 @@ pub fn id(named: &str, kind: &str) -> Result<String, Failed> {
         Failed::not_found(format!(
             "\"{named}\" is not the id of a {kind}; `slipway builds list` shows the ids of builds."
         ))
+    })
+}
+
+/// The id of a delivery as it is sent.
+pub fn delivery_id(named: &str) -> Result<String, Failed> {
+    named.parse::<DeliveryId>().map(|id| id.to_string()).map_err(|_| {
+        Failed::not_found(format!("\"{named}\" is not the id of a delivery; `slipway deliveries list` shows them."))
     })
 }
 

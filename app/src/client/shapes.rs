@@ -1,6 +1,8 @@
 //! What of the server's answers is shown as text. Words stay text and unknown fields are skipped, so that
 //! this client also reads what newer servers say.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -141,6 +143,42 @@ pub struct Failure {
     pub exit_code: Option<i64>,
     pub dockerfile_line: Option<i64>,
     pub hint: Option<String>,
+}
+
+/// What a forge sent.
+#[derive(Debug, Deserialize)]
+pub struct Delivery {
+    pub id: String,
+    pub project: String,
+    #[serde(default)]
+    pub project_name: Option<String>,
+    /// The forge's own id of it.
+    #[serde(default)]
+    pub delivery: Option<String>,
+    pub event: String,
+    #[serde(default)]
+    pub auth: Option<String>,
+    pub received_at: DateTime<Utc>,
+    #[serde(default)]
+    pub finished_at: Option<DateTime<Utc>>,
+    pub state: String,
+    pub reason: Option<String>,
+    #[serde(default)]
+    pub attempts: Option<i64>,
+    pub builds: Vec<String>,
+}
+
+/// What came in with a delivery, secrets masked.
+#[derive(Debug, Deserialize)]
+pub struct Payload {
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+    #[serde(default)]
+    pub truncated: bool,
+    pub kept: bool,
+    /// What it means, as `slipway hook inspect` prints it.
+    #[serde(default)]
+    pub inspection: Option<Value>,
 }
 
 /// A builder.

@@ -26,7 +26,7 @@ impl Cell {
         text.map_or_else(|| Self::text(""), Self::text)
     }
 
-    /// The state of a build, job, step, project or builder, in its colour.
+    /// The state of a build, job, step, project, builder or delivery, in its colour.
     pub fn state(state: &str) -> Self {
         Self { colour: colour_of(state), ..Self::text(state) }
     }
@@ -73,10 +73,10 @@ fn line(cells: &[Cell], widths: &[usize], colours: bool) -> String {
 
 fn colour_of(state: &str) -> Option<&'static str> {
     match state {
-        "succeeded" | "online" | "active" => Some("32"),
+        "succeeded" | "online" | "active" | "done" => Some("32"),
         "failed" | "errored" | "timed_out" | "lost" | "infra" => Some("31"),
-        "running" | "dispatched" | "cancelling" | "suspect" | "draining" | "paused" => Some("33"),
-        "cancelled" | "superseded" | "skipped" | "offline" => Some("2"),
+        "running" | "dispatched" | "received" | "cancelling" | "suspect" | "draining" | "paused" => Some("33"),
+        "cancelled" | "superseded" | "skipped" | "offline" | "ignored" => Some("2"),
         _ => None,
     }
 }

@@ -71,8 +71,15 @@ impl Scene {
         let (db, now, tenant) = (&self.deps.db, self.deps.clock.now(), new_id::<TenantId>());
         let new = NewTenant { id: tenant, name: name.to_owned(), class: "standard".to_owned(), running_limit: 99, now };
         db.create_tenant(&new).await.expect("a tenant");
-        let connection =
-            NewConnection { id: new_id(), tenant, kind: ForgeKind::Github, base_url: None, token: None, now };
+        let connection = NewConnection {
+            id: new_id(),
+            tenant,
+            kind: ForgeKind::Github,
+            base_url: None,
+            token: None,
+            installation: None,
+            now,
+        };
         let new = NewProject {
             id: new_id(),
             tenant,

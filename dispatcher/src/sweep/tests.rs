@@ -301,7 +301,15 @@ impl Scene {
 async fn project(deps: &Deps, tenant: TenantId) -> Project {
     let now = deps.clock.now();
     let hook: HookId = random_id();
-    let connection = NewConnection { id: new_id(), tenant, kind: ForgeKind::Github, base_url: None, token: None, now };
+    let connection = NewConnection {
+        id: new_id(),
+        tenant,
+        kind: ForgeKind::Github,
+        base_url: None,
+        token: None,
+        installation: None,
+        now,
+    };
     let new = NewProject {
         id: new_id(),
         tenant,

@@ -2,6 +2,7 @@
 //! deliveries (pure), for commit statuses and for reading files at a commit. The hook's row decides
 //! which forge it is, never the headers.
 
+pub mod access;
 pub mod api;
 mod auth;
 pub mod bitbucket;

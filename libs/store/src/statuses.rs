@@ -130,8 +130,19 @@ pub struct LeasedStatus {
     pub wanted_seq: i64,
     /// GitLab's pipeline, as answered to an earlier status of the commit.
     pub pipeline_id: Option<i64>,
+    /// The check run that shows it, once there is one.
+    pub check_run_id: Option<i64>,
     /// How often it was tried, this time included.
     pub attempts: i64,
+}
+
+/// What a forge says about a status that it took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ForgeAnswer {
+    /// GitLab's pipeline.
+    pub pipeline_id: Option<i64>,
+    /// GitHub's check run of this build.
+    pub check_run_id: Option<i64>,
 }
 
 /// How a status of a build stands, for its page.
@@ -152,7 +163,7 @@ impl Db {
     pub async fn unreported_builds(&self, limit: i64) -> Result<Vec<UnreportedBuild>> {
         const UNREPORTED: &str = "select b.id as build_id, b.state, b.created_at, b.commit_id, b.ref, b.tenant_id, \
             b.project_id, p.name as project_name, p.repo_path, p.connection_id, c.kind as forge, \
-            c.token_sealed is not null as has_token from builds b join projects p on p.id = b.project_id \
+            (c.token_sealed is not null or c.github_app_id is not null) as has_token from builds b join projects p on p.id = b.project_id \
             join connections c on c.id = p.connection_id where b.reported <> b.state order by b.id limit $1";
         Ok(readable!(self, "builds", UNREPORTED, [], limits[limit]))
     }
@@ -193,7 +204,8 @@ impl Db {
         const LEASE: &str = "update statuses set lease_owner = $5, lease_until = $6, attempts = attempts + 1 \
             where connection_id = $1 and repo_path = $2 and commit_id = $3 and context = $4 and state = 'due' \
             and next_at <= $7 and (lease_until is null or lease_until < $7) returning connection_id, repo_path, \
-            commit_id, context, build_id, ref, wanted, wanted_seq, pipeline_id, attempts";
+            commit_id, context, build_id, ref, wanted, wanted_seq, pipeline_id, \
+            case when check_run_build = build_id then check_run_id end as check_run_id, attempts";
         if due.is_empty() {
             return Ok(Vec::new());
         }
@@ -219,13 +231,9 @@ impl Db {
     }
 
     /// The forge acknowledged it. If a newer one is wanted by now, that is due at once.
-    pub async fn mark_status_sent(
-        &self,
-        owner: ProcessId,
-        status: &LeasedStatus,
-        pipeline_id: Option<i64>,
-    ) -> Result<()> {
-        const SENT: &str = "update statuses set sent_seq = $6, pipeline_id = coalesce($7, pipeline_id), last_error = null, lease_owner = null, \
+    pub async fn mark_status_sent(&self, owner: ProcessId, status: &LeasedStatus, answer: ForgeAnswer) -> Result<()> {
+        const SENT: &str = "update statuses set sent_seq = $6, pipeline_id = coalesce($7, pipeline_id), \
+            check_run_build = case when $8 is null then check_run_build else $9 end, check_run_id = coalesce($8, check_run_id), last_error = null, lease_owner = null, \
             lease_until = null, state = case when wanted_seq = $6 then 'sent' else 'due' end, \
             attempts = case when wanted_seq = $6 then attempts else 0 end where connection_id = $1 \
             and repo_path = $2 and commit_id = $3 and context = $4 and lease_owner = $5 and sent_seq < $6";
@@ -239,7 +247,9 @@ impl Db {
             &status.key.context,
             owner,
             status.wanted_seq,
-            pipeline_id
+            answer.pipeline_id,
+            answer.check_run_id,
+            status.build_id
         );
         if sent == 0 {
             return Err(StoreError::Stale("status"));

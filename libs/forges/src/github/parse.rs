@@ -77,6 +77,22 @@ struct Envelope {
     check_suite: Option<Check>,
 }
 
+/// The installation of an App that a delivery is about; the App's one hook tells of all.
+pub fn installation_of(headers: &HeaderMap, raw: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct About {
+        #[serde(default)]
+        installation: Option<Installation>,
+    }
+    #[derive(Deserialize)]
+    struct Installation {
+        #[serde(default)]
+        id: Id,
+    }
+    let json = json_body(headers, raw).ok()?;
+    read_json::<About>(&json).ok()?.installation?.id.number()
+}
+
 /// Reads what the delivery means. Form-encoded bodies are decoded here, after their raw bytes were verified.
 pub(crate) fn parse(headers: &HeaderMap, raw: &[u8]) -> Result<Found, ParseError> {
     let event = event_name(headers, "X-GitHub-Event")?;

@@ -17,7 +17,7 @@ both! {
             tenant: own,
             kind: ForgeKind::Gitlab,
             base_url: Some("https://git.example/forge".to_owned()),
-            token: Some("s3cret".to_owned()),
+            token: Some("s3cret".to_owned()), installation: None,
             now: start(),
         };
         let silent = NewConnection { id: new_id(), token: None, base_url: None, ..new.clone() };

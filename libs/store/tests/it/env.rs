@@ -181,6 +181,7 @@ pub fn new_project(tenant: TenantId, name: &str) -> NewProject {
             kind: ForgeKind::Github,
             base_url: None,
             token: Some("forge-token".to_owned()),
+            installation: None,
             now: start(),
         }),
         name: name.to_owned(),

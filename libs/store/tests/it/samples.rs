@@ -8,6 +8,7 @@ use slipway_domain::ids::{Id, JobId, ProcessId, TenantId};
 use slipway_domain::spec::JobSpec;
 use slipway_runtime::secret_key::SecretKey;
 use slipway_store::builds::BuildFilter;
+use slipway_store::connections::AppInstallation;
 use slipway_store::deliveries::DeliveryFilter;
 use slipway_store::projects::ProjectFilter;
 use slipway_store::{Db, Scope};
@@ -18,15 +19,15 @@ const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 /// What only writes, or answers with what it was given; tests of their own call these.
 const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_hook add_log_segments admit_job admit_jobs \
     approve_build assign_moves begin_idempotent cancel_build channel_closed claim_job claim_jobs close complete_idempotent \
-    connect connect_sized create_build create_connection create_join_token create_project create_tenant \
+    connect connect_sized create_build create_connection create_github_app create_join_token create_project create_tenant \
     create_token create_web_session decline_job delete_deliveries_without_build delete_delivery_bodies \
     delete_expired_web_sessions delete_old_idempotency_keys delete_registry delete_web_session dispatch_job \
-    dispatch_jobs drain_builder end_logs end_session ensure_bootstrap_token ensure_default_tenant expire_jobs \
-    finish_attempt finish_attempts finish_deliveries finish_delivery finish_look follow_repo give_up_status \
-    lease_deliveries lease_looks leave_lead note_found note_repo_id pause_if_nothing_succeeds \
+    dispatch_jobs drain_builder end_logs end_session ensure_bootstrap_token ensure_default_tenant ensure_deploy_key expire_jobs \
+    finish_attempt finish_attempts finish_deliveries finish_delivery finish_github_app finish_look follow_repo give_up_status \
+    lease_deliveries lease_github_apps lease_looks leave_lead note_found note_repo_id pause_if_nothing_succeeds \
     \
     lose_attempt lose_session mark_status_sent note_moves now open_session patch_project ping postpone_admission \
-    postpone_seal put_registry refuse_job report renew_sessions replay_delivery request_leave retry_delivery_later \
+    postpone_seal put_registry refuse_job remove_deploy_key renew_token report renew_sessions replay_delivery request_leave retry_delivery_later \
     retry_status_later return_leave revoke_token rotate_hook_secret seal_log set_project_state set_running_limit \
     settle_unreturned_leave stop_builds_of_change supersede_builds take_lead want_statuses";
 
@@ -69,6 +70,13 @@ async fn tenants(db: &Db, key: &SecretKey) {
     assert_eq!(db.connection(&scope, id(3)).await.unwrap().id, id(3));
     assert_eq!(db.list_connections(&scope, Some(own)).await.unwrap().len(), 1);
     assert_eq!(db.connection_access(key, id(3)).await.unwrap().token.as_deref(), Some("forge-token"));
+    assert_eq!(db.list_github_apps(&scope).await.unwrap()[0].slug, "slipway");
+    assert_eq!(db.github_app(&scope, id(31)).await.unwrap().app_id, 7);
+    assert!(db.github_app_access(key, id(31)).await.is_err(), "the sample's secrets are none");
+    let none = AppInstallation { app: id(31), id: 1 };
+    assert_eq!(db.connection_of_installation(none).await.unwrap(), None);
+    assert_eq!(db.hooks_of_installation(none, ("1", "acme/app")).await.unwrap(), []);
+    assert_eq!(db.deploy_key(key, id(4)).await.unwrap(), None);
     assert_eq!(db.list_registries(&scope, None).await.unwrap()[0].host, "registry.example");
     assert_eq!(db.registry_credentials(key, own).await.unwrap()[0].password, "password");
 }

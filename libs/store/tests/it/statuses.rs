@@ -7,7 +7,7 @@ use slipway_domain::status::StatusState;
 use slipway_runtime::ids::new_id;
 use slipway_store::StoreError;
 use slipway_store::projects::ProjectConnection;
-use slipway_store::statuses::{LeasedStatus, Reported, StatusKey, WantedStatus};
+use slipway_store::statuses::{ForgeAnswer, LeasedStatus, Reported, StatusKey, WantedStatus};
 
 use crate::env::{Env, World, both, commit, later, new_project, start};
 
@@ -70,7 +70,7 @@ both! {
         let leased = lease(&env, owner, 1).await.expect("due");
         assert_eq!((leased.wanted, leased.wanted_seq, leased.attempts), (BuildState::Succeeded, 5, 1));
         assert_eq!((leased.key.commit_id.clone(), leased.git_ref.as_deref()), (commit('a'), Some("refs/heads/main")));
-        env.db.mark_status_sent(owner, &leased, Some(77)).await.unwrap();
+        env.db.mark_status_sent(owner, &leased, ForgeAnswer { pipeline_id: Some(77), check_run_id: None }).await.unwrap();
         want(&env, reported(&world, build, BuildState::Running, 4)).await;
         assert!(lease(&env, owner, 2).await.is_none());
         want(&env, reported(&world, build, BuildState::Failed, 6)).await;
@@ -87,11 +87,11 @@ both! {
         let first = lease(&env, owner, 1).await.expect("due");
         want(&env, reported(&world, build, BuildState::Succeeded, 3)).await;
         assert!(lease(&env, other, 2).await.is_none(), "the older one may still be on its way");
-        env.db.mark_status_sent(owner, &first, None).await.unwrap();
+        env.db.mark_status_sent(owner, &first, ForgeAnswer::default()).await.unwrap();
         let second = lease(&env, other, 2).await.expect("due");
         assert_eq!((second.wanted, second.attempts), (BuildState::Succeeded, 1));
-        assert!(matches!(env.db.mark_status_sent(owner, &first, None).await, Err(StoreError::Stale(_))));
-        env.db.mark_status_sent(other, &second, None).await.unwrap();
+        assert!(matches!(env.db.mark_status_sent(owner, &first, ForgeAnswer::default()).await, Err(StoreError::Stale(_))));
+        env.db.mark_status_sent(other, &second, ForgeAnswer::default()).await.unwrap();
         let views = env.db.statuses_of_build(build).await.unwrap();
         assert_eq!(views.iter().map(|view| (view.wanted, view.state)).collect::<Vec<_>>(), [(BuildState::Succeeded, StatusState::Sent)]);
     }

@@ -55,6 +55,39 @@ async fn a_token_for_one_repository_asks_for_no_more_than_we_need() {
 }
 
 #[tokio::test]
+async fn tokens_are_made_once_for_each_repository_until_shortly_before_their_end() {
+    use crate::access::{AppTokens, Credential};
+    let acme = Account::new(7, "acme", &["widget", "gadget"]);
+    let (fake, _, inside) = meet(installed(vec![acme])).await;
+    let access = AppAccess { app_id: APP_ID, private_key_pem: pkcs1_pem() };
+    let credential = Credential::App { access, installation: 7 };
+    assert_eq!(format!("{credential:?}"), format!("App({APP_ID}, 7)"), "no key in it");
+    let (tokens, url) = (AppTokens::default(), fake.url.clone());
+    let at = |minutes| {
+        move |access| {
+            let clock = Clock::system();
+            clock.advance(Duration::from_secs(u64::try_from(minutes).unwrap_or_default() * 60));
+            AppConnect { access, clock, ..connect(&url.clone()) }
+        }
+    };
+    fake.during(async {
+        let token =
+            async |repo: &str, minutes| tokens.token(&credential, repo, at.clone()(minutes)).await.expect("a token");
+        let first = token("acme/widget", 0).await;
+        assert_eq!(first, token("Acme/Widget", 40).await);
+        assert_ne!(first, token("acme/gadget", 0).await);
+        tokens.forget(&first);
+        let second = token("acme/widget", 0).await;
+        assert_ne!(first, second);
+        assert_ne!(second, token("acme/widget", 50).await, "ten minutes are too few for a clone");
+        let given = Credential::Token("own".to_owned());
+        assert_eq!(tokens.token(&given, "acme/widget", |_| panic!("nobody is asked")).await.expect("its own"), "own");
+    })
+    .await;
+    assert_eq!(inside.with(|github| github.given.len()), 4);
+}
+
+#[tokio::test]
 async fn what_an_installation_does_not_give_is_told_apart() {
     let mut asleep = Account::new(8, "asleep", &["widget"]);
     asleep.suspended = true;

@@ -1,0 +1,187 @@
+//! `/deliveries/{id}`: what came in, what it means, and what became of it.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use http::HeaderMap;
+use slipway_domain::delivery::DeliveryState;
+use slipway_domain::event::HookAuth;
+use slipway_domain::ids::{BuildId, DeliveryId, ProjectId};
+use slipway_forges::inspect::Inspection;
+use slipway_runtime::problem::{ApiError, PathOf};
+use slipway_store::deliveries::DeliveryView;
+use slipway_store::projects::Project;
+
+use crate::caller::Caller;
+use crate::deliveries::payload::{self, Payload};
+use crate::deliveries::replay_delivery;
+use crate::pages::event_words::sentence;
+use crate::pages::view::{Badge, Moment, delivery_badge, forge_word, moment};
+use crate::pages::{Chrome, LIST_MS, render};
+use crate::state::ApiState;
+use crate::store_problem::OrProblem;
+use crate::words;
+
+/// Of a longer text the page shows the beginning, in bytes; the API gives all of it.
+const MAX_SHOWN: usize = 64 * 1024;
+/// So many events are told in words; the JSON has the others.
+const MAX_EVENTS: usize = 50;
+
+#[derive(Template)]
+#[template(path = "delivery.html")]
+struct DeliveryPage {
+    chrome: Chrome,
+    delivery: Facts,
+    /// What came in, or why it cannot be shown.
+    payload: Result<Shown, String>,
+    may_replay: bool,
+}
+
+struct Facts {
+    id: DeliveryId,
+    badge: Badge,
+    live: bool,
+    project: ProjectId,
+    project_name: String,
+    forge: &'static str,
+    event: String,
+    /// The forge's id of it.
+    key: String,
+    auth: &'static str,
+    received: Option<Moment>,
+    finished: Option<Moment>,
+    reason: String,
+    attempts: i64,
+    builds: Vec<BuildId>,
+}
+
+struct Shown {
+    headers: Vec<(String, String)>,
+    /// `None` once it is not kept any more.
+    body: Option<Excerpt>,
+    meaning: Option<Meaning>,
+}
+
+/// The verdict in words and as JSON.
+struct Meaning {
+    sentence: String,
+    events: Vec<String>,
+    more_events: usize,
+    json: Excerpt,
+}
+
+/// The beginning of a text.
+struct Excerpt {
+    text: String,
+    /// Size of the whole text, if that is longer.
+    of: Option<String>,
+}
+
+/// `GET /deliveries/{id}`.
+pub async fn page(
+    State(state): State<ApiState>,
+    caller: Caller,
+    headers: HeaderMap,
+    PathOf(id): PathOf<DeliveryId>,
+) -> Result<Response, ApiError> {
+    let view = state.db.delivery(&caller.scope, id).await.or_problem()?;
+    let project = state.db.project(&caller.scope, view.delivery.project_id).await.or_problem()?;
+    let payload = match payload::stored(&state, caller, &view.delivery, project.forge).await {
+        Ok(payload) => Ok(Shown::new(payload, &project)?),
+        // What became of it is told although the body cannot be read.
+        Err(ApiError::Busy(detail, _)) => Err(detail),
+        Err(error) => return Err(error),
+    };
+    let chrome = Chrome::new(&state, caller, &headers, "");
+    let is_live = view.delivery.state == DeliveryState::Received;
+    render(&DeliveryPage {
+        chrome: if is_live { chrome.refreshed(LIST_MS) } else { chrome },
+        may_replay: caller.scope.may_write(view.delivery.tenant_id),
+        delivery: Facts::new(view, project, state.clock.now()),
+        payload,
+    })
+}
+
+/// `POST /deliveries/{id}/replay`.
+pub async fn replay(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<DeliveryId>,
+) -> Result<Response, ApiError> {
+    replay_delivery(&state, caller, id).await?;
+    Ok(Redirect::to(&format!("/deliveries/{id}")).into_response())
+}
+
+impl DeliveryPage {
+    /// False once the body is known to be gone: replaying it would be refused.
+    fn is_kept(&self) -> bool {
+        self.payload.as_ref().map_or(true, |shown| shown.body.is_some())
+    }
+}
+
+impl Facts {
+    fn new(view: DeliveryView, project: Project, now: chrono::DateTime<chrono::Utc>) -> Self {
+        let DeliveryView { delivery, builds } = view;
+        Self {
+            id: delivery.id,
+            badge: delivery_badge(delivery.state),
+            live: delivery.state == DeliveryState::Received,
+            project: project.id,
+            project_name: project.name,
+            forge: forge_word(project.forge),
+            event: delivery.event,
+            key: delivery.delivery_key,
+            auth: auth_words(delivery.auth),
+            received: moment(Some(delivery.received_at), now),
+            finished: moment(delivery.finished_at, now),
+            reason: delivery.reason.unwrap_or_default(),
+            attempts: delivery.attempts,
+            builds,
+        }
+    }
+}
+
+impl Shown {
+    fn new(payload: Payload, project: &Project) -> Result<Self, ApiError> {
+        let body = payload.body.map(|body| excerpt(&String::from_utf8_lossy(&body)));
+        let meaning = payload.inspection.map(|inspection| Meaning::new(&inspection, project)).transpose()?;
+        Ok(Self { headers: payload.headers.into_iter().collect(), body, meaning })
+    }
+}
+
+impl Meaning {
+    fn new(inspection: &Inspection, project: &Project) -> Result<Self, ApiError> {
+        let reason = inspection.reason.as_deref().unwrap_or_default();
+        let told = match inspection.outcome {
+            Some("ping") => "The forge tries whether we listen.".to_owned(),
+            Some("events") => String::new(),
+            Some("lifecycle" | "ignored") => reason.to_owned(),
+            Some(other) => format!("{other} {reason}"),
+            None => format!("It cannot be read: {reason}"),
+        };
+        let events = inspection.events.iter().take(MAX_EVENTS);
+        Ok(Self {
+            sentence: told,
+            events: events.map(|event| sentence(event, project.forge, &project.repo_path)).collect(),
+            more_events: inspection.events.len().saturating_sub(MAX_EVENTS),
+            json: excerpt(&serde_json::to_string_pretty(inspection).map_err(ApiError::internal)?),
+        })
+    }
+}
+
+fn excerpt(text: &str) -> Excerpt {
+    let shown = &text[..text.floor_char_boundary(MAX_SHOWN)];
+    let whole = i64::try_from(text.len()).unwrap_or(i64::MAX);
+    Excerpt { text: shown.to_owned(), of: (shown.len() < text.len()).then(|| words::bytes(whole)) }
+}
+
+fn auth_words(auth: HookAuth) -> &'static str {
+    match auth {
+        HookAuth::HmacSha256 => "by a signature of the body (HMAC-SHA256)",
+        HookAuth::HmacSha1 => "by a signature of the body (HMAC-SHA1)",
+        HookAuth::StandardWebhooksV1 => "by a signature of id, time and body (Standard Webhooks)",
+        HookAuth::SharedToken => "by the hook's token",
+        HookAuth::TimestampOnly => "by a signature of the time; the body is not covered by it",
+        HookAuth::None => "not at all",
+    }
+}

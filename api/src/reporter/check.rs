@@ -1,0 +1,119 @@
+//! A build as a check run of GitHub, for connections by an App: what broke stands at its line of the Dockerfile, and
+//! GitHub's buttons ask for the build again.
+
+use anyhow::Context as _;
+use slipway_domain::failure::Failure;
+use slipway_domain::spec::{BuildOptions, JobSpec};
+use slipway_forges::github::checks::{Annotation, AnnotationLevel, CheckRun};
+use slipway_store::Scope;
+use slipway_store::builds::{BuildView, JobView};
+use slipway_store::statuses::LeasedStatus;
+
+use crate::reporter::send::describe;
+use crate::state::ApiState;
+
+/// The check run that a status is on a forge that has such.
+pub(super) async fn run_of(state: &ApiState, status: &LeasedStatus) -> anyhow::Result<CheckRun> {
+    let view = state.db.build_view(&Scope::Operator, status.build_id).await.context("read the build")?;
+    let failed = view.jobs.iter().find_map(|job| Some((job, &job.attempts.last()?.failure.as_ref()?.0)));
+    let annotations = match failed {
+        Some((job, failure)) if status.wanted.is_terminal() => {
+            let spec = state.db.job_spec(job.job.id).await.context("read the job's spec")?;
+            annotation(&spec, failure).into_iter().collect()
+        }
+        Some(_) | None => Vec::new(),
+    };
+    Ok(CheckRun {
+        repo: status.key.repo_path.clone(),
+        commit: status.key.commit_id.clone(),
+        name: status.key.context.clone(),
+        state: status.wanted,
+        external_id: status.build_id.to_string(),
+        details_url: Some(state.config.url(&format!("builds/{}", status.build_id))),
+        title: describe(status.wanted).to_owned(),
+        summary: summary(&view, failed),
+        annotations,
+        started_at: view.build.started_at,
+        completed_at: view.build.finished_at,
+    })
+}
+
+/// Where in the Dockerfile it broke, if that is known.
+fn annotation(spec: &JobSpec, failure: &Failure) -> Option<Annotation> {
+    let line = failure.dockerfile_line.and_then(|line| u32::try_from(line).ok()).filter(|line| *line > 0)?;
+    let mut message = failure.message.clone();
+    message.push_str("\n\n");
+    message.push_str(failure.class.hint());
+    Some(Annotation {
+        path: dockerfile(&spec.asked.clone().or(spec.project_options.clone())),
+        start_line: line,
+        end_line: line,
+        level: AnnotationLevel::Failure,
+        message,
+        title: failure.step.clone(),
+    })
+}
+
+/// The Dockerfile's path in the repository, as far as the service knows: a `slipway.yml` is read by the builder.
+fn dockerfile(options: &BuildOptions) -> String {
+    let file = options.dockerfile.as_deref().unwrap_or("Dockerfile");
+    let context = options.context.as_deref().unwrap_or_default().trim_matches(['.', '/']);
+    if context.is_empty() { file.to_owned() } else { format!("{context}/{file}") }
+}
+
+/// What developers read beside the commit. All of it may be strangers' text: it stands as code, not as Markdown.
+fn summary(view: &BuildView, failed: Option<(&JobView, &Failure)>) -> String {
+    let mut lines = Vec::new();
+    if let Some((_, failure)) = failed {
+        lines.push(as_code(&failure.message));
+        lines.extend(failure.step.as_deref().map(|step| format!("Step: {}", in_line(step))));
+        lines.push(failure.class.hint().to_owned());
+    }
+    for job in &view.jobs {
+        let images = job.attempts.last().map(|attempt| attempt.images.0.as_slice()).unwrap_or_default();
+        lines.extend(
+            images.iter().map(|image| format!("Pushed {} as {}", in_line(&image.reference), in_line(&image.digest))),
+        );
+    }
+    if lines.is_empty() {
+        lines.push("The build's page has the log.".to_owned());
+    }
+    lines.join("\n\n")
+}
+
+/// A block that no text can leave.
+fn as_code(text: &str) -> String {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}text\n{text}\n{fence}")
+}
+
+fn in_line(text: &str) -> String {
+    format!("`{}`", text.replace(['`', '\n', '\r'], " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dockerfile_is_named_from_the_repositorys_root() {
+        let at = |dockerfile: Option<&str>, context: Option<&str>| {
+            let (dockerfile, context) = (dockerfile.map(str::to_owned), context.map(str::to_owned));
+            super::dockerfile(&BuildOptions { dockerfile, context, ..BuildOptions::default() })
+        };
+        assert_eq!(at(None, None), "Dockerfile");
+        assert_eq!(at(Some("deploy/Dockerfile"), Some(".")), "deploy/Dockerfile");
+        assert_eq!(at(None, Some("./app/")), "app/Dockerfile");
+    }
+
+    #[test]
+    fn strangers_text_stays_in_its_block() {
+        let hostile = "```\n# heading\n````\n<script>";
+        let shown = as_code(hostile);
+        let fence = shown.lines().next().unwrap_or_default().trim_end_matches("text");
+        assert_eq!(fence, "`````");
+        assert!(shown.ends_with(fence) && !hostile.contains(fence));
+        assert_eq!(in_line("a`b\nc"), "`a b c`");
+    }
+}
