@@ -60,7 +60,7 @@ fn has_failed(state: BuildState) -> bool {
 fn report(build: UnreportedBuild) -> Reported {
     let (build_id, state) = (build.build_id, build.state);
     let wanted = build.has_token.then(|| {
-        let shown = shown_as(build.forge, state);
+        let shown = if build.is_app { state } else { shown_as(build.forge, state) };
         WantedStatus {
             key: StatusKey {
                 connection_id: build.connection_id,

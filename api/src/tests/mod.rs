@@ -5,12 +5,14 @@ mod builds;
 mod credentials;
 mod crew;
 mod fake_forge;
+mod github_apps;
 mod intake;
 mod limits;
 mod pages;
 mod projects;
 mod reporter;
 mod routes;
+mod setting_up;
 mod sick_forges;
 
 use std::sync::Arc;

@@ -50,6 +50,8 @@ pub struct UnreportedBuild {
     pub forge: ForgeKind,
     /// Whether the connection has a credential to speak with.
     pub has_token: bool,
+    /// Whether it is an App, which shows check runs.
+    pub is_app: bool,
 }
 
 /// Names one status on one forge.
@@ -163,7 +165,8 @@ impl Db {
     pub async fn unreported_builds(&self, limit: i64) -> Result<Vec<UnreportedBuild>> {
         const UNREPORTED: &str = "select b.id as build_id, b.state, b.created_at, b.commit_id, b.ref, b.tenant_id, \
             b.project_id, p.name as project_name, p.repo_path, p.connection_id, c.kind as forge, \
-            (c.token_sealed is not null or c.github_app_id is not null) as has_token from builds b join projects p on p.id = b.project_id \
+            (c.token_sealed is not null or c.github_app_id is not null) as has_token, \
+            c.github_app_id is not null as is_app from builds b join projects p on p.id = b.project_id \
             join connections c on c.id = p.connection_id where b.reported <> b.state order by b.id limit $1";
         Ok(readable!(self, "builds", UNREPORTED, [], limits[limit]))
     }
