@@ -17,7 +17,7 @@ use crate::client::table::{Cell, fields, table};
 use crate::client::terminal::{on_one_line, printable};
 
 /// Between two looks at a delivery that is not worked yet.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(200);
 /// How long a server may be away, a restart included, before we give up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -215,7 +215,10 @@ async fn replay(id: &str, waits: bool, api: &Api, setting: &Setting<'_>, screen:
     }
     tokio::select! {
         exit = wait(id, answer, api, setting, screen) => exit,
-        _ = tokio::signal::ctrl_c() => Ok(Exit::Cancelled),
+        _ = tokio::signal::ctrl_c() => {
+            screen.say(&format!("It is worked all the same. What became of it: slipway deliveries show {id}"));
+            Ok(Exit::Cancelled)
+        }
     }
 }
 

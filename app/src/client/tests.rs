@@ -1,5 +1,6 @@
 //! The commands against an API that answers as each test needs it.
 
 mod commands;
+mod deliveries;
 mod fake;
 mod following;

@@ -59,7 +59,7 @@ async fn a_server_that_is_not_there_is_named() {
 
 #[test]
 fn wrong_command_lines_are_usage_errors() {
-    let wrong: [&[&str]; 10] = [
+    let wrong: [&[&str]; 12] = [
         &["build", "p"],
         &["build", "p", "--ref", "main", "--commit", "c"],
         &["build", "p", "--ref", "main", "--arg", "novalue"],
@@ -68,6 +68,8 @@ fn wrong_command_lines_are_usage_errors() {
         &["projects", "create", "--name", "n", "--repo", "r", "--clone-url", "u", "--forge", "github", "--tag", "t"],
         &["builds", "list", "--state", "broken"],
         &["builds", "list", "--limit", "0"],
+        &["deliveries", "list", "--state", "lost"],
+        &["deliveries", "replay"],
         &["logs", BUILD, "-f", "--tail", "3"],
         &["login", "--token", "t"],
     ];
