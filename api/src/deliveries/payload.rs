@@ -82,8 +82,8 @@ pub async fn stored(
     Ok(Payload { headers, body, inspection })
 }
 
-/// What a stored delivery means. It was verified with the hook's secret before it was stored, or there would be no
-/// row. Its signature is masked now, so that it cannot be verified again: the row says how it was.
+/// What a stored delivery means. It was verified before it was stored, or there would be no row. Its signature is
+/// masked now, so that it cannot be verified again: the row says how it was.
 fn verdict(auth: HookAuth, kind: ForgeKind, headers: &BTreeMap<String, String>, body: &[u8]) -> Inspection {
     let inspection = match from_map(headers) {
         // Without secrets the time is not looked at.
