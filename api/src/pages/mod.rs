@@ -75,6 +75,7 @@ pub fn routes(state: &ApiState) -> Router<ApiState> {
         .route("/logout", post(login::logout))
         .route("/projects/{id}", get(project::page))
         .route("/projects/{id}/build", post(project::build))
+        .route("/projects/{id}/webhook", post(project::webhook))
         .route("/projects/{id}/pause", post(project::pause))
         .route("/projects/{id}/resume", post(project::resume))
         .route("/builds/{id}", get(build::page))

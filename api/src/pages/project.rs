@@ -20,6 +20,7 @@ use crate::caller::Caller;
 use crate::page_of::{PageOf, rows_for};
 use crate::pages::view::{BuildRow, build_row};
 use crate::pages::{Chrome, LIST_MS, render};
+use crate::projects::webhook::ensure_webhook;
 use crate::projects::{hook_urls, set_state};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
@@ -35,8 +36,21 @@ struct ProjectPage {
     builds: Vec<BuildRow>,
     next: Option<String>,
     hook_urls: Vec<String>,
+    /// What is done about the webhook on the forge.
+    setting_up: SettingUp,
     may_build: bool,
     public_url: String,
+}
+
+/// How the webhook gets to the forge.
+#[derive(PartialEq, Eq)]
+enum SettingUp {
+    /// The connection's token can make it.
+    Token,
+    /// The App has one of its own.
+    App,
+    /// Somebody makes it by hand.
+    Hand,
 }
 
 struct ProjectFacts {
@@ -83,6 +97,7 @@ pub async fn page(
         |build| build_row(&build, &project.name, now),
     );
     let hooks = hook_urls(&state, caller, &project).await?;
+    let setting_up = setting_up(&state, caller, &project).await?;
     let shows_options = caller.scope.covers(project.tenant_id);
     let look = if shows_options { state.db.look_view(id).await.or_problem()? } else { None };
     let look_error = look.and_then(|look| look.last_error);
@@ -92,6 +107,7 @@ pub async fn page(
         project: ProjectFacts { look_error, ..ProjectFacts::new(project, shows_options) },
         builds: page.items,
         next: page.next_cursor,
+        setting_up,
         hook_urls: hooks.into_iter().map(|(_, url)| url).collect(),
         public_url: state.config.url("/"),
     })
@@ -113,6 +129,28 @@ pub async fn build(
     };
     let build = make::manual(&state, caller, id, body, None).await?;
     Ok(Redirect::to(&format!("/builds/{build}")).into_response())
+}
+
+async fn setting_up(state: &ApiState, caller: Caller, project: &Project) -> Result<SettingUp, ApiError> {
+    if !caller.scope.may_write(project.tenant_id) {
+        return Ok(SettingUp::Hand);
+    }
+    let connection = state.db.connection(&caller.scope, project.connection_id).await.or_problem()?;
+    Ok(match (connection.github_app_id, connection.has_token) {
+        (Some(_), _) => SettingUp::App,
+        (None, true) => SettingUp::Token,
+        (None, false) => SettingUp::Hand,
+    })
+}
+
+/// `POST /projects/{id}/webhook`.
+pub async fn webhook(
+    State(state): State<ApiState>,
+    caller: Caller,
+    PathOf(id): PathOf<ProjectId>,
+) -> Result<Response, ApiError> {
+    ensure_webhook(&state, caller, id).await?;
+    Ok(Redirect::to(&format!("/projects/{id}")).into_response())
 }
 
 /// `POST /projects/{id}/pause`.

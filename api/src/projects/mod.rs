@@ -3,7 +3,7 @@
 pub mod checks;
 mod deploy_key;
 pub mod json;
-mod webhook;
+pub mod webhook;
 
 use axum::Json;
 use axum::extract::State;

@@ -85,13 +85,18 @@ async fn ensure(
     caller: Caller,
     PathOf(id): PathOf<ProjectId>,
 ) -> Result<Json<WebhookJson>, ApiError> {
-    let at = Forge::of(&state, writable(&state, caller, id).await?).await?;
-    let url = at.url(&state, caller).await?;
-    let hook = at.hook(&state, caller).await?;
+    Ok(Json(ensure_webhook(&state, caller, id).await?))
+}
+
+/// Makes or mends it; shared with the pages.
+pub async fn ensure_webhook(state: &ApiState, caller: Caller, id: ProjectId) -> Result<WebhookJson, ApiError> {
+    let at = Forge::of(state, writable(state, caller, id).await?).await?;
+    let url = at.url(state, caller).await?;
+    let hook = at.hook(state, caller).await?;
     let secret = state.db.hook(&state.secret_key, hook).await.or_problem()?.secrets.into_iter().next();
     let spec = HookSpec { url, secret: secret.unwrap_or_default() };
     let made = forge::call(at.permit, at.api.ensure_hook(&at.project.repo_path, &spec)).await;
-    Ok(Json(made.map_err(forge::problem)?.into()))
+    Ok(made.map_err(forge::problem)?.into())
 }
 
 /// Removes the webhook from the forge. Gone already is as good.

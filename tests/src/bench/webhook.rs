@@ -15,7 +15,7 @@ use sha2::Sha256;
 
 use crate::bench::{Row, cpu_secs, stats};
 use crate::hooks::{Delivery, github};
-use crate::world::{Forge, World};
+use crate::world::{Database, Forge, World};
 
 const ROUNDS: usize = 6;
 const PER_ROUND: usize = 1500;
@@ -23,8 +23,36 @@ const AT_ONCE: usize = 32;
 const BODY_BYTES: usize = 8 * 1024;
 const SECRET: &str = "bench-secret";
 
-/// Measures.
+/// What is asked for on a database.
+struct Target {
+    figure: &'static str,
+    words: &'static str,
+    ratio: f64,
+    cpu_us: f64,
+    /// At half of the rate, where that is asked for.
+    p99: Option<Duration>,
+}
+
+/// Measures, on SQLite in one `serve`.
 pub async fn run(world: &World) -> Result<Row> {
+    let words = "at least 0.1x, under 300 us CPU";
+    measure(world, &Target { figure: "webhook accepted durably", words, ratio: 0.1, cpu_us: 300.0, p99: None }).await
+}
+
+/// Measures, on PostgreSQL, whose flushes many deliveries share. `None` where there is none and the run allows it.
+pub async fn on_postgres() -> Result<Option<Row>> {
+    let Some(world) = World::start(Database::Postgres).await? else { return Ok(None) };
+    let target = Target {
+        figure: "webhook accepted durably, PostgreSQL",
+        words: "at least 0.15x, under 250 us CPU, p99 under 50 ms at half of that rate",
+        ratio: 0.15,
+        cpu_us: 250.0,
+        p99: Some(Duration::from_millis(50)),
+    };
+    measure(&world, &target).await.map(Some)
+}
+
+async fn measure(world: &World, target: &Target) -> Result<Row> {
     let api = world.api();
     let repo = world.git.repo("bench/webhook")?;
     let project = world.project(Forge::Github, &repo).await?;
@@ -60,21 +88,33 @@ pub async fn run(world: &World) -> Result<Row> {
         }
     }
     server.abort();
+    let half = stats::median(&our_rates) / 2.0;
+    let at_half = match target.p99 {
+        Some(_) => {
+            let more: Vec<_> = (0..PER_ROUND)
+                .map(|n| github::sign("push", body(ROUNDS * PER_ROUND + n), &project.hook.secret))
+                .collect();
+            Some(stats::percentile(&paced(&client, &project.hook.url, more, half).await?, 0.99))
+        }
+        None => None,
+    };
     let ratios: Vec<f64> = our_rates.iter().zip(&their_rates).map(|(ours, theirs)| ours / theirs).collect();
     let cpu_us = cpu / (ROUNDS * PER_ROUND) as f64 * 1e6;
+    let is_quick = at_half.zip(target.p99).is_none_or(|(took, allowed)| took < allowed.as_secs_f64());
+    let at_half = at_half.map_or_else(String::new, |p99| format!("; p99 {:.1} ms at {half:.0}/s", p99 * 1e3));
     Ok(Row {
-        figure: "webhook accepted durably",
+        figure: target.figure,
         baseline: format!("{:.0}/s (body + HMAC only)", stats::median(&their_rates)),
         ours: format!(
-            "{:.0}/s, p50 {:.1} ms, p99 {:.1} ms",
+            "{:.0}/s, p50 {:.1} ms, p99 {:.1} ms{at_half}",
             stats::median(&our_rates),
             stats::median(&latencies) * 1e3,
             stats::percentile(&latencies, 0.99) * 1e3
         ),
         ratio: stats::shown(&ratios),
         cpu: format!("{cpu_us:.0} us, the work on its row included"),
-        target: "at least 0.1x, under 300 us CPU",
-        reached: stats::median(&ratios) >= 0.1 && cpu_us < 300.0,
+        target: target.words,
+        reached: stats::median(&ratios) >= target.ratio && cpu_us < target.cpu_us && is_quick,
     })
 }
 
@@ -106,6 +146,24 @@ async fn send(
         }
     }
     Ok((count as f64 / began.elapsed().as_secs_f64(), times))
+}
+
+/// Sends so many a second, whether or not those before were answered; gives how long each took.
+async fn paced(client: &reqwest::Client, url: &str, deliveries: Vec<Delivery>, per_second: f64) -> Result<Vec<f64>> {
+    let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / per_second));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+    let mut running = FuturesUnordered::new();
+    let mut times = Vec::with_capacity(deliveries.len());
+    let mut waiting = deliveries.into_iter();
+    loop {
+        tokio::select! {
+            _ = ticks.tick(), if waiting.len() > 0 => {
+                running.extend(waiting.next().map(|delivery| send_one(client, url, delivery, StatusCode::ACCEPTED)));
+            }
+            Some(time) = running.next() => times.push(time?),
+            else => return Ok(times),
+        }
+    }
 }
 
 async fn send_one(client: &reqwest::Client, url: &str, delivery: Delivery, wanted: StatusCode) -> Result<f64> {

@@ -32,7 +32,8 @@ async fn main() -> ExitCode {
 /// What runs in one `serve`.
 const IN_ONE: [&str; 5] = ["overhead", "webhook", "claim", "log lag", "idle"];
 /// What runs on roles of their own.
-const SPLIT: [&str; 6] = ["noop", "redis gone", "elsewhere", "idle builders", "roles idle", "backlog"];
+const SPLIT: [&str; 7] =
+    ["webhook postgres", "noop", "redis gone", "elsewhere", "idle builders", "roles idle", "backlog"];
 
 /// The rows, and what could not be measured.
 async fn run() -> Result<(Vec<Row>, Vec<String>)> {
@@ -58,6 +59,7 @@ async fn run() -> Result<(Vec<Row>, Vec<String>)> {
     for name in SPLIT.iter().filter(|name| wanted(name)) {
         let some = |row: Option<Row>| row.into_iter().collect::<Vec<_>>();
         let measured = match *name {
+            "webhook postgres" => webhook::on_postgres().await.map(some),
             "noop" => noop::run().await.map(some),
             "redis gone" => redis_gone::run().await.map(some),
             "elsewhere" => elsewhere::run().await,
