@@ -5,6 +5,14 @@ alter table builds add column change_number bigint;
 alter table builds add column told_at timestamptz;
 create index builds_by_change on builds (project_id, change_number) where change_number is not null;
 
+-- When a change was closed last: what was told before that is not built any more, however late it comes.
+create table closed_changes (
+    project_id uuid not null references projects (id),
+    number bigint not null,
+    closed_at timestamptz not null,
+    primary key (project_id, number)
+);
+
 -- The forge's own id of the repository, which survives a rename.
 alter table projects add column repo_id text;
 -- Why it is paused, where the service paused it.

@@ -5,6 +5,14 @@ alter table builds add column change_number integer;
 alter table builds add column told_at text;
 create index builds_by_change on builds (project_id, change_number) where change_number is not null;
 
+-- When a change was closed last: what was told before that is not built any more, however late it comes.
+create table closed_changes (
+    project_id blob not null references projects (id),
+    number integer not null,
+    closed_at text not null,
+    primary key (project_id, number)
+) strict;
+
 -- The forge's own id of the repository, which survives a rename.
 alter table projects add column repo_id text;
 -- Why it is paused, where the service paused it.

@@ -23,6 +23,14 @@ pub(super) async fn of_build(
     new: &NewBuild,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
+    if let (Trigger::Change, Some(number), Some(told_at)) = (new.trigger, new.change_number, new.told_at) {
+        // What was told before the change was closed may be worked after it.
+        let closed_at = state.db.change_closed_at(project.id, number).await.context("look whether it was closed")?;
+        if let Some(closed_at) = closed_at.filter(|closed_at| *closed_at >= told_at) {
+            let stopped = state.db.stop_builds_of_change(project.id, (number, closed_at), now).await;
+            return tell(state, &stopped.context("stop the change's builds")?).await;
+        }
+    }
     let reach = match project.rules.supersede() {
         Supersede::Never => return Ok(()),
         Supersede::Waiting => Reach::Waiting,
@@ -41,11 +49,12 @@ pub(super) async fn of_build(
 pub(super) async fn of_closed_change(
     state: &ApiState,
     project: &Project,
-    number: u64,
+    (number, closed_at): (u64, DateTime<Utc>),
     now: DateTime<Utc>,
 ) -> anyhow::Result<usize> {
     let Ok(number) = i64::try_from(number) else { return Ok(0) };
-    let stopped = state.db.stop_builds_of_change(project.id, number, now).await.context("stop the change's builds")?;
+    let stopped =
+        state.db.close_change(project.id, (number, closed_at), now).await.context("stop the change's builds")?;
     tell(state, &stopped).await?;
     Ok(stopped.len())
 }

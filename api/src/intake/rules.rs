@@ -24,7 +24,7 @@ pub(super) enum Decision {
     /// A build of this pull or merge request.
     Change(Proposed),
     /// No more builds of a pull or merge request; says what became of it.
-    Close(u64, String),
+    Close(u64, Option<DateTime<Utc>>, String),
     /// The newest build of this commit again.
     Rerun(String),
     /// Nothing; says why. A ref that moved nevertheless is noted.
@@ -193,10 +193,12 @@ fn decide_change(event: &ChangeEvent, told: Option<Move>, project: &ProjectFacts
         | ChangeAction::HeadUpdated
         | ChangeAction::Retargeted
         | ChangeAction::ReadyForReview => {}
-        ChangeAction::Closed => return Ok(Decision::Close(number, format!("pull request {number} was closed"))),
+        ChangeAction::Closed => {
+            return Ok(Decision::Close(number, event.details.told_at, format!("pull request {number} was closed")));
+        }
         ChangeAction::Merged => {
             let reason = format!("pull request {number} was merged; the push of its target is built");
-            return Ok(Decision::Close(number, reason));
+            return Ok(Decision::Close(number, event.details.told_at, reason));
         }
         ChangeAction::Metadata => return Err(format!("nothing that is built of pull request {number} has changed")),
         ChangeAction::Other => return Err(format!("nothing is built for this news of pull request {number}")),

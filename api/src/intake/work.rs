@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use slipway_domain::build::Trigger;
 use slipway_domain::delivery::DeliveryState;
 use slipway_domain::git_ref::{GitRef, is_commit_id};
+use slipway_domain::ids::{DeliveryId, Id as _};
 use slipway_domain::spec::BuildOptions;
 use slipway_forges::api::ForgeError;
 use slipway_forges::headers;
@@ -96,7 +97,7 @@ pub(super) async fn act_on(
         results.push(match decision {
             Decision::Push(push) => work.build(push.into()).await?,
             Decision::Change(proposed) => work.build(proposed.into()).await?,
-            Decision::Close(number, reason) => work.close(number, reason).await?,
+            Decision::Close(number, at, reason) => work.close((number, at), reason).await?,
             Decision::Rerun(commit) => work.rerun(&commit, index).await?,
             Decision::Ignore(reason, moved) => {
                 work.note(moved.as_ref()).await?;
@@ -205,7 +206,7 @@ impl Work<'_> {
             actor: wish.actor,
             delivery: Some(row.id),
             needs_approval,
-            told_at: wish.proposed.and_then(|proposed| proposed.details.told_at),
+            told_at: wish.proposed.map(|proposed| self.told_at(proposed.details.told_at)),
             change,
             asked: BuildOptions::default(),
             region: None,
@@ -221,9 +222,18 @@ impl Work<'_> {
         }
     }
 
+    /// When news of a change was told: by the forge's clock, and of the same second in the order in which it came in.
+    fn told_at(self, by_forge: Option<DateTime<Utc>>) -> DateTime<Utc> {
+        let came_in = received_at(self.row.id).unwrap_or(self.now);
+        let Some(by_forge) = by_forge else { return came_in };
+        let since = (came_in - by_forge).num_milliseconds().clamp(0, 999_999);
+        by_forge + TimeDelta::microseconds(since)
+    }
+
     /// A change that is closed or merged needs no builds any more.
-    async fn close(self, number: u64, reason: String) -> anyhow::Result<Worked> {
-        let stopped = aftermath::of_closed_change(self.state, self.project, number, self.now).await?;
+    async fn close(self, (number, at): (u64, Option<DateTime<Utc>>), reason: String) -> anyhow::Result<Worked> {
+        let closed = (number, self.told_at(at));
+        let stopped = aftermath::of_closed_change(self.state, self.project, closed, self.now).await?;
         Ok(Worked::Ignored(match stopped {
             0 => reason,
             1 => format!("{reason}; its build was stopped"),
@@ -250,6 +260,12 @@ impl Work<'_> {
         let moves: Vec<_> = moved.iter().map(|moved| moved.noted(self.project.id, self.now)).collect();
         self.state.db.note_moves(&moves).await.context("note the move").map(|_| ())
     }
+}
+
+/// When a delivery came in: its id begins with that, to the millisecond.
+fn received_at(delivery: DeliveryId) -> Option<DateTime<Utc>> {
+    let (secs, nanos) = delivery.uuid().get_timestamp()?.to_unix();
+    DateTime::from_timestamp(i64::try_from(secs).ok()?, nanos)
 }
 
 /// Makes a build as its `slipway.yml` places it, and stops those that it makes needless; in words why it cannot be made.

@@ -10,7 +10,7 @@ use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::{BuildId, ProjectId};
 
 use crate::Db;
-use crate::db::on_db;
+use crate::db::{execute, on_db};
 use crate::error::Result;
 use crate::job_cancels::{CancelOutcome, Reach};
 
@@ -55,18 +55,47 @@ impl Db {
         self.stop(older, reach, CancelledBy::NewerBuild, now).await
     }
 
-    /// Stops every build of a change that was closed or merged, also those that wait for an approval.
+    /// Notes that a change was closed or merged then, and stops every build of it, also those that wait for an approval.
+    ///
+    /// Race: what was told before the close may be worked after it. The close writes its row first and looks for builds
+    /// then; whoever makes a build looks for that row afterwards ([`Db::change_closed_at`]). One of the two sees the other.
+    pub async fn close_change(
+        &self,
+        project: ProjectId,
+        (number, closed_at): (i64, DateTime<Utc>),
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Stopped>> {
+        const NOTE: &str = "insert into closed_changes (project_id, number, closed_at) values ($1, $2, $3) \
+            on conflict (project_id, number) do update set closed_at = excluded.closed_at \
+            where excluded.closed_at > closed_changes.closed_at";
+        let mut tx = self.begin_write().await?;
+        execute!(&mut tx, NOTE, project, number, closed_at);
+        tx.commit().await?;
+        self.stop_builds_of_change(project, (number, closed_at), now).await
+    }
+
+    /// Stops the builds of a change that were told of before it was closed then.
     pub async fn stop_builds_of_change(
         &self,
         project: ProjectId,
-        number: i64,
+        (number, closed_at): (i64, DateTime<Utc>),
         now: DateTime<Utc>,
     ) -> Result<Vec<Stopped>> {
         const LIVE: &str = "select id from builds where project_id = $1 and change_number = $2 \
-            and state in ('pending', 'running') order by id";
-        let live: Vec<BuildId> =
-            on_db!(self, conn => sqlx::query_scalar(LIVE).bind(project).bind(number).fetch_all(conn).await?);
+            and state in ('pending', 'running') and coalesce(told_at, created_at) <= $3 order by id";
+        let live: Vec<BuildId> = on_db!(self, conn => sqlx::query_scalar(LIVE)
+            .bind(project)
+            .bind(number)
+            .bind(closed_at)
+            .fetch_all(conn)
+            .await?);
         self.stop(live, Reach::Running, CancelledBy::User, now).await
+    }
+
+    /// When a change was closed last, if it was.
+    pub async fn change_closed_at(&self, project: ProjectId, number: i64) -> Result<Option<DateTime<Utc>>> {
+        const CLOSED: &str = "select closed_at from closed_changes where project_id = $1 and number = $2";
+        Ok(on_db!(self, conn => sqlx::query_scalar(CLOSED).bind(project).bind(number).fetch_optional(conn).await?))
     }
 
     /// A build that a push of this branch or tag made of this commit.

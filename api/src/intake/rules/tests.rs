@@ -189,7 +189,9 @@ fn a_change_that_is_over_stops_its_builds_even_while_the_project_is_paused() {
     for (action, words) in [(ChangeAction::Closed, "was closed"), (ChangeAction::Merged, "was merged")] {
         for state in [ProjectState::Active, ProjectState::Paused] {
             let event = ChangeEvent { action, ..change() };
-            let Decision::Close(5, reason) = proposed(event, ForgeKind::Github, state) else { panic!("{action}") };
+            let Decision::Close(5, None, reason) = proposed(event, ForgeKind::Github, state) else {
+                panic!("{action}")
+            };
             assert!(reason.contains(words), "{reason}");
         }
     }

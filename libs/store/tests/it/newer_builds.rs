@@ -79,10 +79,15 @@ both! {
         let pushed = push(&env, &world, 'x', 'b').await;
         env.db.supersede_builds(project, Line::Change(7), Reach::Waiting, later(30)).await.unwrap();
         assert_eq!((state_of(&env, older).await, state_of(&env, newer).await), (BuildState::Superseded, BuildState::Pending));
-        assert!(env.db.stop_builds_of_change(project, 8, later(30)).await.unwrap().is_empty());
-        assert_eq!(env.db.stop_builds_of_change(project, 7, later(30)).await.unwrap(), [(newer, Vec::new())]);
+        let close = async |number, at| env.db.close_change(project, (number, later(at)), later(30)).await.unwrap();
+        assert!(close(8, 30).await.is_empty());
+        assert!(close(7, 15).await.is_empty(), "it was reopened since");
+        assert_eq!(close(7, 25).await, [(newer, Vec::new())]);
+        close(7, 5).await;
+        assert_eq!(env.db.change_closed_at(project, 7).await.unwrap(), Some(later(25)), "told late");
+        assert_eq!(env.db.change_closed_at(project, 9).await.unwrap(), None);
         assert_eq!((state_of(&env, newer).await, state_of(&env, pushed).await), (BuildState::Cancelled, BuildState::Pending));
-        assert!(env.db.stop_builds_of_change(project, 7, later(31)).await.unwrap().is_empty(), "once is enough");
+        assert!(close(7, 26).await.is_empty(), "once is enough");
     }
 }
 

@@ -18,7 +18,7 @@ use uuid::Uuid;
 const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 /// What only writes, or answers with what it was given; tests of their own call these.
 const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_hook add_log_segments admit_job admit_jobs \
-    approve_build assign_moves begin_idempotent cancel_build channel_closed claim_job claim_jobs close complete_idempotent \
+    approve_build assign_moves begin_idempotent cancel_build channel_closed claim_job claim_jobs close close_change complete_idempotent \
     connect connect_sized create_build create_connection create_github_app create_join_token create_project create_tenant \
     create_token create_web_session decline_job delete_deliveries_without_build delete_delivery_bodies \
     delete_expired_web_sessions delete_old_idempotency_keys delete_registry delete_web_session dispatch_job \
@@ -96,6 +96,7 @@ async fn projects(db: &Db, key: &SecretKey) {
     assert_eq!(db.known_refs(id(4)).await.unwrap()[0].head, Some("a".repeat(40)));
     assert_eq!(db.change_build_of(id(4), 5, &"c".repeat(40)).await.unwrap(), Some(id(30)));
     assert_eq!(db.newest_build_of(id(4), &"c".repeat(40)).await.unwrap().unwrap().id, id(30));
+    assert!(db.change_closed_at(id(4), 5).await.unwrap().is_some());
     assert_eq!(db.push_build_of(id(4), &git_ref, &"f".repeat(40)).await.unwrap(), None);
     assert_eq!(db.look_view(id(4)).await.unwrap().unwrap().last_error.as_deref(), Some("no answer"));
 }

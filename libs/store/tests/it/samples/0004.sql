@@ -6,3 +6,4 @@ insert into reconciliations (project_id, next_at, noted_at, looked_at, failures,
 values ({id 4}, '2026-01-01T01:00:00+00:00', '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00', 1, 'no answer');
 insert into github_apps (id, tenant_id, base_url, app_id, slug, key_sealed, secret_sealed, created_at, next_at)
 values ({id 31}, {id 1}, null, 7, 'slipway', {bytes 00}, {bytes 00}, '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00');
+insert into closed_changes (project_id, number, closed_at) values ({id 4}, 5, '2026-01-01T00:00:00+00:00');
