@@ -31,6 +31,40 @@ pub enum Database {
 pub enum Forge {
     Github,
     Gitlab,
+    Bitbucket,
+    BitbucketDc,
+    Gitea,
+    Gitee,
+    Coding,
+}
+
+impl Forge {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Github, Self::Gitlab, Self::Bitbucket, Self::BitbucketDc, Self::Gitea, Self::Gitee, Self::Coding];
+
+    /// Its word in requests.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Github => "github",
+            Self::Gitlab => "gitlab",
+            Self::Bitbucket => "bitbucket",
+            Self::BitbucketDc => "bitbucket_dc",
+            Self::Gitea => "gitea",
+            Self::Gitee => "gitee",
+            Self::Coding => "coding",
+        }
+    }
+
+    /// Where the repository that a change goes to keeps its head, if the forge has such a ref.
+    pub fn change_ref(self, number: u64) -> Option<String> {
+        match self {
+            Self::Github | Self::Gitea | Self::Gitee => Some(format!("refs/pull/{number}/head")),
+            Self::Gitlab => Some(format!("refs/merge-requests/{number}/head")),
+            Self::BitbucketDc => Some(format!("refs/pull-requests/{number}/from")),
+            Self::Bitbucket | Self::Coding => None,
+        }
+    }
 }
 
 /// Everything a story needs, started.
@@ -112,13 +146,9 @@ impl World {
 
     /// The request that makes this repository a project that pushes to [`World::image`].
     pub fn project_body(&self, forge: Forge, repo: &Repo) -> Value {
-        let kind = match forge {
-            Forge::Github => "github",
-            Forge::Gitlab => "gitlab",
-        };
         json!({
             "name": repo.full_path(),
-            "forge": { "kind": kind },
+            "forge": { "kind": forge.kind() },
             "repo": { "full_path": repo.full_path(), "clone_url": repo.clone_url() },
             "image": { "repository": self.image() },
         })
