@@ -16,6 +16,7 @@ use crate::env::registry::RegistryClient;
 use crate::env::repo::Repo;
 use crate::env::services::{ENGINE, POSTGRES, REGISTRY, is_required, shared};
 use crate::env::slipway::{Settings, Slipway};
+use crate::scripted_engine::ScriptedEngine;
 
 /// Where a story's Slipway keeps its truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +108,15 @@ impl World {
     /// On SQLite, with another engine than the run's.
     pub async fn start_on(engine: &Engine) -> Result<Option<Self>> {
         Self::start_as(Database::Sqlite, Settings { engine: engine.host(), ..Settings::default() }).await
+    }
+
+    /// On a scripted engine, which makes images at once; with more variables for `slipway serve`.
+    pub async fn start_scripted(
+        engine: &ScriptedEngine,
+        database: Database,
+        variables: Vec<(String, String)>,
+    ) -> Result<Option<Self>> {
+        Self::start_as(database, Settings { engine: engine.host(), variables, ..Settings::default() }).await
     }
 
     async fn start_as(database: Database, settings: Settings) -> Result<Option<Self>> {

@@ -57,7 +57,9 @@ pub(super) fn shown(found: &Found) -> Reply {
             let file = |path: &String| json!({ "path": path, "type": "commit_file" });
             let entry = |path: &String| json!({ "status": "modified", "old": file(path), "new": file(path) });
             let listed: Vec<Value> = files.paths.iter().map(entry).collect();
-            json(json!({ "pagelen": 100, "page": 1, "values": listed }))
+            // There is always another page of a list that has no end.
+            let next = files.cut.then_some("https://elsewhere.invalid/2.0/x?pagelen=100&page=2");
+            json(json!({ "pagelen": 100, "page": 1, "values": listed, "next": next }))
         }
         Found::Repo { path } => json(json!({
             "uuid": "{bc771cbf-829e-4c4b-b71f-a0eb3ac2b860}", "full_name": path, "is_private": true,

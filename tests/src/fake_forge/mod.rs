@@ -99,8 +99,8 @@ struct Seen {
     /// Lists of files are cut short.
     cuts: bool,
     told: Vec<Told>,
-    /// What stands beside a commit, by commit and context: the state.
-    shown: BTreeMap<(String, String), String>,
+    /// What stands beside a commit, by commit and context: a number of its own, and the state.
+    shown: BTreeMap<(String, String), (usize, String)>,
     /// Who may push.
     writers: BTreeSet<String>,
     /// Everybody who was asked for; GitLab gives them numbers.

@@ -40,10 +40,10 @@ impl Seen {
         })
     }
 
-    /// The checks of a commit: each is numbered by its place among all.
+    /// The checks of a commit.
     pub(super) fn checks(&self, commit: &str) -> Vec<(usize, String)> {
-        let all = self.shown.keys().enumerate().filter(|(_, (of, _))| of == commit);
-        all.map(|(number, (_, context))| (number, context.clone())).collect()
+        let own = self.shown.iter().filter(|((of, _), _)| of == commit);
+        own.map(|((_, context), (number, _))| (*number, context.clone())).collect()
     }
 }
 

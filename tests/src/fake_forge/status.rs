@@ -80,10 +80,12 @@ impl Seen {
         }
         let mut answer = self.answers.pop_front().or(self.always).unwrap_or(Answer::Take);
         let takes = matches!(answer, Answer::Take | Answer::Lose | Answer::Hang);
-        if takes && kind == Forge::Gitlab && self.shown.get(&key) == Some(&status.state) {
+        let (next, known) = (self.shown.len() + 1, self.shown.get(&key));
+        if takes && kind == Forge::Gitlab && known.is_some_and(|(_, state)| *state == status.state) {
             answer = Answer::Repeated;
         } else if takes {
-            self.shown.insert(key, status.state.clone());
+            let number = known.map_or(next, |(number, _)| *number);
+            self.shown.insert(key, (number, status.state.clone()));
         }
         self.told.push(Told {
             commit: status.commit.clone(),

@@ -12,6 +12,7 @@ mod crashes;
 mod deliveries;
 mod engine_down;
 mod failures;
+mod forges;
 mod full_disk;
 pub mod gate;
 mod gitlab_hooks;
