@@ -16,6 +16,7 @@ use crate::env::registry::RegistryClient;
 use crate::env::repo::Repo;
 use crate::env::services::{ENGINE, POSTGRES, REGISTRY, is_required, shared};
 use crate::env::slipway::{Settings, Slipway};
+use crate::scripted_engine::ScriptedEngine;
 
 /// Where a story's Slipway keeps its truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,40 @@ pub enum Database {
 pub enum Forge {
     Github,
     Gitlab,
+    Bitbucket,
+    BitbucketDc,
+    Gitea,
+    Gitee,
+    Coding,
+}
+
+impl Forge {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Github, Self::Gitlab, Self::Bitbucket, Self::BitbucketDc, Self::Gitea, Self::Gitee, Self::Coding];
+
+    /// Its word in requests.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Github => "github",
+            Self::Gitlab => "gitlab",
+            Self::Bitbucket => "bitbucket",
+            Self::BitbucketDc => "bitbucket_dc",
+            Self::Gitea => "gitea",
+            Self::Gitee => "gitee",
+            Self::Coding => "coding",
+        }
+    }
+
+    /// Where the repository that a change goes to keeps its head, if the forge has such a ref.
+    pub fn change_ref(self, number: u64) -> Option<String> {
+        match self {
+            Self::Github | Self::Gitea | Self::Gitee => Some(format!("refs/pull/{number}/head")),
+            Self::Gitlab => Some(format!("refs/merge-requests/{number}/head")),
+            Self::BitbucketDc => Some(format!("refs/pull-requests/{number}/from")),
+            Self::Bitbucket | Self::Coding => None,
+        }
+    }
 }
 
 /// Everything a story needs, started.
@@ -75,6 +110,15 @@ impl World {
         Self::start_as(Database::Sqlite, Settings { engine: engine.host(), ..Settings::default() }).await
     }
 
+    /// On a scripted engine, which makes images at once; with more variables for `slipway serve`.
+    pub async fn start_scripted(
+        engine: &ScriptedEngine,
+        database: Database,
+        variables: Vec<(String, String)>,
+    ) -> Result<Option<Self>> {
+        Self::start_as(database, Settings { engine: engine.host(), variables, ..Settings::default() }).await
+    }
+
     async fn start_as(database: Database, settings: Settings) -> Result<Option<Self>> {
         let engine = if settings.engine.is_empty() { shared(ENGINE)? } else { Some(settings.engine.clone()) };
         let (Some(engine), Some(registry)) = (engine, shared(REGISTRY)?) else { return Ok(None) };
@@ -112,13 +156,9 @@ impl World {
 
     /// The request that makes this repository a project that pushes to [`World::image`].
     pub fn project_body(&self, forge: Forge, repo: &Repo) -> Value {
-        let kind = match forge {
-            Forge::Github => "github",
-            Forge::Gitlab => "gitlab",
-        };
         json!({
             "name": repo.full_path(),
-            "forge": { "kind": kind },
+            "forge": { "kind": forge.kind() },
             "repo": { "full_path": repo.full_path(), "clone_url": repo.clone_url() },
             "image": { "repository": self.image() },
         })

@@ -1,11 +1,11 @@
-//! GitHub's push and ping deliveries. Shape and headers: "Webhook events and payloads" and "Validating
+//! GitHub's deliveries. Shape and headers: "Webhook events and payloads" and "Validating
 //! webhook deliveries" in GitHub's documentation.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
-use sha2::Sha256;
 
-use super::{Delivery, ZERO, delivery_id};
+use super::mac::hmac_sha256;
+use super::{Change, Delivery, FORK_ID, FORK_PATH, News, ZERO, delivery, delivery_id, two_parts};
 use crate::env::repo::{Move, Repo};
 
 /// When the commits of a delivery were made, as far as it says.
@@ -19,32 +19,66 @@ pub fn push(repo: &Repo, moved: &Move, secret: &str) -> Delivery {
     sign("push", push_body(repo, moved).to_string().into_bytes(), secret)
 }
 
-/// News of a pull request from `feature` to `main`, whose head is this commit, out of the repository itself or a fork.
+/// News of a pull request.
+pub fn change(repo: &Repo, change: &Change<'_>, secret: &str) -> Delivery {
+    let action = match change.news {
+        News::Opened => "opened",
+        News::Updated => "synchronize",
+        News::Closed | News::Merged => "closed",
+    };
+    told(repo, change, action, secret)
+}
+
+/// News of this name of a pull request from `feature` to `main`, whose head is this commit, out of the repository
+/// itself or a fork.
 pub fn pull_request(repo: &Repo, (number, action): (u64, &str), head: &str, fork: bool, secret: &str) -> Delivery {
+    told(repo, &Change { fork, ..Change::new(number, News::Opened, head) }, action, secret)
+}
+
+fn told(repo: &Repo, change: &Change<'_>, action: &str, secret: &str) -> Delivery {
     let base = repository(repo);
     let mut source = base.clone();
-    if fork {
-        source["id"] = json!(99);
-        source["full_name"] = json!("stranger/fork");
+    if change.fork {
+        source["id"] = json!(FORK_ID);
+        source["full_name"] = json!(FORK_PATH);
         source["fork"] = json!(true);
     }
+    let user = person(change.author);
     let body = json!({
         "action": action,
-        "number": number,
+        "number": change.number,
         "pull_request": {
-            "number": number,
-            "state": "open",
-            "draft": false,
-            "title": "A feature",
+            "number": change.number,
+            "state": if change.is_open() { "open" } else { "closed" },
+            "draft": change.draft,
+            "title": change.title,
             "author_association": "NONE",
-            "user": sender(),
-            "head": { "ref": "feature", "sha": head, "repo": source },
+            "user": user,
+            "merged": change.news == News::Merged,
+            "updated_at": Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+            "head": { "ref": change.source, "sha": change.head, "repo": source },
             "base": { "ref": "main", "sha": ZERO, "repo": base.clone() },
         },
         "repository": base,
-        "sender": sender(),
+        "sender": user,
     });
     sign("pull_request", body.to_string().into_bytes(), secret)
+}
+
+/// Somebody pressed "Re-run" beside a check of this commit.
+pub fn rerequested(repo: &Repo, commit: &str, secret: &str) -> Delivery {
+    let body = json!({
+        "action": "rerequested",
+        "check_run": { "id": 128620228, "head_sha": commit, "status": "completed", "conclusion": "failure" },
+        "repository": repository(repo),
+        "sender": sender(),
+    });
+    sign("check_run", body.to_string().into_bytes(), secret)
+}
+
+/// Somebody likes the repository.
+pub(super) fn unwanted(repo: &Repo) -> Value {
+    json!({ "action": "created", "starred_at": COMMITTED_AT, "repository": repository(repo), "sender": sender() })
 }
 
 /// The delivery that GitHub sends when a hook is made.
@@ -72,17 +106,7 @@ pub fn sign(event: &str, body: Vec<u8>, secret: &str) -> Delivery {
         ("x-github-hook-installation-target-type", "repository".to_owned()),
         ("x-hub-signature-256", format!("sha256={}", hex::encode(hmac_sha256(secret.as_bytes(), &body)))),
     ];
-    Delivery { headers: headers.map(|(name, value)| (name.to_owned(), value)).to_vec(), body }
-}
-
-/// HMAC-SHA256; a key may have any length.
-pub(super) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
-    let mut mac = match Hmac::<Sha256>::new_from_slice(key) {
-        Ok(mac) => mac,
-        Err(never) => unreachable!("HMAC takes keys of every length: {never}"),
-    };
-    mac.update(message);
-    mac.finalize().into_bytes().to_vec()
+    delivery(headers, body)
 }
 
 fn push_body(repo: &Repo, moved: &Move) -> Value {
@@ -125,7 +149,7 @@ fn commit(html: &str, id: &str, message: &str) -> Value {
 }
 
 fn repository(repo: &Repo) -> Value {
-    let (owner, name) = repo.full_path().rsplit_once('/').unwrap_or(("", repo.full_path()));
+    let (owner, name) = two_parts(repo.full_path());
     let full = repo.full_path();
     json!({
         "id": 186853002,
@@ -153,7 +177,11 @@ fn repository(repo: &Repo) -> Value {
 }
 
 fn sender() -> Value {
-    json!({ "login": "ada", "id": 21031067, "node_id": "MDQ6VXNlcjIxMDMxMDY3", "type": "User", "site_admin": false })
+    person("ada")
+}
+
+fn person(login: &str) -> Value {
+    json!({ "login": login, "id": 21031067, "node_id": "MDQ6VXNlcjIxMDMxMDY3", "type": "User", "site_admin": false })
 }
 
 #[cfg(test)]

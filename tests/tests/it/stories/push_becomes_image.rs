@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use slipway_tests::api::Build;
 use slipway_tests::env::base_image::BASE_IMAGE;
-use slipway_tests::hooks::{Delivery, github, gitlab};
+use slipway_tests::hooks;
 use slipway_tests::world::{Database, Forge, World};
 
 /// How long a small build may take on a machine that does other things too.
@@ -21,10 +21,7 @@ async fn push_becomes_image(forge: Forge, database: Database) -> Result<()> {
     let project = world.project(forge, &repo).await?;
     let pushed = repo.commit("Say hello", &[("Dockerfile", &dockerfile(&world.name)), ("hello.txt", "hello\n")])?;
     let commit = pushed.after.clone().context("a push has a commit")?;
-    let delivery: Delivery = match forge {
-        Forge::Github => github::push(&repo, &pushed, &project.hook.secret),
-        Forge::Gitlab => gitlab::push(&repo, &pushed, &project.hook.secret),
-    };
+    let delivery = hooks::push(forge, &repo, &pushed, &project.hook.secret);
 
     let delivery = api.deliver_and_wait(&project.hook.url, &delivery).await?;
     assert_eq!((delivery.state.as_str(), delivery.builds.len()), ("done", 1), "{delivery:?}");

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use slipway_tests::env::base_image::BASE_IMAGE;
 use slipway_tests::fake_forge::{Answer, FakeForge, TOKEN, Told as Status};
-use slipway_tests::hooks::{github, gitlab};
+use slipway_tests::hooks;
 use slipway_tests::wait::eventually;
 use slipway_tests::world::{Database, Forge, World};
 
@@ -29,13 +29,10 @@ pub struct Shown {
 impl Shown {
     pub async fn new(world: &World, name: &str, kind: Forge) -> Result<Self> {
         let forge = FakeForge::start(kind, &format!("{}/{name}", world.name)).await?;
-        let kind_name = match kind {
-            Forge::Github => "github",
-            Forge::Gitlab => "gitlab",
-        };
-        let connection = json!({ "kind": kind_name, "base_url": forge.base_url(), "token": TOKEN });
+        let connection = json!({ "kind": kind.kind(), "base_url": forge.base_url(), "token": TOKEN });
         let made: Value = world.api().expect(Method::POST, "/api/v1/connections", Some(&connection)).await?;
         let told = Told::with(world, name, json!({ "connection": made["id"], "forge": null })).await?;
+        forge.holds(&told.repo);
         Ok(Self { forge, kind, told })
     }
 
@@ -43,10 +40,7 @@ impl Shown {
     pub async fn push(&self, world: &World, dockerfile: &str) -> Result<String> {
         let moved = self.told.commit(dockerfile)?;
         let secret = &self.told.project.hook.secret;
-        let delivery = match self.kind {
-            Forge::Github => github::push(&self.told.repo, &moved, secret),
-            Forge::Gitlab => gitlab::push(&self.told.repo, &moved, secret),
-        };
+        let delivery = hooks::push(self.kind, &self.told.repo, &moved, secret);
         let delivery = world.api().deliver_and_wait(&self.told.project.hook.url, &delivery).await?;
         delivery.builds.first().cloned().with_context(|| format!("no build: {delivery:?}"))
     }
@@ -90,8 +84,8 @@ async fn is_shown(kind: Forge, database: Database) -> Result<()> {
     let build = shown.push(&world, &gate.dockerfile(1)).await?;
     gate.reached().await?;
     let waiting: &[&str] = match kind {
-        Forge::Github => &["pending"],
         Forge::Gitlab => &["pending", "running"],
+        _ => &["pending"],
     };
     shown
         .forge
