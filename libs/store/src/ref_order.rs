@@ -9,7 +9,7 @@
 //!
 //! All of it is decided under the lock of the ref's row.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::TimeDelta;
 use slipway_domain::git_ref::GitRef;
@@ -58,6 +58,15 @@ struct Head {
 struct Move<'a> {
     before: Option<&'a str>,
     after: &'a str,
+    /// What it led to by moves that made no build.
+    onward: &'a [String],
+}
+
+impl Move<'_> {
+    /// True if what begins there follows from the move.
+    fn leads_to(&self, before: Option<&str>) -> bool {
+        before.is_some_and(|before| before == self.after || self.onward.iter().any(|onward| onward == before))
+    }
 }
 
 /// What placing a move changes.
@@ -71,6 +80,15 @@ struct Plan {
     reordered: Vec<(usize, i64)>,
     /// The ref's new head.
     head: Option<Head>,
+}
+
+impl Plan {
+    /// The place whose past the move is. One that it only leads to over moves without a build stays open: one of them
+    /// may have its build still to come.
+    fn linked<'a>(&self, places: &'a [Place], moved: Move<'_>) -> Option<&'a Place> {
+        let successor = self.successor.and_then(|index| places.get(index));
+        successor.filter(|place| place.before.as_deref() == Some(moved.after))
+    }
 }
 
 /// The build's order within its ref, moving the ref's head where the build is a move.
@@ -87,10 +105,10 @@ pub(crate) async fn place_in_ref(tx: &mut Tx, new: &NewBuild) -> Result<Standing
         }
         RefOrder::Head => Ok(standing(head(tx, new, git_ref).await?.map(|head| head.order))),
         RefOrder::Move { before, after } => {
-            place_move(tx, new, git_ref, Move { before: before.as_deref(), after }).await
+            place_move(tx, new, git_ref, Move { before: before.as_deref(), after, onward: &[] }).await
         }
         RefOrder::Found { known, after, version } => {
-            let moved = Move { before: known.as_deref(), after };
+            let moved = Move { before: known.as_deref(), after, onward: &[] };
             Ok(standing(Some(place_found(tx, new, git_ref, moved, *version).await?)))
         }
     }
@@ -108,8 +126,9 @@ async fn place_move(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef, moved: Move<'
     {
         return Ok(Standing { order: Some(found.order), unlinked: false, joins: Some(build) });
     }
-    let plan = plan(&places, &head, moved);
-    apply(tx, new, git_ref, &places, &plan).await?;
+    let onward = if is_late { onward(tx, new, git_ref, (moved.after, &places)).await? } else { Vec::new() };
+    let plan = plan(&places, &head, Move { onward: &onward, ..moved });
+    apply(tx, (new, git_ref), (&places, moved), &plan).await?;
     Ok(Standing { order: Some(plan.order), unlinked: plan.unlinked, joins: None })
 }
 
@@ -121,7 +140,7 @@ async fn place_found(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef, moved: Move<
         return Err(StoreError::Stale("ref"));
     }
     let plan = append(&head, moved, false);
-    apply(tx, new, git_ref, &[], &plan).await?;
+    apply(tx, (new, git_ref), (&[], moved), &plan).await?;
     Ok(plan.order)
 }
 
@@ -145,7 +164,7 @@ async fn join(tx: &mut Tx, new: &NewBuild, found: &Place) -> Result<Option<Build
 fn plan(places: &[Place], head: &Head, moved: Move<'_>) -> Plan {
     let follows = head.commit.as_deref() == moved.before;
     let is_past = |place: &Place| Some(place.after.as_str()) == moved.before;
-    let successor = places.iter().rposition(|place| place.unlinked && place.before.as_deref() == Some(moved.after));
+    let successor = places.iter().rposition(|place| place.unlinked && moved.leads_to(place.before.as_deref()));
     let Some(successor) = successor else {
         // What was found is newer than what does not leave the head.
         return match places.iter().rposition(|place| place.found).filter(|_| !follows) {
@@ -288,11 +307,49 @@ async fn places(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef) -> Result<Vec<Pla
     Ok(places)
 }
 
-async fn apply(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef, places: &[Place], plan: &Plan) -> Result<()> {
+/// Where the ref went on from a commit by moves that somebody told and that have no build.
+async fn onward(
+    tx: &mut Tx,
+    new: &NewBuild,
+    git_ref: &GitRef,
+    (from, places): (&str, &[Place]),
+) -> Result<Vec<String>> {
+    // Keys are `push:{ref}:{before}:{after}`; a ref has no colon.
+    const TOLD: &str = "select m.move_key from delivery_moves m where m.hook_id in \
+        (select id from hooks where project_id = $1) and substr(m.move_key, 1, cast($3 as integer)) = $2";
+    let prefix = format!("push:{git_ref}:");
+    let length = i64::try_from(prefix.chars().count()).unwrap_or(i64::MAX);
+    let told: Vec<String> = on_tx!(tx, conn => sqlx::query_scalar(TOLD)
+        .bind(new.project)
+        .bind(&prefix)
+        .bind(length)
+        .fetch_all(conn)
+        .await?);
+    let built: HashSet<(&str, &str)> =
+        places.iter().filter_map(|place| Some((place.before.as_deref()?, place.after.as_str()))).collect();
+    let mut leads: HashMap<&str, Vec<&str>> = HashMap::new();
+    let told = told.iter().filter_map(|key| key.get(prefix.len()..)?.split_once(':'));
+    for (before, after) in told.filter(|step| !built.contains(step)) {
+        leads.entry(before).or_default().push(after);
+    }
+    let (mut reached, mut next) = (HashSet::from([from]), vec![from]);
+    while let Some(at) = next.pop() {
+        next.extend(leads.get(at).into_iter().flatten().copied().filter(|after| reached.insert(after)));
+    }
+    reached.remove(from);
+    Ok(reached.into_iter().map(str::to_owned).collect())
+}
+
+async fn apply(
+    tx: &mut Tx,
+    (new, git_ref): (&NewBuild, &GitRef),
+    (places, moved): (&[Place], Move<'_>),
+    plan: &Plan,
+) -> Result<()> {
     const LINK: &str = "update builds set unlinked = $2 where id = $1";
     const REORDER: &str = "update builds set ref_order = $2 where id = $1";
     const HEAD: &str = "update ref_heads set head = $3, head_order = $4 where project_id = $1 and ref = $2";
-    for build in plan.successor.and_then(|index| places.get(index)).iter().flat_map(|place| &place.builds) {
+    for build in plan.linked(places, moved).iter().flat_map(|place| &place.builds) {
         execute!(tx, LINK, *build, false);
     }
     for (index, order) in &plan.reordered {
@@ -318,14 +375,16 @@ mod tests {
     struct Ref {
         places: Vec<Place>,
         head: Option<Head>,
+        onward: Vec<String>,
     }
 
     impl Ref {
         fn told(&mut self, before: Option<&str>, after: &str) {
             let head = self.head.clone().unwrap_or(Head { commit: None, order: 0 });
-            let plan = plan(&self.places, &head, Move { before, after });
-            if let Some(successor) = plan.successor {
-                self.places[successor].unlinked = false;
+            let moved = Move { before, after, onward: &self.onward };
+            let plan = plan(&self.places, &head, moved);
+            if let Some(linked) = plan.linked(&self.places, moved).map(|place| place.order) {
+                self.places.iter_mut().filter(|place| place.order == linked).for_each(|place| place.unlinked = false);
             }
             for (index, order) in &plan.reordered {
                 self.places[*index].order = *order;
@@ -356,6 +415,22 @@ mod tests {
         assert_eq!((main.shown(), main.head()), (vec!["d", "b"], Some("b")), "nothing links them yet");
         main.told(Some("b"), "c");
         assert_eq!((main.shown(), main.head()), (vec!["b", "c", "d"], Some("d")));
+    }
+
+    #[test]
+    fn what_is_told_late_goes_before_what_followed_from_it_over_a_move_without_a_build() {
+        let mut main = Ref::default();
+        main.told(Some("a"), "b");
+        // b -> c comes late, c -> d is not built.
+        main.told(Some("d"), "e");
+        main.told(Some("e"), "f");
+        main.onward = vec!["d".to_owned(), "e".to_owned(), "f".to_owned()];
+        main.told(Some("b"), "c");
+        assert_eq!((main.shown(), main.head()), (vec!["b", "c", "e", "f"], Some("f")));
+        // And should c -> d have only been late itself, it finds its place, too.
+        main.onward = Vec::new();
+        main.told(Some("c"), "d");
+        assert_eq!((main.shown(), main.head()), (vec!["b", "c", "d", "e", "f"], Some("f")));
     }
 
     #[test]

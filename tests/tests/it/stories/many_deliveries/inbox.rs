@@ -1,6 +1,6 @@
 //! What is in the database when everything was worked, held against what was sent.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -92,14 +92,11 @@ pub async fn check(world: &World, sent: &[Sent]) -> Result<()> {
     }
     ensure!(rows.len() == sent.len(), "{} rows of {} deliveries", rows.len(), sent.len());
     let mut orders: BTreeMap<(Uuid, &str), Vec<(usize, i64)>> = BTreeMap::new();
-    let skipped = skipped(sent);
     for sent in sent {
         let own = stored.get(&(sent.hook, sent.key.as_str())).map(Vec::as_slice).unwrap_or_default();
         let [row] = own else { anyhow::bail!("{} rows of {sent:?}", own.len()) };
         is_fate(row, &sent.fate).with_context(|| format!("{row:?} of {sent:?}"))?;
-        if let (Some((git_ref, place)), Some(order)) = (&sent.place, row.ref_order)
-            && !skipped.contains(&(sent.hook, git_ref, place + 1))
-        {
+        if let (Some((git_ref, place)), Some(order)) = (&sent.place, row.ref_order) {
             orders.entry((sent.hook, git_ref)).or_default().push((*place, order));
         }
     }
@@ -111,13 +108,6 @@ pub async fn check(world: &World, sent: &[Sent]) -> Result<()> {
     ensure!(inbox.count(BUILDS).await? == i64::try_from(built)?, "builds that nobody was told of");
     ensure!(inbox.count(DOUBLED).await? == 0, "a move was built twice");
     Ok(())
-}
-
-/// Moves that make no build, and so link nothing: one that leads up to them and is worked late has nothing to stand
-/// before.
-fn skipped(sent: &[Sent]) -> HashSet<(Uuid, &str, usize)> {
-    let skipped = sent.iter().filter(|sent| sent.fate == Fate::Ignored);
-    skipped.filter_map(|sent| sent.place.as_ref().map(|(of, place)| (sent.hook, of.as_str(), *place))).collect()
 }
 
 fn is_fate(row: &Row, fate: &Fate) -> Result<()> {
