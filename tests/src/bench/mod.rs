@@ -10,6 +10,7 @@ pub mod idle_builders;
 pub mod log_lag;
 pub mod noop;
 pub mod overhead;
+pub mod pending;
 pub mod redis_gone;
 pub mod roles_idle;
 pub mod split;
