@@ -149,6 +149,10 @@ pub(crate) async fn open(
 
 /// What a project's source is fetched with, where its connection has something for the clone URL's origin.
 pub(crate) async fn clone_login(state: &ApiState, project: &Project) -> anyhow::Result<Option<Login>> {
+    if project.clone_url.starts_with("ssh:") {
+        let key = state.db.deploy_key(&state.secret_key, project.id).await?;
+        return Ok(key.map(|password| Login { user: "git".to_owned(), password }));
+    }
     let access = state.db.connection_access(&state.secret_key, project.connection_id).await?;
     let (kind, base_url) = (access.kind, access.base_url.clone());
     let Some(credential) = credential(access.token, access.app) else { return Ok(None) };

@@ -31,6 +31,10 @@ pub(super) async fn of_build(
             return tell(state, &stopped.context("stop the change's builds")?).await;
         }
     }
+    if new.trigger == Trigger::Push && project.rules.builds_once_per_commit() {
+        let stopped = state.db.supersede_changes_of(project.id, &new.commit, now).await;
+        tell(state, &stopped.context("stop a change's builds")?).await?;
+    }
     let reach = match project.rules.supersede() {
         Supersede::Never => return Ok(()),
         Supersede::Waiting => Reach::Waiting,

@@ -47,7 +47,12 @@ pub(super) async fn receive(
     let Some(wanted) = Wanted::of(id, headers, &body, known) else { return Ok(ignored(&reason(known))) };
     let mut first = None;
     for hook in wanted.hooks(intake).await? {
-        let Ok(hook) = intake.hooks.ask(hook).await? else { continue };
+        let hook = match intake.hooks.ask(hook).await? {
+            Ok(hook) => hook,
+            // It was taken away meanwhile.
+            Err(StoreError::NotFound(_)) => continue,
+            Err(error) => return Err(error.into()),
+        };
         // Of several projects each has a row of its own; a repetition finds all of them.
         let taken = take_in(intake, &hook, (&received, auth, now), &parsed).await?;
         first.get_or_insert(taken);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use slipway_domain::event::ForgeKind;
 use slipway_domain::ids::{GithubAppId, ProcessId};
+use slipway_forges::api::ForgeError;
 use slipway_runtime::ids::random_id;
 use slipway_store::Scope;
 use tracing::{debug, info, warn};
@@ -62,7 +63,8 @@ async fn look_once(state: &ApiState, (owner, every): (ProcessId, TimeDelta)) -> 
             }
             Err(error) => {
                 debug!(github_app.id = %app, error = format!("{error:#}"), "GitHub was not asked");
-                Some(format!("{error:#}"))
+                let words = error.downcast_ref::<ForgeError>().map(ToString::to_string);
+                Some(words.unwrap_or_else(|| "a fault of the service; its log tells more".to_owned()))
             }
         };
         state.db.finish_github_app(owner, app, failed.as_deref(), now + every).await?;
@@ -76,7 +78,8 @@ async fn ask_again(state: &ApiState, id: GithubAppId, now: DateTime<Utc>) -> any
     let api = github_apps::api(state, id, PATIENCE).await.map_err(|error| anyhow::anyhow!("{error:?}"))?;
     let failed = forge::call(state.forges.ask(&upstream)?, api.failed_deliveries(now - KEPT)).await?;
     let mut asked = 0;
-    for delivery in failed.iter().filter(|delivery| delivery.delivered_at < now - SETTLED).take(MAX_ASKED) {
+    // The oldest first: what fails again and again comes up newest.
+    for delivery in failed.iter().rev().filter(|delivery| delivery.delivered_at < now - SETTLED).take(MAX_ASKED) {
         forge::call(state.forges.ask(&upstream)?, api.redeliver(delivery.id)).await?;
         asked += 1;
     }

@@ -1,7 +1,7 @@
 //! Questions about a push or a change that only its forge can answer. An answer that does not come in time is "unknown",
 //! and what is unknown is built: a question never loses a build.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slipway_domain::event::{ChangeDetails, skip_marker};
 use slipway_forges::api::{ForgeApi, ForgeError};
@@ -15,12 +15,17 @@ use crate::intake::rules::{Proposed, RefMoved};
 use crate::intake::work::FORGE_PATIENCE;
 use crate::state::ApiState;
 
+/// All questions about one push or change take no longer than this, well inside the time for its delivery.
+pub(super) const QUESTIONS: Duration = Duration::from_secs(5);
+
 /// What is asked about.
 #[derive(Clone, Copy)]
 pub(super) struct Asking<'a> {
     pub(super) state: &'a ApiState,
     pub(super) project: &'a Project,
     pub(super) commit: &'a str,
+    /// Whatever is not known by then is unknown.
+    pub(super) until: Instant,
 }
 
 impl Asking<'_> {
@@ -76,7 +81,7 @@ impl Asking<'_> {
     }
 
     async fn is_built_already(self, proposed: &Proposed) -> anyhow::Result<Option<String>> {
-        let Self { state, project, commit } = self;
+        let Self { state, project, commit, .. } = self;
         let number = proposed.change.number;
         if proposed.is_ready && state.db.change_build_of(project.id, number, commit).await?.is_some() {
             return Ok(Some(format!("pull request {number} was built as a draft")));
@@ -84,12 +89,8 @@ impl Asking<'_> {
         let Some(branch) = proposed.own_branch.as_ref().filter(|_| project.rules.builds_once_per_commit()) else {
             return Ok(None);
         };
-        let told = state.db.ref_head(project.id, branch).await?.as_deref() == Some(commit);
         let built = state.db.push_build_of(project.id, branch, commit).await?.is_some();
-        // New commits of a branch are told as a push, too, before or after this.
-        let is_pushed = proposed.has_new_commits && project.rules.builds(branch);
-        Ok((built || told && project.rules.builds(branch) || is_pushed)
-            .then(|| format!("the push of {} builds this commit", branch.short())))
+        Ok(built.then(|| format!("the push of {} builds this commit", branch.short())))
     }
 
     /// What the forge lists, or where that is cut short or unknown, what git says.
@@ -99,7 +100,8 @@ impl Asking<'_> {
         if listed || known {
             return self.judge(files);
         }
-        self.judge(changed_files::by_git(self.state, self.project, before, self.commit).await)
+        let by_git = changed_files::by_git(self.state, self.project, before, self.commit);
+        self.judge(tokio::time::timeout(self.left(), by_git).await.ok().flatten())
     }
 
     fn judge(self, files: Option<ChangedFiles>) -> Option<String> {
@@ -115,6 +117,10 @@ impl Asking<'_> {
         self.project.rules.builds_files(files.paths.iter().map(String::as_str))
     }
 
+    fn left(self) -> Duration {
+        self.until.saturating_duration_since(self.state.clock.monotonic())
+    }
+
     /// One call to the forge; without a token, an answer or the time for one, nothing is known.
     async fn ask<T>(self, question: impl AsyncFnOnce(&ForgeApi) -> Result<T, ForgeError>) -> Option<T> {
         let Self { state, project, .. } = self;
@@ -122,8 +128,7 @@ impl Asking<'_> {
             let Some((api, permit)) = forge::open(state, project, FORGE_PATIENCE).await? else { return Ok(None) };
             anyhow::Ok(Some(forge::call(permit, question(&api)).await?))
         };
-        let patience = FORGE_PATIENCE + Duration::from_secs(1);
-        match tokio::time::timeout(patience, asked).await {
+        match tokio::time::timeout(self.left(), asked).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 debug!(project.id = %project.id, error = format!("{error:#}"), "the forge does not say");

@@ -26,10 +26,9 @@ use slipway_store::projects::Project;
 use slipway_store::reconciliations::{KnownRef, LeasedLook};
 use slipway_store::{Scope, StoreError};
 use tracing::{debug, error, info, warn};
-use url::Url;
 
 use crate::forge;
-use crate::intake::asking::Asking;
+use crate::intake::asking::{Asking, QUESTIONS};
 use crate::intake::rules::RefMoved;
 use crate::intake::work::make;
 use crate::new_build::WantedBuild;
@@ -88,9 +87,8 @@ pub(crate) async fn reconcile_once(
             Ok(Looked::Whole) => (None, every),
             Ok(Looked::InPart) => (None, TimeDelta::zero()),
             Err(error) => {
-                let words = format!("{error:#}");
-                debug!(project.id = %project, error = words, "the repository's refs could not be looked at");
-                (Some(words), pause_after(every, look.failures))
+                debug!(project.id = %project, error = format!("{error:#}"), "the repository's refs could not be looked at");
+                (Some(words_of(&error)), pause_after(every, look.failures))
             }
         };
         match state.db.finish_look(owner, project, failed.as_deref(), (now, now + pause)).await {
@@ -144,14 +142,27 @@ async fn look_at(state: &ApiState, look: &LeasedLook, now: DateTime<Utc>) -> any
     Ok(Looked::Whole)
 }
 
+/// Why a look failed, in words for whoever owns the project.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct CannotLook(String);
+
+fn words_of(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<CannotLook>() {
+        Some(words) => words.to_string(),
+        None => "a fault of the service; its log tells more".to_owned(),
+    }
+}
+
 /// The branches and tags of the repository, through the breaker of its host.
 async fn list(state: &ApiState, project: &Project) -> anyhow::Result<Vec<RemoteRef>> {
     let login = forge::clone_login(state, project).await.context("the connection's credential")?;
-    let host = Url::parse(&project.clone_url).map(|url| url.origin().ascii_serialization());
-    let permit = state
-        .forges
-        .ask(&host.unwrap_or_else(|_| "ssh".to_owned()))
-        .map_err(|_| anyhow::anyhow!("its host does not answer"))?;
+    let host = slipway_git::parse_clone_url(&project.clone_url).map(|url| {
+        let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+        format!("{}://{host}:{port}", url.scheme())
+    });
+    let permit = host.map(|host| state.forges.ask(&host)).map_err(|failure| CannotLook(failure.message))?;
+    let permit = permit.map_err(|_| CannotLook("the repository's host did not answer lately".to_owned()))?;
     let remote = Remote { clone_url: &project.clone_url, login: login.as_ref(), timeout: PATIENCE };
     match slipway_git::ls_remote(&state.egress, &remote).await {
         Ok(refs) => {
@@ -163,7 +174,7 @@ async fn list(state: &ApiState, project: &Project) -> anyhow::Result<Vec<RemoteR
                 slipway_domain::failure::FailureClass::SourceUnreachable => permit.failed(),
                 _ => permit.answered(),
             }
-            Err(anyhow::anyhow!(failure.message))
+            Err(CannotLook(failure.message).into())
         }
     }
 }
@@ -184,7 +195,9 @@ fn differences(known: &[KnownRef], remote: Vec<RemoteRef>) -> Vec<Difference> {
     let mut different = Vec::new();
     for now in remote {
         let before = known.remove(now.name.as_str());
-        if before.is_some_and(|known| known.head.as_ref() == Some(&now.target)) {
+        // Some forges tell of an annotated tag by its commit.
+        let is_known = |head: &String| *head == now.target || *head == now.commit;
+        if before.and_then(|known| known.head.as_ref()).is_some_and(is_known) {
             continue;
         }
         let Some(git_ref) = built(&now.name) else { continue };
@@ -201,7 +214,8 @@ fn differences(known: &[KnownRef], remote: Vec<RemoteRef>) -> Vec<Difference> {
 async fn build(state: &ApiState, project: &Project, moved: &Difference, now: DateTime<Utc>) -> anyhow::Result<bool> {
     let Some(RemoteRef { target, commit, .. }) = &moved.now else { return Ok(false) };
     let known = moved.known.as_ref().and_then(|known| known.head.clone());
-    let asking = Asking { state, project, commit };
+    let until = state.clock.monotonic() + QUESTIONS;
+    let asking = Asking { state, project, commit, until };
     let told = RefMoved { git_ref: moved.git_ref.clone(), before: known.clone(), after: Some(commit.clone()) };
     let message = asking.message().await;
     if message.as_deref().and_then(skip_marker).is_some() || asking.leaves_out_push(&told).await.is_some() {

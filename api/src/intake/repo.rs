@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use slipway_domain::event::Event;
+use slipway_forges::api::ForgeError;
 use slipway_forges::hook::Parsed;
 use slipway_store::Scope;
 use slipway_store::projects::Project;
@@ -57,35 +58,55 @@ pub(super) async fn follow(
         }
         RepoNews::Path(path) if check_repo_path(path).is_err() => return Ok(None),
         RepoNews::Path(path) => {
-            let clone_url = new_clone_url(state, project, path).await;
-            let renamed = (project.repo_path.as_str(), path.as_str());
-            let followed = state.db.follow_repo(project.id, renamed, clone_url.as_deref(), now).await;
+            let Some(moved) = moved_to(state, project, path).await? else { return Ok(None) };
+            let renamed = (project.repo_path.as_str(), moved.path.as_str());
+            let followed = state.db.follow_repo(project.id, renamed, moved.clone_url.as_deref(), now).await;
             if followed.context("follow the repository")? {
-                info!(project.id = %project.id, from = project.repo_path, to = path, "the repository has a new path");
+                info!(project.id = %project.id, from = project.repo_path, to = moved.path, "the repository has a new path");
             }
         }
     }
     Ok(Some(state.db.project(&Scope::Operator, project.id).await.context("read the project again")?))
 }
 
-/// Where the repository is cloned from now: never a delivery's word. The forge's own, if it can be asked and stays at
-/// the address that the project has; else the project's with the new path in it; else the old one, which forges keep up.
-async fn new_clone_url(state: &ApiState, project: &Project, path: &str) -> Option<String> {
-    let asked = ask(state, project).await.unwrap_or_else(|error| {
-        warn!(project.id = %project.id, error = format!("{error:#}"), "the forge does not say where the repository is");
-        None
-    });
-    let old = Url::parse(&project.clone_url).ok()?;
-    match asked.and_then(|url| Url::parse(&url).ok()) {
-        Some(new) if new.origin() == old.origin() => Some(new.to_string()),
-        Some(_) | None => with_path(&old, &project.repo_path, path),
-    }
+/// Where a repository is now.
+struct Moved {
+    path: String,
+    clone_url: Option<String>,
 }
 
-async fn ask(state: &ApiState, project: &Project) -> anyhow::Result<Option<String>> {
+/// Where the repository is by its forge's own word, if that can be asked: a delivery may be old, or tell of what is not
+/// its sender's. Without a credential there is nothing that a wrong path could reach, and the delivery's word is taken for
+/// the path; the clone URL stays as it is then, which forges redirect. `None` where nothing is to be followed; an error
+/// means "try again later".
+async fn moved_to(state: &ApiState, project: &Project, told: &str) -> anyhow::Result<Option<Moved>> {
     let Some(id) = &project.repo_id else { return Ok(None) };
-    let Some((api, permit)) = forge::open(state, project, FORGE_PATIENCE).await? else { return Ok(None) };
-    Ok(Some(forge::call(permit, api.repo_by_id(id)).await?.clone_url))
+    let Some((api, permit)) = forge::open(state, project, FORGE_PATIENCE).await? else {
+        return Ok(Some(Moved { path: told.to_owned(), clone_url: None }));
+    };
+    let found = match forge::call(permit, api.repo_by_id(id)).await {
+        Ok(found) => found,
+        Err(error @ (ForgeError::Transient(_) | ForgeError::RetryAfter(_))) => return Err(error.into()),
+        Err(error) => {
+            warn!(project.id = %project.id, %error, "the forge does not say where the repository is");
+            return Ok(None);
+        }
+    };
+    if found.full_path == project.repo_path || check_repo_path(&found.full_path).is_err() {
+        return Ok(None);
+    }
+    let clone_url = new_clone_url(project, &found.full_path, &found.clone_url);
+    Ok(Some(Moved { path: found.full_path, clone_url }))
+}
+
+/// The forge's own address of the repository if it is at the origin that the project has, else the project's with the new
+/// path in it.
+fn new_clone_url(project: &Project, path: &str, by_forge: &str) -> Option<String> {
+    let old = Url::parse(&project.clone_url).ok()?;
+    match Url::parse(by_forge) {
+        Ok(new) if new.origin() == old.origin() && new.origin().is_tuple() => Some(new.to_string()),
+        Ok(_) | Err(_) => with_path(&old, &project.repo_path, path),
+    }
 }
 
 fn with_path(url: &Url, old: &str, new: &str) -> Option<String> {

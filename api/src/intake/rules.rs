@@ -60,8 +60,6 @@ pub(super) struct Proposed {
     pub(super) needs_approval: bool,
     /// Only that it is no draft any more is new.
     pub(super) is_ready: bool,
-    /// It has commits that it did not have before.
-    pub(super) has_new_commits: bool,
     /// The branch of the base repository that it comes from, if it does.
     pub(super) own_branch: Option<GitRef>,
     pub(super) details: ChangeDetails,
@@ -238,7 +236,6 @@ fn decide_change(event: &ChangeEvent, told: Option<Move>, project: &ProjectFacts
         change,
         needs_approval,
         is_ready: event.action == ChangeAction::ReadyForReview,
-        has_new_commits: event.action == ChangeAction::HeadUpdated,
         own_branch: own,
         details: event.details.clone(),
         git_ref,

@@ -24,7 +24,7 @@ use slipway_store::projects::Project;
 use crate::builds::make::{Again, again};
 use crate::forge;
 use crate::intake::aftermath;
-use crate::intake::asking::Asking;
+use crate::intake::asking::{Asking, QUESTIONS};
 use crate::intake::pipeline;
 use crate::intake::repo::{self, RepoNews};
 use crate::intake::rules::{Decision, ProjectFacts, Proposed, Push, RefMoved, decide, events};
@@ -179,7 +179,8 @@ impl Work<'_> {
             Ok(commit) => commit,
             Err(reason) => return Ok(Worked::Ignored(reason)),
         };
-        let asking = Asking { state, project, commit: &commit };
+        let until = state.clock.monotonic() + QUESTIONS;
+        let asking = Asking { state, project, commit: &commit, until };
         let ignored = match (&wish.proposed, &wish.moved) {
             (Some(proposed), _) => asking.leaves_out_change(proposed).await?,
             (None, Some(moved)) => asking.leaves_out_push(moved).await,

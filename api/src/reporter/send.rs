@@ -30,6 +30,8 @@ use crate::state::ApiState;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Looks for due statuses begin at least this far apart.
 const GAP: Duration = Duration::from_millis(50);
+/// A GitHub App that is refused so often is refused.
+const APP_TRIES: i64 = 8;
 /// About a day of tries against a forge that does not answer.
 const MAX_TRIES: i64 = 300;
 
@@ -218,7 +220,14 @@ async fn ask(state: &ApiState, status: &LeasedStatus, permit: Permit) -> Result<
     if is_app {
         let run = check::run_of(state, status).await.map_err(SendError::Internal)?;
         let known = status.check_run_id.and_then(|id| u64::try_from(id).ok());
-        let run = forge::call(permit, api.set_check_run(&run, known)).await?;
+        let run = match forge::call(permit, api.set_check_run(&run, known)).await {
+            // GitHub may refuse a token in its first seconds; another one is made then, some times.
+            Err(error @ (ForgeError::Unauthorized(_) | ForgeError::NotFound(_))) if status.attempts < APP_TRIES => {
+                state.app_tokens.forget_those_of(&status.key.repo_path);
+                return Err(ForgeError::Transient(error.to_string()).into());
+            }
+            other => other?,
+        };
         return Ok(ForgeAnswer { check_run_id: id(run), pipeline_id: None });
     }
     let sent = forge::call(permit, api.set_status(&commit_status(state, status))).await?;

@@ -77,9 +77,10 @@ impl AppTokens {
         Ok(token)
     }
 
-    /// Forgets a token that its forge refuses, so that the next call makes a new one.
-    pub fn forget(&self, token: &str) {
-        self.change(|tokens| tokens.retain(|_, known| known.token != token));
+    /// Forgets the tokens for a repository that its forge refuses, so that the next call makes a new one.
+    pub fn forget_those_of(&self, repo: &str) {
+        let repo = repo.to_lowercase();
+        self.change(|tokens| tokens.retain(|key, _| key.repo != repo));
     }
 
     fn remembered(&self, key: &Key, now: DateTime<Utc>) -> Option<String> {

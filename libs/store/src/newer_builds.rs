@@ -92,6 +92,20 @@ impl Db {
         self.stop(live, Reach::Running, CancelledBy::User, now).await
     }
 
+    /// Stops the builds of changes that nobody has begun and whose commit a push builds.
+    pub async fn supersede_changes_of(
+        &self,
+        project: ProjectId,
+        commit: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Stopped>> {
+        const OF_COMMIT: &str = "select id from builds where project_id = $1 and commit_id = $2 \
+            and trigger = 'change' and state = 'pending' order by id";
+        let waiting: Vec<BuildId> =
+            on_db!(self, conn => sqlx::query_scalar(OF_COMMIT).bind(project).bind(commit).fetch_all(conn).await?);
+        self.stop(waiting, Reach::Waiting, CancelledBy::NewerBuild, now).await
+    }
+
     /// When a change was closed last, if it was.
     pub async fn change_closed_at(&self, project: ProjectId, number: i64) -> Result<Option<DateTime<Utc>>> {
         const CLOSED: &str = "select closed_at from closed_changes where project_id = $1 and number = $2";

@@ -274,11 +274,12 @@ impl Db {
         const STATE: &str = "update projects set state = $2, paused_reason = null, \
             counted_from = case when state = $2 then counted_from else $3 end where id = $1";
         // What moved while it was paused is not owed.
-        const FORGET: &str = "update reconciliations set noted_at = null, next_at = $2 where project_id = $1";
+        const FORGET: &str = "update reconciliations set noted_at = null, next_at = $2 where project_id = $1 \
+            and exists (select 1 from projects where id = $1 and state <> $3)";
         let mut tx = self.begin_write().await?;
         touch(&mut tx, scope, id, now).await?;
+        execute!(&mut tx, FORGET, id, now, state);
         execute!(&mut tx, STATE, id, state, now);
-        execute!(&mut tx, FORGET, id, now);
         let project = project_in(&mut tx, id).await?;
         tx.commit().await?;
         Ok(project)

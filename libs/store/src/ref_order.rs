@@ -20,8 +20,8 @@ use crate::builds::{NewBuild, ORDER_STEP, RefOrder};
 use crate::db::{Tx, execute, on_tx};
 use crate::error::{Result, StoreError};
 
-/// What is told later than this of a move that was found is told of another one.
-const LATE: TimeDelta = TimeDelta::hours(1);
+/// What is told later than this of a move that was found is told of another one. Forges deliver again for three days.
+const LATE: TimeDelta = TimeDelta::days(4);
 
 /// Where a new build stands.
 pub(crate) struct Standing {
@@ -121,7 +121,8 @@ async fn place_move(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef, moved: Move<'
     let is_late = head.commit.as_deref() != moved.before || leads_up(tx, new, git_ref, moved.after).await?;
     let places = if is_late { places(tx, new, git_ref).await? } else { Vec::new() };
     if head.commit.as_deref() != moved.before
-        && let Some(found) = places.iter().rev().find(|place| place.found && place.after == moved.after)
+        && let Some(found) =
+            places.iter().rev().find(|place| place.found && (place.after == moved.after || place.after == new.commit))
         && let Some(build) = join(tx, new, found).await?
     {
         return Ok(Standing { order: Some(found.order), unlinked: false, joins: Some(build) });

@@ -79,6 +79,10 @@ both! {
         let pushed = push(&env, &world, 'x', 'b').await;
         env.db.supersede_builds(project, Line::Change(7), Reach::Waiting, later(30)).await.unwrap();
         assert_eq!((state_of(&env, older).await, state_of(&env, newer).await), (BuildState::Superseded, BuildState::Pending));
+        assert!(env.db.supersede_changes_of(project, &commit('z'), later(30)).await.unwrap().is_empty());
+        let same = change(&env, &world, 'd', 21).await;
+        let of_push = env.db.supersede_changes_of(project, &commit('d'), later(30)).await.unwrap();
+        assert_eq!((of_push, state_of(&env, same).await), (vec![(same, Vec::new())], BuildState::Superseded));
         let close = async |number, at| env.db.close_change(project, (number, later(at)), later(30)).await.unwrap();
         assert!(close(8, 30).await.is_empty());
         assert!(close(7, 15).await.is_empty(), "it was reopened since");

@@ -29,7 +29,7 @@ const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_h
     lose_attempt lose_session mark_status_sent note_moves now open_session patch_project ping postpone_admission \
     postpone_seal put_registry refuse_job remove_deploy_key renew_token report renew_sessions replay_delivery request_leave retry_delivery_later \
     retry_status_later return_leave revoke_token rotate_hook_secret seal_log set_project_state set_running_limit \
-    settle_unreturned_leave stop_builds_of_change supersede_builds take_lead want_statuses";
+    settle_unreturned_leave stop_builds_of_change supersede_builds supersede_changes_of take_lead want_statuses";
 
 /// The ids of the samples.
 fn id<T: Id>(number: u128) -> T {

@@ -76,7 +76,7 @@ async fn tokens_are_made_once_for_each_repository_until_shortly_before_their_end
         let first = token("acme/widget", 0).await;
         assert_eq!(first, token("Acme/Widget", 40).await);
         assert_ne!(first, token("acme/gadget", 0).await);
-        tokens.forget(&first);
+        tokens.forget_those_of("Acme/Widget");
         let second = token("acme/widget", 0).await;
         assert_ne!(first, second);
         assert_ne!(second, token("acme/widget", 50).await, "ten minutes are too few for a clone");
