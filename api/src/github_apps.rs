@@ -10,7 +10,6 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use slipway_domain::event::ForgeKind;
 use slipway_domain::ids::{ConnectionId, GithubAppId, TenantId};
-use slipway_forges::api::ForgeError;
 use slipway_forges::github::app::{AppAccess, AppApi, AppConnect, Installation};
 use slipway_runtime::ids::{new_id, new_token, random_id};
 use slipway_runtime::problem::{ApiError, JsonBody, PathOf};
@@ -112,14 +111,13 @@ async fn create(
         .map_err(|error| ApiError::Invalid(format!("private_key: {error}.")))?;
     let id: GithubAppId = random_id();
     let webhook_secret = new_token("slh");
-    let permit = state.forges.ask(&forge::upstream(ForgeKind::Github, base_url.as_deref()));
-    let permit = permit.map_err(|out| forge::problem_of(out.into()))?;
-    let asked = async {
-        let myself = api.myself().await?;
-        api.set_hook(&hook_url(&state, id), &webhook_secret).await?;
-        Ok::<_, ForgeError>(myself)
-    };
-    let myself = forge::call(permit, asked).await.map_err(forge::problem)?;
+    let upstream = forge::upstream(ForgeKind::Github, base_url.as_deref());
+    let ask = || state.forges.ask(&upstream).map_err(|out| forge::problem_of(out.into()));
+    let myself = forge::call(ask()?, api.myself()).await.map_err(forge::problem)?;
+    if !myself.missing_permissions.is_empty() {
+        let missing = myself.missing_permissions.join(", ");
+        return Err(ApiError::Conflict(format!("The App lacks permissions: {missing}. Grant them on GitHub first.")));
+    }
     let new = NewGithubApp {
         id,
         tenant: tenant.id,
@@ -131,6 +129,11 @@ async fn create(
         now: state.clock.now(),
     };
     state.db.create_github_app(&state.secret_key, &new).await.or_problem()?;
+    // Now that its deliveries would be known.
+    if let Err(error) = forge::call(ask()?, api.set_hook(&hook_url(&state, id), &new.webhook_secret)).await {
+        state.db.delete_github_app(id).await.or_problem()?;
+        return Err(forge::problem(error));
+    }
     let app = state.db.github_app(&caller.scope, id).await.or_problem()?;
     Ok((StatusCode::CREATED, Json(shown(&state, app))))
 }

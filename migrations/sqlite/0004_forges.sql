@@ -62,6 +62,7 @@ create table github_apps (
     lease_until text,
     last_error text
 ) strict;
+create unique index github_apps_once on github_apps (app_id, coalesce(base_url, ''));
 create index github_apps_due on github_apps (next_at);
 
 alter table connections add column github_app_id blob references github_apps (id);

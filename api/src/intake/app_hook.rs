@@ -48,7 +48,7 @@ pub(super) async fn receive(
     let mut first = None;
     for hook in wanted.hooks(intake).await? {
         let hook = match intake.hooks.ask(hook).await? {
-            Ok(hook) => hook,
+            Ok(read) => read.hook,
             // It was taken away meanwhile.
             Err(StoreError::NotFound(_)) => continue,
             Err(error) => return Err(error.into()),

@@ -29,9 +29,11 @@ use crate::state::ApiState;
 /// long before its leases do.
 const BATCH: i64 = 32;
 /// Deliveries that are worked at the same time.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 /// After this many tries a delivery is given up; replaying it starts again.
 const MAX_TRIES: i64 = 10;
+/// A body in object storage comes within this time, or later: others wait behind it.
+const BODY_TIMEOUT: Duration = Duration::from_secs(3);
 /// One delivery may take this long; then it is tried again.
 const WORK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -211,7 +213,8 @@ pub(crate) async fn body_of(state: &ApiState, body: Vec<u8>, blob: Option<&str>)
     let blobs =
         state.blobs.as_ref().context("the body lies in object storage, and SLIPWAY_BLOB_URL is not set here")?;
     let name: DeliveryId = name.parse().context("the name of a body")?;
-    Ok(blobs.get_body(name).await.context("read the body")?.into())
+    let body = tokio::time::timeout(BODY_TIMEOUT, blobs.get_body(name)).await;
+    Ok(body.context("object storage does not answer")?.context("read the body")?.into())
 }
 
 fn count(end: &DeliveryEnd) {

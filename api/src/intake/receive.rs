@@ -1,8 +1,6 @@
 //! `POST /hooks/{hook}`: verified over the raw bytes, stored with its verdict, then answered. What does not
 //! verify leaves a counted reason and nothing else.
 
-use std::sync::Arc;
-
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
@@ -27,7 +25,7 @@ use tracing::{info, warn};
 
 use crate::intake::app_hook;
 use crate::intake::body::{self, Memory};
-use crate::intake::hook_rows::HookRows;
+use crate::intake::hook_rows::{HookRows, Read};
 use crate::intake::inbox::Inbox;
 use crate::intake::rules::{moves, verdict};
 use crate::state::ApiState;
@@ -58,7 +56,7 @@ struct Answer {
 
 /// The route that forges post to. It has no body limit of axum's: it reads by its own rules.
 pub fn router(state: ApiState) -> Router {
-    let hooks = HookRows { db: state.db.clone(), key: state.secret_key.clone() };
+    let hooks = HookRows { db: state.db.clone(), key: state.secret_key.clone(), clock: state.clock.clone() };
     let hooks = Batcher::new(hooks, state.life.clone());
     let inbox = Batcher::new(Inbox(state.db.clone()), state.life.clone());
     let intake = Intake { api: state, hooks, inbox, memory: Memory::default() };
@@ -73,16 +71,17 @@ async fn receive(
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
     body::check_declared(&headers)?;
-    let Some(hook) = find_hook(&intake.hooks, hook).await? else {
+    let Some(read) = find_hook(&intake.hooks, hook).await? else {
         return app_hook::receive(&intake, GithubAppId::from(hook.uuid()), &headers, body).await;
     };
+    let hook = &read.hook;
     let mut room = intake.memory.room(hook.tenant_id);
     let body = body::read(body, &mut room).await?;
-    let now = intake.api.db.now(&intake.api.clock).await.or_problem()?;
+    let now = read.now(&intake.api.clock);
     let received = Received { kind: hook.forge, headers: &headers, body: &body };
     let auth = authenticate(&received, &hook.secrets, now)?;
     let parsed = parse(&received);
-    let (verdict, accepted) = take_in(&intake, &hook, (&received, auth, now), &parsed).await?;
+    let (verdict, accepted) = take_in(&intake, hook, (&received, auth, now), &parsed).await?;
     answer(verdict, accepted)
 }
 
@@ -100,7 +99,7 @@ pub(super) async fn take_in(
     Ok((verdict, accepted))
 }
 
-async fn find_hook(hooks: &Batcher<HookRows>, hook: HookId) -> Result<Option<Arc<Hook>>, ApiError> {
+async fn find_hook(hooks: &Batcher<HookRows>, hook: HookId) -> Result<Option<Read>, ApiError> {
     match hooks.ask(hook).await? {
         Err(StoreError::NotFound(_)) => Ok(None),
         other => other.or_problem().map(Some),

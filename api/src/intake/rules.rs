@@ -6,7 +6,7 @@ use slipway_domain::event::{
     ChangeAction, ChangeDetails, ChangeEvent, Event, ForgeKind, Outcome, RefEvent, RefKind, RefOp,
 };
 use slipway_domain::git_ref::{GitRef, is_commit_id};
-use slipway_domain::ids::ProjectId;
+use slipway_domain::ids::{BuildId, ProjectId};
 use slipway_domain::rules::{Rules, Strangers};
 use slipway_domain::spec::ChangeSpec;
 use slipway_domain::tenant::ProjectState;
@@ -25,8 +25,8 @@ pub(super) enum Decision {
     Change(Proposed),
     /// No more builds of a pull or merge request; says what became of it.
     Close(u64, Option<DateTime<Utc>>, String),
-    /// The newest build of this commit again.
-    Rerun(String),
+    /// This build again, or the newest of this commit.
+    Rerun(String, Option<BuildId>),
     /// Nothing; says why. A ref that moved nevertheless is noted.
     Ignore(String, Option<RefMoved>),
 }
@@ -47,7 +47,7 @@ impl Decision {
     /// True if builds are made or stopped.
     pub(super) fn acts(&self) -> bool {
         match self {
-            Self::Push(_) | Self::Change(_) | Self::Close(..) | Self::Rerun(_) => true,
+            Self::Push(_) | Self::Change(_) | Self::Close(..) | Self::Rerun(..) => true,
             Self::Ignore(..) => false,
         }
     }
@@ -143,7 +143,9 @@ pub(super) fn decide(event: &Event, index: i64, project: &ProjectFacts<'_>) -> D
         }
         Event::Release(_) => ignore("releases are not built; the push of their tag is"),
         Event::Rerun(_) if project.state == ProjectState::Paused => ignore("the project is paused"),
-        Event::Rerun(again) => Decision::Rerun(again.commit.clone()),
+        Event::Rerun(again) => {
+            Decision::Rerun(again.commit.clone(), again.ours.as_deref().and_then(|ours| ours.parse().ok()))
+        }
     }
 }
 

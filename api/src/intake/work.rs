@@ -9,17 +9,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use slipway_domain::build::Trigger;
 use slipway_domain::delivery::DeliveryState;
 use slipway_domain::git_ref::{GitRef, is_commit_id};
-use slipway_domain::ids::{DeliveryId, Id as _};
+use slipway_domain::ids::{BuildId, DeliveryId, Id as _};
 use slipway_domain::spec::BuildOptions;
 use slipway_forges::api::ForgeError;
 use slipway_forges::headers;
 use slipway_forges::hook::{Received, parse};
 use slipway_live::{Topic, WakeKind};
-use slipway_store::Scope;
 use slipway_store::builds::{CreatedBuild, RefOrder};
 use slipway_store::delivery_moves::Move;
 use slipway_store::delivery_work::{DeliveryEnd, LeasedDelivery};
 use slipway_store::projects::Project;
+use slipway_store::{Scope, StoreError};
 
 use crate::builds::make::{Again, again};
 use crate::forge;
@@ -98,7 +98,7 @@ pub(super) async fn act_on(
             Decision::Push(push) => work.build(push.into()).await?,
             Decision::Change(proposed) => work.build(proposed.into()).await?,
             Decision::Close(number, at, reason) => work.close((number, at), reason).await?,
-            Decision::Rerun(commit) => work.rerun(&commit, index).await?,
+            Decision::Rerun(commit, ours) => work.rerun((&commit, ours), index).await?,
             Decision::Ignore(reason, moved) => {
                 work.note(moved.as_ref()).await?;
                 Worked::Ignored(reason)
@@ -243,9 +243,16 @@ impl Work<'_> {
     }
 
     /// Somebody asked on the forge for the newest build of a commit again.
-    async fn rerun(self, commit: &str, index: u32) -> anyhow::Result<Worked> {
+    async fn rerun(self, (commit, ours): (&str, Option<BuildId>), index: u32) -> anyhow::Result<Worked> {
         let Self { state, row, project, now } = self;
-        let Some(old) = state.db.newest_build_of(project.id, commit).await.context("find the build")? else {
+        let old = match ours {
+            Some(build) => match state.db.build(&Scope::Operator, build).await {
+                Err(StoreError::NotFound(_)) => None,
+                found => Some(found.context("find the build")?).filter(|old| old.project_id == project.id),
+            },
+            None => state.db.newest_build_of(project.id, commit).await.context("find the build")?,
+        };
+        let Some(old) = old else {
             return Ok(Worked::Ignored(format!("no build of {commit} is known that could be made again")));
         };
         if !old.state.is_terminal() {

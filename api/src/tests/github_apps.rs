@@ -82,7 +82,10 @@ async fn serve(State(seen): State<Arc<Mutex<GitHub>>>, request: Request) -> Resp
     let answer = match (&parts.method, path.as_str()) {
         (&Method::GET, "/app") if as_app => json!({
             "id": 9, "slug": "our-slipway", "html_url": "https://github.example/apps/our-slipway", "name": "x",
-            "node_id": "x", "external_url": "https://x.example", "owner": {}, "events": [], "permissions": {},
+            "node_id": "x", "external_url": "https://x.example", "owner": {}, "events": [],
+            "permissions": {
+                "contents": "read", "metadata": "read", "pull_requests": "read", "statuses": "write", "checks": "write",
+            },
         }),
         (&Method::PATCH, "/app/hook/config") if as_app => {
             github.hook = sent;
@@ -185,6 +188,8 @@ async fn an_app_is_kept_installed_told_and_tells_back() {
     let kept = setup.kept().await;
     assert_eq!((kept["slug"].as_str(), kept["app_id"].as_i64()), (Some("our-slipway"), Some(9)));
     assert!(!kept.to_string().contains("PRIVATE"), "the key never comes back");
+    let again = json!({"base_url": setup.fake.base_url, "app_id": 9, "private_key": *PEM});
+    setup.app.post("/api/v1/github-apps", again).await.problem(StatusCode::CONFLICT);
     let secret = setup.fake.with(|github| github.hook["secret"].as_str().expect("a secret").to_owned());
     assert_eq!(setup.fake.with(|github| github.hook["url"].clone()), kept["hook_url"]);
 
@@ -254,7 +259,7 @@ async fn an_app_is_kept_installed_told_and_tells_back() {
 
     // GitHub's button asks for it again.
     let again = json!({
-        "action": "rerequested", "check_run": {"head_sha": "a".repeat(40)}, "installation": {"id": 7},
+        "action": "rerequested", "check_run": {"head_sha": "a".repeat(40), "external_id": build}, "installation": {"id": 7},
         "repository": {"id": 42, "full_name": "acme/app"}, "sender": {"login": "anna"},
     });
     let taken = setup.deliver(&kept, &secret, ("check_run", "2"), &again).await;

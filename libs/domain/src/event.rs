@@ -222,6 +222,9 @@ pub struct RerunEvent {
     pub repo: String,
     /// The commit to build again.
     pub commit: String,
+    /// Our own id of what is to run again, where the forge gives it back.
+    #[serde(default, skip_serializing)]
+    pub ours: Option<String>,
 }
 
 /// True for the all-zero object id, of 40 or 64 digits, by which forges say "none".

@@ -78,12 +78,12 @@ struct AccessRow {
 }
 
 impl Db {
-    /// Keeps an App. The caller has authorised it for the tenant.
+    /// Keeps an App, once. The caller has authorised it for the tenant.
     pub async fn create_github_app(&self, key: &SecretKey, new: &NewGithubApp) -> Result<()> {
         const CREATE: &str = "insert into github_apps (id, tenant_id, base_url, app_id, slug, key_sealed, \
-            secret_sealed, created_at, next_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $8)";
+            secret_sealed, created_at, next_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $8) on conflict do nothing";
         let mut tx = self.begin_write().await?;
-        execute!(
+        let made = execute!(
             &mut tx,
             CREATE,
             new.id,
@@ -95,6 +95,17 @@ impl Db {
             key.seal(&secret_context(new.id), &new.webhook_secret),
             new.now
         );
+        if made == 0 {
+            return Err(StoreError::Conflict("this App is kept already".to_owned()));
+        }
+        tx.commit().await
+    }
+
+    /// Forgets an App that no connection uses.
+    pub async fn delete_github_app(&self, id: GithubAppId) -> Result<()> {
+        const DELETE: &str = "delete from github_apps where id = $1";
+        let mut tx = self.begin_write().await?;
+        execute!(&mut tx, DELETE, id);
         tx.commit().await
     }
 

@@ -224,8 +224,12 @@ fn a_repository_is_known_by_its_id_whatever_it_is_called() {
 
 #[test]
 fn a_wish_to_run_again_is_one_unless_the_project_is_paused() {
-    let again = Event::Rerun(slipway_domain::event::RerunEvent { repo: "acme/app".to_owned(), commit: "b".repeat(40) });
-    assert_eq!(by_rules(again.clone(), "{}"), Decision::Rerun("b".repeat(40)));
+    let again = Event::Rerun(slipway_domain::event::RerunEvent {
+        repo: "acme/app".to_owned(),
+        commit: "b".repeat(40),
+        ours: None,
+    });
+    assert_eq!(by_rules(again.clone(), "{}"), Decision::Rerun("b".repeat(40), None));
     let paused = ProjectFacts {
         repo_path: "acme/app",
         is_same_id: false,

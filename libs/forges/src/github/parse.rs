@@ -60,6 +60,8 @@ struct Release {
 struct Check {
     #[serde(default)]
     head_sha: Option<String>,
+    #[serde(default)]
+    external_id: Option<String>,
 }
 
 /// What is read of every event that is not a push or a pull request.
@@ -153,7 +155,8 @@ fn release(envelope: &Envelope) -> Result<Outcome, ParseError> {
 
 fn rerun(envelope: &Envelope, check: Option<&Check>, place: &str) -> Result<Outcome, ParseError> {
     let commit = object_id(check.and_then(|check| check.head_sha.clone()), place)?;
-    let event = RerunEvent { repo: full_name(envelope.repository.as_ref())?, commit: need(commit, place)? };
+    let ours = check.and_then(|check| check.external_id.clone()).filter(|id| !id.is_empty());
+    let event = RerunEvent { repo: full_name(envelope.repository.as_ref())?, commit: need(commit, place)?, ours };
     Ok(Outcome::Events(vec![Event::Rerun(event)]))
 }
 

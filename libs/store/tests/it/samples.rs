@@ -20,7 +20,7 @@ const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_hook add_log_segments admit_job admit_jobs \
     approve_build assign_moves begin_idempotent cancel_build channel_closed claim_job claim_jobs close close_change complete_idempotent \
     connect connect_sized create_build create_connection create_github_app create_join_token create_project create_tenant \
-    create_token create_web_session decline_job delete_deliveries_without_build delete_delivery_bodies \
+    create_token create_web_session decline_job delete_deliveries_without_build delete_delivery_bodies delete_github_app \
     delete_expired_web_sessions delete_old_idempotency_keys delete_registry delete_web_session dispatch_job \
     dispatch_jobs drain_builder end_logs end_session ensure_bootstrap_token ensure_default_tenant ensure_deploy_key expire_jobs \
     finish_attempt finish_attempts finish_deliveries finish_delivery finish_github_app finish_look follow_repo give_up_status \

@@ -78,7 +78,7 @@ async fn what_was_lost_is_built(database: Database) -> Result<()> {
     let newest = job.images.first().map(|image| image.digest.clone());
     assert_eq!(tag, newest, "what is told late moves no tag back");
 
-    // A tag, a branch that the rules leave out, one that asks not to be built, and a deleted one.
+    // A tag, a branch that the rules leave out, and a deleted one.
     let before = world.api().builds(&project.id).await?.len();
     repo.tag("v1")?;
     repo.switch("wip/x")?;
