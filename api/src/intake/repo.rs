@@ -84,7 +84,16 @@ async fn moved_to(state: &ApiState, project: &Project, told: &str) -> anyhow::Re
     let Some((api, permit)) = forge::open(state, project, FORGE_PATIENCE).await? else {
         return Ok(Some(Moved { path: told.to_owned(), clone_url: None }));
     };
-    let found = match forge::call(permit, api.repo_by_id(id)).await {
+    let asked = match forge::call(permit, api.repo_by_id(id)).await {
+        // It finds none by id; then whether it is at the new path.
+        Err(ForgeError::Invalid(_)) => match forge::open(state, project, FORGE_PATIENCE).await? {
+            Some((api, permit)) => forge::call(permit, api.repo(told)).await,
+            None => return Ok(None),
+        },
+        other => other,
+    };
+    let found = match asked {
+        Ok(found) if found.id != *id => return Ok(None),
         Ok(found) => found,
         Err(error @ (ForgeError::Transient(_) | ForgeError::RetryAfter(_))) => return Err(error.into()),
         Err(error) => {

@@ -21,7 +21,8 @@ pub(super) fn asked(request: &Request, repo: &str) -> Option<Asked> {
     }
     let query = |name: &str| request.query(name).to_owned();
     match rest {
-        [] => Some(Asked::Repo),
+        // The default branch is asked for apart; one answer has both.
+        [] | ["default-branch"] => Some(Asked::Repo),
         ["raw", path @ ..] => Some(Asked::File { commit: query("at"), path: path.join("/") }),
         ["commits", commit] => Some(Asked::Commit((*commit).to_owned())),
         ["commits"] if request.query("limit") == "1" => Some(Asked::Head(query("until"))),
@@ -68,7 +69,18 @@ pub(super) fn shown(found: &Found) -> Reply {
             let person = |name: &String| json!({ "name": name, "active": true, "slug": name });
             page(&names.iter().map(person).collect::<Vec<_>>(), true)
         }
-        Found::Repo { .. } | Found::Right(_) | Found::User { .. } | Found::Checks(_) | Found::Absent => {
+        Found::Repo { path } => {
+            let (key, slug) = path.split_once('/').unwrap_or_default();
+            let clone = format!("https://elsewhere.invalid/scm/{path}.git");
+            Reply::Json(
+                200,
+                json!({
+                    "id": 84, "slug": slug, "project": { "key": key }, "public": false, "displayId": "main",
+                    "links": { "clone": [{ "name": "http", "href": clone }], "self": [] },
+                }),
+            )
+        }
+        Found::Right(_) | Found::User { .. } | Found::Checks(_) | Found::Absent => {
             Reply::Json(404, json!({ "errors": [{ "message": "No such thing." }] }))
         }
     }

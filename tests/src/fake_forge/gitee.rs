@@ -72,7 +72,11 @@ pub(super) fn shown(found: &Found) -> Reply {
                 checks.iter().map(|(number, name)| json!({ "id": number, "name": name })).collect();
             json(json!({ "total_count": checks.len(), "check_runs": checks }))
         }
-        Found::Repo { .. } | Found::User { .. } | Found::Writers(_) | Found::Absent => {
+        Found::Repo { path } => json(json!({
+            "id": 14836026, "full_name": path, "private": true, "default_branch": "main",
+            "html_url": format!("https://elsewhere.invalid/{path}.git"),
+        })),
+        Found::User { .. } | Found::Writers(_) | Found::Absent => {
             Reply::Json(404, json!({ "message": "404 Not Found" }))
         }
     }
