@@ -32,7 +32,7 @@ create index delivery_payloads_by_blob on delivery_payloads (body_blob) where bo
 alter table statuses add column check_run_build blob;
 alter table statuses add column check_run_id integer;
 
--- When the refs of a project's repository are looked at again, and how that went.
+-- When the refs of an active project's repository are looked at again, and how that went. A paused one has no row.
 create table reconciliations (
     project_id blob primary key references projects (id),
     next_at text not null,
@@ -45,6 +45,7 @@ create table reconciliations (
     last_error text
 ) strict;
 create index reconciliations_due on reconciliations (next_at);
+insert into reconciliations (project_id, next_at, failures) select id, created_at, 0 from projects where state = 'active';
 
 create table github_apps (
     -- Opaque: its hook's URL ends with it.

@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use metrics::counter;
 use slipway_domain::build::Trigger;
 use slipway_domain::event::skip_marker;
+use slipway_domain::failure::FailureClass;
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::ProcessId;
 use slipway_domain::spec::BuildOptions;
@@ -23,7 +24,7 @@ use slipway_git::{Remote, RemoteRef};
 use slipway_runtime::ids::random_id;
 use slipway_store::builds::RefOrder;
 use slipway_store::projects::Project;
-use slipway_store::reconciliations::{KnownRef, LeasedLook};
+use slipway_store::reconciliations::{FoundRef, KnownRef, LeasedLook};
 use slipway_store::{Scope, StoreError};
 use tracing::{debug, error, info, warn};
 
@@ -40,8 +41,10 @@ const AT_ONCE: i64 = 4;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A look with all its builds takes no longer; another process takes it over then.
 const LEASE: TimeDelta = TimeDelta::minutes(10);
-/// Builds that one look makes; what more is owed comes with the next, at once.
-const MAX_BUILDS: usize = 50;
+/// Refs that one look asks about and builds; what more is owed comes with the next, at once.
+const MAX_OWED: usize = 50;
+/// Refs that are noted with one flush, so that the inbox never waits long.
+const NOTED_AT_ONCE: usize = 500;
 /// A repository that cannot be looked at is left alone for at most so long.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(6);
 
@@ -125,21 +128,32 @@ async fn look_at(state: &ApiState, look: &LeasedLook, now: DateTime<Utc>) -> any
     if project.state == ProjectState::Paused {
         return Ok(Looked::Whole);
     }
-    let mut built = 0;
-    for moved in differences(&known, remote) {
-        if built == MAX_BUILDS {
-            return Ok(Looked::InPart);
-        }
-        let owed = look.noted_at.is_some() && moved.now.is_some() && project.rules.builds(&moved.git_ref);
-        if owed && build(state, &project, &moved, now).await? {
-            built += 1;
-        } else {
-            let version = moved.known.as_ref().map(|known| known.version);
-            let head = moved.now.as_ref().map(|now| now.target.as_str());
-            state.db.note_found(project.id, &moved.git_ref, (version, head), now).await.context("note a ref")?;
+    let different = differences(&known, remote);
+    // What only is to be noted asks nobody, however many refs there are.
+    let (owed, noted): (Vec<_>, Vec<_>) = different
+        .iter()
+        .partition(|moved| look.noted_at.is_some() && moved.now.is_some() && project.rules.builds(&moved.git_ref));
+    for noted in noted.chunks(NOTED_AT_ONCE) {
+        note(state, &project, noted, now).await?;
+    }
+    for moved in owed.iter().take(MAX_OWED) {
+        if !build(state, &project, moved, now).await? {
+            note(state, &project, std::slice::from_ref(moved), now).await?;
         }
     }
-    Ok(Looked::Whole)
+    Ok(if owed.len() > MAX_OWED { Looked::InPart } else { Looked::Whole })
+}
+
+async fn note(state: &ApiState, project: &Project, moved: &[&Difference], now: DateTime<Utc>) -> anyhow::Result<()> {
+    let found: Vec<FoundRef<'_>> = moved
+        .iter()
+        .map(|moved| FoundRef {
+            git_ref: &moved.git_ref,
+            version: moved.known.as_ref().map(|known| known.version),
+            head: moved.now.as_ref().map(|now| now.target.as_str()),
+        })
+        .collect();
+    state.db.note_found(project.id, &found, now).await.context("note refs").map(drop)
 }
 
 /// Why a look failed, in words for whoever owns the project.
@@ -171,7 +185,7 @@ async fn list(state: &ApiState, project: &Project) -> anyhow::Result<Vec<RemoteR
         }
         Err(failure) => {
             match failure.class {
-                slipway_domain::failure::FailureClass::SourceUnreachable => permit.failed(),
+                FailureClass::SourceUnreachable => permit.failed(),
                 _ => permit.answered(),
             }
             Err(CannotLook(failure.message).into())
@@ -272,6 +286,8 @@ mod tests {
             head: head.map(str::to_owned),
             version: 7,
         };
+        // Told by its commit, as some forges do.
+        let tag = RemoteRef { name: "refs/tags/told".to_owned(), target: "t".to_owned(), commit: "c".to_owned() };
         let at = |name: &str, target: &str| RemoteRef {
             name: name.to_owned(),
             target: target.to_owned(),
@@ -283,6 +299,7 @@ mod tests {
             known("refs/heads/gone", Some("a")),
             known("refs/heads/long-gone", None),
             known("refs/heads/back", None),
+            known("refs/tags/told", Some("c")),
         ];
         let remote = vec![
             at("refs/heads/main", "a"),
@@ -291,6 +308,7 @@ mod tests {
             at("refs/tags/new", "c"),
             at("refs/pull/5/head", "d"),
             at("refs/heads/a..b", "d"),
+            tag,
         ];
         let found = differences(&rows, remote);
         let found: Vec<_> = found

@@ -18,6 +18,7 @@ use crate::connections::{NewConnection, insert_connection};
 use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::hooks::{NewHook, insert_hook};
+use crate::reconciliations;
 use crate::scope::Scope;
 
 /// One repository with its build rules.
@@ -170,6 +171,7 @@ impl Db {
         };
         insert_project(&mut tx, new, connection).await?;
         insert_hook(&mut tx, key, new.id, &new.hook).await?;
+        reconciliations::begin(&mut tx, new.id, new.now).await?;
         let project = project_in(&mut tx, new.id).await?;
         tx.commit().await?;
         Ok(project)
@@ -273,13 +275,13 @@ impl Db {
     ) -> Result<Project> {
         const STATE: &str = "update projects set state = $2, paused_reason = null, \
             counted_from = case when state = $2 then counted_from else $3 end where id = $1";
-        // What moved while it was paused is not owed.
-        const FORGET: &str = "update reconciliations set noted_at = null, next_at = $2 where project_id = $1 \
-            and exists (select 1 from projects where id = $1 and state <> $3)";
         let mut tx = self.begin_write().await?;
         touch(&mut tx, scope, id, now).await?;
-        execute!(&mut tx, FORGET, id, now, state);
         execute!(&mut tx, STATE, id, state, now);
+        match state {
+            ProjectState::Active => reconciliations::begin(&mut tx, id, now).await?,
+            ProjectState::Paused => reconciliations::end(&mut tx, id).await?,
+        }
         let project = project_in(&mut tx, id).await?;
         tx.commit().await?;
         Ok(project)

@@ -12,7 +12,7 @@ use sqlx::FromRow;
 
 use crate::Db;
 use crate::builds::ORDER_STEP;
-use crate::db::{execute, on_db, on_tx};
+use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::readable::{Rows, split};
 
@@ -40,6 +40,17 @@ pub struct KnownRef {
     pub version: i64,
 }
 
+/// What a ref was found to point to.
+#[derive(Debug, Clone, Copy)]
+pub struct FoundRef<'a> {
+    /// The ref.
+    pub git_ref: &'a GitRef,
+    /// As it was read before the forge was asked; `None` if nothing was known of it.
+    pub version: Option<i64>,
+    /// `None` if it is gone.
+    pub head: Option<&'a str>,
+}
+
 /// How the looks at a project's refs go.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct LookView {
@@ -49,8 +60,23 @@ pub struct LookView {
     pub last_error: Option<String>,
 }
 
+/// Makes a project's refs due, in the caller's transaction. What they point to at the first look is owed to nobody.
+pub(crate) async fn begin(tx: &mut Tx, project: ProjectId, now: DateTime<Utc>) -> Result<()> {
+    const BEGIN: &str = "insert into reconciliations (project_id, next_at, failures) values ($1, $2, 0) \
+        on conflict (project_id) do nothing";
+    execute!(tx, BEGIN, project, now);
+    Ok(())
+}
+
+/// Ends the looks at a project that makes no builds, in the caller's transaction. A look under way finds its row gone.
+pub(crate) async fn end(tx: &mut Tx, project: ProjectId) -> Result<()> {
+    const END: &str = "delete from reconciliations where project_id = $1";
+    execute!(tx, END, project);
+    Ok(())
+}
+
 impl Db {
-    /// Takes active projects that are due, at most `limit`. One that was never looked at is due at once.
+    /// Takes projects that are due, at most `limit`. Only active ones have a row.
     pub async fn lease_looks(
         &self,
         owner: ProcessId,
@@ -58,17 +84,11 @@ impl Db {
         lease: TimeDelta,
         limit: i64,
     ) -> Result<Vec<LeasedLook>> {
-        const MAKE: &str = "insert into reconciliations (project_id, next_at, failures) select p.id, $1, 0 \
-            from projects p where p.state = 'active' \
-            and not exists (select 1 from reconciliations r where r.project_id = p.id) order by p.id limit $2 \
-            on conflict (project_id) do nothing";
         const LEASE: &str = "update reconciliations set lease_owner = $1, lease_until = $2 where project_id in \
-            (select r.project_id from reconciliations r join projects p on p.id = r.project_id \
-            where p.state = 'active' and r.next_at <= $3 and (r.lease_until is null or r.lease_until < $3) \
-            order by r.next_at limit $4) and (lease_until is null or lease_until < $3) \
+            (select project_id from reconciliations where next_at <= $3 and (lease_until is null or lease_until < $3) \
+            order by next_at limit $4) and (lease_until is null or lease_until < $3) \
             returning project_id, noted_at, failures";
         let mut tx = self.begin_write().await?;
-        execute!(&mut tx, MAKE, now, limit);
         let leased: Rows<LeasedLook> = on_tx!(&mut tx, conn => split(&sqlx::query(LEASE)
             .bind(owner)
             .bind(now + lease)
@@ -106,25 +126,22 @@ impl Db {
         Ok(on_db!(self, conn => sqlx::query_as(KNOWN).bind(project).fetch_all(conn).await?))
     }
 
-    /// Notes what a ref was found to point to, if nothing moved it since it was read. True if it was noted.
-    pub async fn note_found(
-        &self,
-        project: ProjectId,
-        git_ref: &GitRef,
-        (version, head): (Option<i64>, Option<&str>),
-        now: DateTime<Utc>,
-    ) -> Result<bool> {
+    /// Notes what refs were found to point to, each if nothing moved it since it was read. Gives how many were noted.
+    pub async fn note_found(&self, project: ProjectId, found: &[FoundRef<'_>], now: DateTime<Utc>) -> Result<usize> {
         const FIRST: &str = "insert into ref_heads (project_id, ref, head, head_order, updated_at) \
             values ($1, $2, $3, 0, $4) on conflict (project_id, ref) do nothing";
         const MOVE: &str = "update ref_heads set head = $4, head_order = head_order + $5, updated_at = $6 \
             where project_id = $1 and ref = $2 and head_order = $3";
         let mut tx = self.begin_write().await?;
-        let noted = match version {
-            None => execute!(&mut tx, FIRST, project, git_ref, head, now),
-            Some(version) => execute!(&mut tx, MOVE, project, git_ref, version, head, ORDER_STEP, now),
-        };
+        let mut noted = 0;
+        for FoundRef { git_ref, version, head } in found {
+            noted += match version {
+                None => execute!(&mut tx, FIRST, project, git_ref, head, now),
+                Some(version) => execute!(&mut tx, MOVE, project, git_ref, version, head, ORDER_STEP, now),
+            };
+        }
         tx.commit().await?;
-        Ok(noted == 1)
+        Ok(usize::try_from(noted).unwrap_or(usize::MAX))
     }
 
     /// How the looks at a project go. The caller has checked that the project may be seen.

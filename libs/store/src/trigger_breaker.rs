@@ -10,6 +10,7 @@ use slipway_domain::ids::ProjectId;
 use crate::Db;
 use crate::db::{execute, on_db};
 use crate::error::Result;
+use crate::reconciliations;
 
 /// Pushes, tags and changes that fail one after the other until their project is paused.
 pub const FAILURES_IN_A_ROW: i64 = 100;
@@ -37,6 +38,9 @@ impl Db {
             format!("Its last {FAILURES_IN_A_ROW} builds failed one after the other. Resume it once it is mended.");
         let mut tx = self.begin_write().await?;
         let paused = execute!(&mut tx, PAUSE, project, reason, now);
+        if paused == 1 {
+            reconciliations::end(&mut tx, project).await?;
+        }
         tx.commit().await?;
         Ok(paused == 1)
     }

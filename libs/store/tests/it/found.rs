@@ -6,7 +6,7 @@ use slipway_domain::ids::ProcessId;
 use slipway_domain::tenant::ProjectState;
 use slipway_runtime::ids::random_id;
 use slipway_store::builds::{BuildFilter, CreatedBuild, NewBuild, RefOrder};
-use slipway_store::reconciliations::KnownRef;
+use slipway_store::reconciliations::{FoundRef, KnownRef};
 use slipway_store::{Scope, StoreError};
 
 use crate::env::{Env, World, both, commit, later, new_build, start};
@@ -31,6 +31,12 @@ async fn find(env: &Env, world: &World, known: &KnownRef, after: char) -> Result
     env.db.create_build(&new).await
 }
 
+async fn note(env: &Env, world: &World, version: Option<i64>, head: Option<char>) -> bool {
+    let (git_ref, head) = (main_branch(), head.map(commit));
+    let found = FoundRef { git_ref: &git_ref, version, head: head.as_deref() };
+    env.db.note_found(world.project.id, &[found], start()).await.unwrap() == 1
+}
+
 async fn known(env: &Env, world: &World) -> KnownRef {
     env.db.known_refs(world.project.id).await.unwrap().remove(0)
 }
@@ -39,7 +45,7 @@ both! {
     async fn a_late_word_of_what_was_found_joins_it_and_what_came_before_goes_before(env) {
         for (name, late) in [("in turn", [('a', 'b'), ('b', 'c')]), ("reversed", [('b', 'c'), ('a', 'b')])] {
             let world = env.world(name).await;
-            env.db.note_found(world.project.id, &main_branch(), (None, Some(&commit('a'))), start()).await.unwrap();
+            assert!(note(&env, &world, None, Some('a')).await);
             let found = find(&env, &world, &known(&env, &world).await, 'c').await.unwrap();
             let mut made = Vec::new();
             for (before, after) in late {
@@ -81,15 +87,29 @@ both! {
 }
 
 both! {
+    async fn a_late_word_of_an_annotated_tag_joins_what_was_found(env) {
+        let world = env.world("own").await;
+        // Found, and told, by the tag object; built of its commit.
+        let order = RefOrder::Found { known: None, after: commit('f'), version: 0 };
+        let found = NewBuild { order, ..new_build(&world.project, "found:refs/heads/main:f:0", commit('c')) };
+        let found = env.db.create_build(&found).await.unwrap();
+        for after in ['f', 'c'] {
+            let order = RefOrder::Move { before: None, after: commit(after) };
+            let told = NewBuild { order, ..new_build(&world.project, "push:f:1", commit('c')) };
+            assert_eq!(env.db.create_build(&told).await.unwrap(), CreatedBuild { build: found.build, existing: true });
+        }
+    }
+}
+
+both! {
     async fn what_moved_since_it_was_read_is_not_found(env) {
         let world = env.world("own").await;
         push(&env, &world, 'a', 'b').await;
         let read = known(&env, &world).await;
         push(&env, &world, 'b', 'c').await;
         assert!(matches!(find(&env, &world, &read, 'd').await, Err(StoreError::Stale(_))));
-        let project = world.project.id;
-        assert!(!env.db.note_found(project, &main_branch(), (Some(read.version), None), start()).await.unwrap());
-        assert!(!env.db.note_found(project, &main_branch(), (None, None), start()).await.unwrap());
+        assert!(!note(&env, &world, Some(read.version), None).await);
+        assert!(!note(&env, &world, None, None).await);
         // Found twice, as after a lost answer: nothing is there for the second.
         let read = known(&env, &world).await;
         find(&env, &world, &read, 'd').await.unwrap();
@@ -121,6 +141,8 @@ both! {
         // What moves while a project is paused is not owed afterwards.
         for state in [ProjectState::Paused, ProjectState::Active] {
             env.db.set_project_state(&Scope::Operator, project, state, later(300)).await.unwrap();
+            // Said twice, it is said once.
+            env.db.set_project_state(&Scope::Operator, project, state, later(301)).await.unwrap();
             let due = env.db.lease_looks(one, later(400), lease, 10).await.unwrap();
             assert_eq!(due.len(), usize::from(state == ProjectState::Active), "{state}");
             assert!(due.iter().all(|look| look.noted_at.is_none()));
