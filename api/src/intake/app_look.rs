@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use slipway_domain::event::ForgeKind;
 use slipway_domain::ids::{GithubAppId, ProcessId};
 use slipway_forges::api::ForgeError;
+use slipway_forges::github::app::deliveries::FailedDelivery;
 use slipway_runtime::ids::random_id;
 use slipway_store::Scope;
 use tracing::{debug, info, warn};
@@ -23,8 +24,10 @@ const LEASE: TimeDelta = TimeDelta::minutes(10);
 const KEPT: TimeDelta = TimeDelta::days(3);
 /// What failed a moment ago may still be on its way.
 const SETTLED: TimeDelta = TimeDelta::minutes(1);
-/// Deliveries that one look asks for.
-const MAX_ASKED: usize = 50;
+/// Deliveries that one look asks for, the oldest first: with [`PATIENCE`] for each, well inside the lease.
+const MAX_ASKED: usize = 25;
+/// What failed so often fails by itself, such as one that nobody can read.
+const MAX_TRIES: usize = 4;
 /// Apps that one process looks at at the same time.
 const AT_ONCE: i64 = 2;
 /// How often an App is looked for that is due.
@@ -78,8 +81,8 @@ async fn ask_again(state: &ApiState, id: GithubAppId, now: DateTime<Utc>) -> any
     let api = github_apps::api(state, id, PATIENCE).await.map_err(|error| anyhow::anyhow!("{error:?}"))?;
     let failed = forge::call(state.forges.ask(&upstream)?, api.failed_deliveries(now - KEPT)).await?;
     let mut asked = 0;
-    // The oldest first: what fails again and again comes up newest.
-    for delivery in failed.iter().rev().filter(|delivery| delivery.delivered_at < now - SETTLED).take(MAX_ASKED) {
+    let worth = |delivery: &&FailedDelivery| delivery.delivered_at < now - SETTLED && delivery.tries < MAX_TRIES;
+    for delivery in failed.iter().rev().filter(worth).take(MAX_ASKED) {
         forge::call(state.forges.ask(&upstream)?, api.redeliver(delivery.id)).await?;
         asked += 1;
     }

@@ -54,23 +54,21 @@ pub async fn work_deliveries_once(state: &ApiState, owner: ProcessId, now: DateT
     }
     let count = leased.len();
     let pass = Pass { state, owner, now };
-    let leased = pass.with_bodies(leased).await;
-    let projects = pass.projects(&leased).await;
-    let (mut ends, mut unbuilt, mut building) = (Vec::new(), Vec::new(), Vec::new());
-    for row in &leased {
-        match projects.get(&row.project_id).map(|project| (project, plan(row, project))) {
-            Some((_, Plan::End(end, moved))) => unbuilt.push(Unbuilt { row, end, moved }),
-            Some((project, Plan::Act(act))) => building.push(pass.act(row, project, act)),
-            None => ends.extend(pass.ended(row, Err(anyhow::anyhow!("read the project"))).await),
+    let (large, leased): (Vec<_>, Vec<_>) = leased.into_iter().partition(|row| row.body_blob.is_some());
+    pass.work(leased).await;
+    // One body in memory at a time, and each ended at once: what is behind it may find its lease over.
+    for mut row in large {
+        match body_of(state, Vec::new(), row.body_blob.as_deref()).await {
+            Ok(body) => {
+                row.body = body;
+                pass.work(vec![row]).await;
+            }
+            Err(error) => {
+                let ended = pass.ended(&row, Err(error)).await;
+                pass.finish(Vec::from_iter(ended)).await;
+            }
         }
     }
-    // First what is only noted: a build waits for its forge.
-    ends.extend(pass.note(unbuilt).await);
-    let mut building = futures_util::stream::iter(building).buffer_unordered(AT_ONCE);
-    while let Some(end) = building.next().await {
-        ends.extend(end);
-    }
-    pass.finish(ends).await;
     Ok(count)
 }
 
@@ -97,22 +95,24 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Fetches what lies in object storage. What cannot be fetched is put off.
-    async fn with_bodies(self, leased: Vec<LeasedDelivery>) -> Vec<LeasedDelivery> {
-        let mut whole = Vec::with_capacity(leased.len());
-        for mut row in leased {
-            match body_of(self.state, std::mem::take(&mut row.body), row.body_blob.as_deref()).await {
-                Ok(body) => {
-                    row.body = body;
-                    whole.push(row);
-                }
-                Err(error) => {
-                    let ended = self.ended(&row, Err(error)).await;
-                    self.finish(Vec::from_iter(ended)).await;
-                }
+    /// Works deliveries whose bodies are there.
+    async fn work(self, leased: Vec<LeasedDelivery>) {
+        let projects = self.projects(&leased).await;
+        let (mut ends, mut unbuilt, mut building) = (Vec::new(), Vec::new(), Vec::new());
+        for row in &leased {
+            match projects.get(&row.project_id).map(|project| (project, plan(row, project))) {
+                Some((_, Plan::End(end, moved))) => unbuilt.push(Unbuilt { row, end, moved }),
+                Some((project, Plan::Act(act))) => building.push(self.act(row, project, act)),
+                None => ends.extend(self.ended(row, Err(anyhow::anyhow!("read the project"))).await),
             }
         }
-        whole
+        // First what is only noted: a build waits for its forge.
+        ends.extend(self.note(unbuilt).await);
+        let mut building = futures_util::stream::iter(building).buffer_unordered(AT_ONCE);
+        while let Some(end) = building.next().await {
+            ends.extend(end);
+        }
+        self.finish(ends).await;
     }
 
     /// The projects of these deliveries; what cannot be read together, one by one.

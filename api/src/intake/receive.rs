@@ -1,6 +1,8 @@
 //! `POST /hooks/{hook}`: verified over the raw bytes, stored with its verdict, then answered. What does not
 //! verify leaves a counted reason and nothing else.
 
+use std::time::Duration;
+
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
@@ -36,6 +38,8 @@ use slipway_runtime::batch::Batcher;
 const WINDOW_SECS: i64 = 300;
 /// Larger bodies lie in object storage.
 const ROW_BYTES: usize = 256 * 1024;
+/// The forge waits for its answer, ten seconds at most.
+const SPOOL_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
 pub(super) struct Intake {
@@ -156,10 +160,12 @@ fn new_delivery(
 async fn spool(state: &ApiState, mut new: NewDelivery) -> NewDelivery {
     let Some(blobs) = state.blobs.as_ref().filter(|_| new.body.len() > ROW_BYTES) else { return new };
     let body = Bytes::from(std::mem::take(&mut new.body));
-    match blobs.put_body(new.id, body.clone()).await {
+    let put = tokio::time::timeout(SPOOL_TIMEOUT, blobs.put_body(new.id, body.clone())).await;
+    match put.map_err(anyhow::Error::from).and_then(|put| put.map_err(anyhow::Error::from)) {
         Ok(()) => new.body_blob = Some(new.id),
+        // Should it have been stored all the same, nobody refers to it, and it is swept.
         Err(error) => {
-            warn!(%error, "a large delivery is kept in the database");
+            warn!(error = format!("{error:#}"), "a large delivery is kept in the database");
             new.body = body.into();
         }
     }

@@ -179,9 +179,13 @@ impl Work<'_> {
             Ok(commit) => commit,
             Err(reason) => return Ok(Worked::Ignored(reason)),
         };
-        let until = state.clock.monotonic() + QUESTIONS;
-        let asking = Asking { state, project, commit: &commit, until };
+        let dedupe_key = wish.told.dedupe_key(n);
+        // After a crash, or replayed: what was decided stays, and only its consequences are looked after again.
+        let asks = wish.proposed.is_some() || project.rules.asks_for_files();
+        let is_built = asks && state.db.has_build(project.id, &dedupe_key).await.context("find the build")?;
+        let asking = Asking { state, project, commit: &commit, until: state.clock.monotonic() + QUESTIONS };
         let ignored = match (&wish.proposed, &wish.moved) {
+            _ if is_built => None,
             (Some(proposed), _) => asking.leaves_out_change(proposed).await?,
             (None, Some(moved)) => asking.leaves_out_push(moved).await,
             (None, None) => None,
@@ -191,8 +195,8 @@ impl Work<'_> {
             return Ok(Worked::Ignored(reason));
         }
         let needs_approval = match &wish.proposed {
-            Some(proposed) => proposed.needs_approval && !asking.is_by_a_writer(&proposed.details).await,
-            None => false,
+            Some(proposed) if !is_built => proposed.needs_approval && !asking.is_by_a_writer(&proposed.details).await,
+            Some(_) | None => false,
         };
         let change = wish.proposed.as_ref().map(|proposed| proposed.change.clone());
         let wanted = WantedBuild {
@@ -201,7 +205,7 @@ impl Work<'_> {
             commit,
             before: wish.moved.and_then(|moved| moved.before),
             order: wish.order,
-            dedupe_key: wish.told.dedupe_key(n),
+            dedupe_key,
             rerun_of: None,
             title: wish.title,
             actor: wish.actor,

@@ -252,6 +252,14 @@ impl Db {
         .ok_or(StoreError::NotFound("build"))
     }
 
+    /// Whether this key has its build already. For services.
+    pub async fn has_build(&self, project: ProjectId, dedupe_key: &str) -> Result<bool> {
+        const HAS: &str = "select count(*) from builds where project_id = $1 and dedupe_key = $2";
+        let count: i64 =
+            on_db!(self, conn => sqlx::query_scalar(HAS).bind(project).bind(dedupe_key).fetch_one(conn).await?);
+        Ok(count > 0)
+    }
+
     /// The newest build of a commit. For services.
     pub async fn newest_build_of(&self, project: ProjectId, commit: &str) -> Result<Option<Build>> {
         const NEWEST: &str =

@@ -1,7 +1,8 @@
 //! Builds that nobody needs any more: of a ref that moved on, or of a change that was updated, closed or merged.
 //!
 //! Which ones is read, then each is cancelled for itself by compare-and-set on its jobs. Whoever dies between the two is
-//! followed by whoever works the delivery next; repeating it changes nothing.
+//! followed by whoever works the delivery next; repeating it changes nothing. For a build that was found without a
+//! delivery nobody follows: the older build runs to its end then, which costs its time, and moves no tag back.
 
 use chrono::{DateTime, Utc};
 use slipway_domain::attempt::AttemptRef;

@@ -53,6 +53,21 @@ async fn the_newest_head_by_the_forges_clock_stays() {
     assert_eq!(states, [(json!(id('b')), json!("superseded")), (json!(id('c')), json!("pending"))]);
 }
 
+#[tokio::test]
+async fn replaying_what_made_its_build_asks_nothing_again() {
+    let hooked = Hooked::new().await;
+    let ready = hooked.pushed_as("pull_request", "1", &pull_request("ready_for_review", 'b', None)).await;
+    assert_eq!(ready["state"], "done");
+    let path = format!("/api/v1/deliveries/{}/replay", ready["id"].as_str().expect("an id"));
+    assert_eq!(hooked.app.post(&path, json!({})).await.status, StatusCode::OK);
+    hooked.work().await;
+    let again = &hooked.deliveries().await[0];
+    assert_eq!((&again["state"], &again["reason"], &again["builds"]), (&json!("done"), &Value::Null, &ready["builds"]));
+    // Another word of the same, which the draft's build answers.
+    let other = hooked.pushed_as("pull_request", "2", &pull_request("ready_for_review", 'b', None)).await;
+    assert_eq!(other["reason"], "pull request 5 was built as a draft");
+}
+
 impl Hooked {
     async fn pushed_as(&self, event: &str, delivery: &str, body: &Value) -> Value {
         let answer = self.deliver(event, delivery, body).await;

@@ -1,7 +1,7 @@
 //! The App's one hook: where it points, which of its deliveries were not taken, and sending those again. GitHub never
 //! repeats a delivery by itself, and keeps them for some days only.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method, header};
@@ -29,10 +29,8 @@ pub struct FailedDelivery {
     pub event: String,
     /// Time of the last try.
     pub delivered_at: DateTime<Utc>,
-    /// Number of the installation that it is about.
-    pub installation: Option<u64>,
-    /// Number of the repository that it is about.
-    pub repository: Option<u64>,
+    /// Tries among those that were looked at, all of them in vain.
+    pub tries: usize,
 }
 
 #[derive(Deserialize)]
@@ -45,10 +43,6 @@ struct Try {
     status_code: Option<u16>,
     #[serde(default)]
     event: Option<String>,
-    #[serde(default)]
-    installation_id: Option<u64>,
-    #[serde(default)]
-    repository_id: Option<u64>,
 }
 
 impl AppApi {
@@ -103,17 +97,20 @@ fn next_cursor(headers: &HeaderMap) -> Option<String> {
 /// A success is always newer than the failures that it makes good, so it is among the tries that were read.
 fn never_taken(tries: Vec<Try>, since: DateTime<Utc>) -> Vec<FailedDelivery> {
     let taken = |one: &Try| one.status_code.is_some_and(|code| (200..300).contains(&code));
+    let mut tries_of: HashMap<String, usize> = HashMap::new();
+    for one in &tries {
+        *tries_of.entry(one.guid.clone()).or_default() += 1;
+    }
     let mut done: HashSet<String> = tries.iter().filter(|one| taken(one)).map(|one| one.guid.clone()).collect();
     tries
         .into_iter()
         .filter(|one| one.delivered_at >= since && done.insert(one.guid.clone()))
         .map(|one| FailedDelivery {
             id: one.id,
+            tries: tries_of.get(&one.guid).copied().unwrap_or_default(),
             guid: one.guid,
             event: one.event.unwrap_or_default(),
             delivered_at: one.delivered_at,
-            installation: one.installation_id,
-            repository: one.repository_id,
         })
         .collect()
 }

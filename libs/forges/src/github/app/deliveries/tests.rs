@@ -37,8 +37,7 @@ async fn what_was_never_taken_is_found_and_sent_again() {
             guid: "b".to_owned(),
             event: "push".to_owned(),
             delivered_at: all[1].at,
-            installation: Some(7),
-            repository: Some(1000),
+            tries: 2,
         };
         assert_eq!(failed[0], first, "its last try");
         api.redeliver(failed[0].id).await.expect("there");
