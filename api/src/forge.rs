@@ -8,12 +8,12 @@ use slipway_domain::event::ForgeKind;
 use slipway_domain::ids::ConnectionId;
 use slipway_forges::access::Credential;
 use slipway_forges::api::{Connect, ForgeApi, ForgeError, api_base};
-use slipway_forges::github::app::{AppAccess, AppConnect};
+use slipway_forges::github::app::AppConnect;
 use slipway_runtime::breaker::Rules;
 use slipway_runtime::breakers::{Breakers, Kind, Limits, Permit};
 use slipway_runtime::clock::Clock;
 use slipway_runtime::problem::ApiError;
-use slipway_store::connections::{AppKey, ConnectionAccess};
+use slipway_store::connections::ConnectionAccess;
 use slipway_store::projects::Project;
 use url::Url;
 
@@ -86,7 +86,7 @@ async fn reach_with(
     timeout: Duration,
 ) -> anyhow::Result<Option<Result<Reached, ForgeError>>> {
     let base_url = access.base_url.as_deref().map(Url::parse).transpose()?;
-    let Some(credential) = credential(access.token, access.app) else { return Ok(None) };
+    let Some(credential) = credential(&access) else { return Ok(None) };
     let is_app = matches!(credential, Credential::App { .. });
     let token = match token(state, &credential, base_url.clone(), (repo, timeout)).await {
         Ok(token) => token,
@@ -103,15 +103,9 @@ async fn reach_with(
     Ok(Some(ForgeApi::new(connect).map(|api| Reached { api, is_app })))
 }
 
-fn credential(token: Option<String>, app: Option<AppKey>) -> Option<Credential> {
-    match (token, app) {
-        (_, Some(AppKey { app_id, private_key, installation })) => Some(Credential::App {
-            access: AppAccess { app_id: u64::try_from(app_id).ok()?, private_key_pem: private_key },
-            installation: u64::try_from(installation).ok()?,
-        }),
-        (Some(token), None) => Some(Credential::Token(token)),
-        (None, None) => None,
-    }
+fn credential(access: &ConnectionAccess) -> Option<Credential> {
+    let app = access.app.clone().map(|app| (app.app_id, app.private_key, app.installation));
+    Credential::of_row(access.token.clone(), app)
 }
 
 async fn token(
@@ -155,7 +149,7 @@ pub(crate) async fn clone_login(state: &ApiState, project: &Project) -> anyhow::
     }
     let access = state.db.connection_access(&state.secret_key, project.connection_id).await?;
     let (kind, base_url) = (access.kind, access.base_url.clone());
-    let Some(credential) = credential(access.token, access.app) else { return Ok(None) };
+    let Some(credential) = credential(&access) else { return Ok(None) };
     let base = base_url.as_deref().map(Url::parse).transpose()?;
     let token = token(state, &credential, base, (&project.repo_path, CLONE_TIMEOUT)).await?;
     Ok(slipway_forges::api::login_for(&project.clone_url, (kind, base_url.as_deref()), &token))

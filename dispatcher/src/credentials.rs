@@ -11,10 +11,10 @@ use slipway_domain::attempt::{AttemptState, Phase};
 use slipway_domain::job::JobState;
 use slipway_forges::access::Credential;
 use slipway_forges::api::{ForgeError, login_for};
-use slipway_forges::github::app::{AppAccess, AppConnect};
+use slipway_forges::github::app::AppConnect;
 use slipway_runtime::problem::{ApiError, QueryOf};
 use slipway_store::Scope;
-use slipway_store::connections::{AppKey, ConnectionAccess};
+use slipway_store::connections::ConnectionAccess;
 use slipway_store::projects::Project;
 use url::Url;
 
@@ -79,11 +79,8 @@ async fn source_login(
         return Ok(key.map(|key| Login { user: "git".to_owned(), password: key }));
     }
     let base_url = access.base_url.as_deref();
-    let credential = match (access.token, access.app) {
-        (_, Some(app)) => of_app(app).ok_or_else(|| broken("the numbers of the App"))?,
-        (Some(token), None) => Credential::Token(token),
-        (None, None) => return Ok(None),
-    };
+    let app = access.app.map(|app| (app.app_id, app.private_key, app.installation));
+    let Some(credential) = Credential::of_row(access.token, app) else { return Ok(None) };
     let base = base_url.map(Url::parse).transpose().map_err(|_| broken("the address of the forge"))?;
     let connect = |access| AppConnect {
         base_url: base,
@@ -103,11 +100,6 @@ async fn source_login(
             Ok(None)
         }
     }
-}
-
-fn of_app(app: AppKey) -> Option<Credential> {
-    let access = AppAccess { app_id: u64::try_from(app.app_id).ok()?, private_key_pem: app.private_key };
-    Some(Credential::App { access, installation: u64::try_from(app.installation).ok()? })
 }
 
 fn broken(what: &str) -> ApiError {

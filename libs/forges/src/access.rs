@@ -29,6 +29,16 @@ pub enum Credential {
     },
 }
 
+impl Credential {
+    /// From what a connection's row has: a token, or GitHub's numbers of an App and its installation with the App's key,
+    /// which go before. `None` where it has neither.
+    pub fn of_row(token: Option<String>, app: Option<(i64, String, i64)>) -> Option<Self> {
+        let Some((app_id, private_key_pem, installation)) = app else { return token.map(Self::Token) };
+        let access = AppAccess { app_id: u64::try_from(app_id).ok()?, private_key_pem };
+        Some(Self::App { access, installation: u64::try_from(installation).ok()? })
+    }
+}
+
 /// Never shows what it holds.
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -241,6 +241,17 @@ pub(crate) async fn finish_deliveries(
     Ok(execute!(tx, sql, Json(&rows), owner, now))
 }
 
+/// Those of these names of bodies that a row refers to.
+pub(crate) async fn known_bodies(db: &Db, names: &[DeliveryId]) -> Result<Vec<String>> {
+    const KNOWN: Dialects = Dialects {
+        postgres: "select body_blob from delivery_payloads \
+            where body_blob in (select r from jsonb_array_elements_text($1) as r)",
+        sqlite: "select body_blob from delivery_payloads where body_blob in (select value from json_each($1))",
+    };
+    let sql = KNOWN.in_db(db);
+    Ok(on_db!(db, conn => sqlx::query_scalar(sql).bind(Json(names)).fetch_all(conn).await?))
+}
+
 /// The hooks among these ids, still sealed.
 pub(crate) async fn hooks(db: &Db, ids: &[HookId]) -> Result<Vec<HookRow>> {
     const HOOKS: Dialects = Dialects {

@@ -1,10 +1,13 @@
 //! What is not kept of deliveries: bodies after a while, and later the rows that made no build. Both count
 //! from the end of the work, so that what is opened again stays.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use slipway_domain::ids::{DeliveryId, HookId};
 
 use crate::Db;
+use crate::batches;
 use crate::db::{execute, on_db, on_tx};
 use crate::error::Result;
 
@@ -33,16 +36,8 @@ impl Db {
 
     /// Those of these bodies in object storage that a delivery refers to.
     pub async fn known_bodies(&self, names: &[DeliveryId]) -> Result<Vec<DeliveryId>> {
-        const KNOWN: &str = "select count(*) from delivery_payloads where body_blob = $1";
-        let mut known = Vec::new();
-        for name in names {
-            let count: i64 =
-                on_db!(self, conn => sqlx::query_scalar(KNOWN).bind(name.to_string()).fetch_one(conn).await?);
-            if count > 0 {
-                known.push(*name);
-            }
-        }
-        Ok(known)
+        let known: HashSet<String> = batches::known_bodies(self, names).await?.into_iter().collect();
+        Ok(names.iter().filter(|name| known.contains(&name.to_string())).copied().collect())
     }
 
     /// Deletes deliveries that ended before `before` and made no build, at most `limit`; gives how many were

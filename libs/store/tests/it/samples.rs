@@ -96,7 +96,7 @@ async fn projects(db: &Db, key: &SecretKey) {
     assert_eq!(db.known_refs(id(4)).await.unwrap()[0].head, Some("a".repeat(40)));
     assert_eq!(db.change_build_of(id(4), 5, &"c".repeat(40)).await.unwrap(), Some(id(30)));
     assert_eq!(db.newest_build_of(id(4), &"c".repeat(40)).await.unwrap().unwrap().id, id(30));
-    assert!(db.has_build(id(4), "push:1").await.unwrap() && !db.has_build(id(4), "push:2").await.unwrap());
+    assert!(db.has_build(id(4), "push:1").await.unwrap() && !db.has_build(id(4), "push:none").await.unwrap());
     assert!(db.change_closed_at(id(4), 5).await.unwrap().is_some());
     assert_eq!(db.push_build_of(id(4), &git_ref, &"f".repeat(40)).await.unwrap(), None);
     assert_eq!(db.look_view(id(4)).await.unwrap().unwrap().last_error.as_deref(), Some("no answer"));
