@@ -11,11 +11,12 @@ use crate::client::api::Api;
 use crate::client::exit::{Exit, Failed};
 use crate::client::follow::{Followed, follow};
 use crate::client::names::{id, project_id};
+use crate::client::pages::{Listing, PageArgs, show_page};
 use crate::client::screen::Screen;
-use crate::client::shapes::{Build, Page, read};
+use crate::client::shapes::{Build, read};
 use crate::client::span::{ago, took};
 use crate::client::summary::{short_commit, short_ref, whole};
-use crate::client::table::{Cell, table};
+use crate::client::table::Cell;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum BuildsCommand {
@@ -36,12 +37,8 @@ pub struct ListArgs {
     /// Only in this state: pending, running, succeeded, failed, errored, cancelled, superseded or skipped
     #[arg(long)]
     state: Option<BuildState>,
-    /// How many, 1 to 100; 20 unless given
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=100))]
-    limit: Option<u8>,
-    /// Go on where the list before ended
-    #[arg(long)]
-    cursor: Option<String>,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -118,37 +115,14 @@ pub async fn run(
 }
 
 async fn list(args: ListArgs, api: &Api, setting: &Setting<'_>, screen: &mut Screen) -> Result<Exit, Failed> {
-    let project = match &args.project {
-        Some(named) => Some(project_id(api, named).await?),
-        None => None,
+    let listing = Listing {
+        path: "builds",
+        empty: "There is no such build yet; push a commit, or run `slipway build PROJECT --commit COMMIT`.",
+        head: &["ID", "STATE", "PROJECT", "REF", "COMMIT", "TRIGGER", "CREATED", "TOOK"],
+        row: &|item| row(item, setting),
     };
-    let filter = [
-        ("project", project),
-        ("state", args.state.map(|state| state.to_string())),
-        ("limit", args.limit.map(|limit| limit.to_string())),
-        ("cursor", args.cursor),
-    ];
-    let query: Vec<_> = filter.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    let answer = api.get(&["builds"], &query).await?;
-    if screen.wants_json() {
-        screen.object(&answer)?;
-        return Ok(Exit::Fine);
-    }
-    let page: Page = read(&answer)?;
-    if page.items.is_empty() {
-        screen.say("There is no such build yet; push a commit, or run `slipway build PROJECT --commit COMMIT`.");
-        return Ok(Exit::Fine);
-    }
-    let mut rows = Vec::with_capacity(page.items.len());
-    for item in &page.items {
-        rows.push(row(&read(item)?, setting));
-    }
-    let head = ["ID", "STATE", "PROJECT", "REF", "COMMIT", "TRIGGER", "CREATED", "TOOK"];
-    screen.bytes(table(&head, &rows, screen.shows_colour()).as_bytes())?;
-    if let Some(cursor) = page.next_cursor {
-        screen.say(&format!("Older ones: --cursor {cursor}"));
-    }
-    Ok(Exit::Fine)
+    let state = args.state.map(|state| state.to_string());
+    show_page(listing, (args.project.as_deref(), state), args.page, (api, screen)).await
 }
 
 fn row(build: &Build, setting: &Setting<'_>) -> Vec<Cell> {

@@ -9,11 +9,12 @@ use slipway_domain::delivery::DeliveryState;
 use crate::client::Setting;
 use crate::client::api::Api;
 use crate::client::exit::{Exit, Failed, REPLAY_CODES};
-use crate::client::names::{delivery_id, project_id};
+use crate::client::names::delivery_id;
+use crate::client::pages::{Listing, PageArgs, show_page};
 use crate::client::screen::Screen;
-use crate::client::shapes::{Delivery, Page, Payload, read};
+use crate::client::shapes::{Delivery, Payload, read};
 use crate::client::span::ago;
-use crate::client::table::{Cell, fields, table};
+use crate::client::table::{Cell, fields};
 use crate::client::terminal::{on_one_line, printable};
 
 /// Between two looks at a delivery that is not worked yet.
@@ -52,12 +53,8 @@ pub struct ListArgs {
     /// Only in this state: received, done, ignored or failed
     #[arg(long)]
     state: Option<DeliveryState>,
-    /// How many, 1 to 100; 20 unless given
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=100))]
-    limit: Option<u8>,
-    /// Go on where the list before ended
-    #[arg(long)]
-    cursor: Option<String>,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 impl Default for DeliveriesCommand {
@@ -85,40 +82,15 @@ pub async fn run(
 }
 
 async fn list(args: ListArgs, api: &Api, setting: &Setting<'_>, screen: &mut Screen) -> Result<Exit, Failed> {
-    let project = match &args.project {
-        Some(named) => Some(project_id(api, named).await?),
-        None => None,
-    };
-    let filter = [
-        ("project", project),
-        ("state", args.state.map(|state| state.to_string())),
-        ("limit", args.limit.map(|limit| limit.to_string())),
-        ("cursor", args.cursor),
-    ];
-    let query: Vec<_> = filter.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    let answer = api.get(&["deliveries"], &query).await?;
-    if screen.wants_json() {
-        screen.object(&answer)?;
-        return Ok(Exit::Fine);
-    }
-    let page: Page = read(&answer)?;
-    if page.items.is_empty() {
-        screen.say(
-            "There is no such delivery. Add the project's webhook on its forge and push; the forge's own list of \
+    let listing = Listing {
+        path: "deliveries",
+        empty: "There is no such delivery. Add the project's webhook on its forge and push; the forge's own list of \
              deliveries shows what was refused.",
-        );
-        return Ok(Exit::Fine);
-    }
-    let mut rows = Vec::with_capacity(page.items.len());
-    for item in &page.items {
-        rows.push(row(&read(item)?, setting));
-    }
-    let head = ["ID", "STATE", "PROJECT", "EVENT", "CAME IN", "BUILDS", "REASON"];
-    screen.bytes(table(&head, &rows, screen.shows_colour()).as_bytes())?;
-    if let Some(cursor) = page.next_cursor {
-        screen.say(&format!("Older ones: --cursor {cursor}"));
-    }
-    Ok(Exit::Fine)
+        head: &["ID", "STATE", "PROJECT", "EVENT", "CAME IN", "BUILDS", "REASON"],
+        row: &|item| row(item, setting),
+    };
+    let state = args.state.map(|state| state.to_string());
+    show_page(listing, (args.project.as_deref(), state), args.page, (api, screen)).await
 }
 
 fn row(delivery: &Delivery, setting: &Setting<'_>) -> Vec<Cell> {

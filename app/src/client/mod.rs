@@ -12,6 +12,7 @@ mod hooks;
 mod login;
 mod logs;
 mod names;
+mod pages;
 mod problem;
 mod projects;
 mod screen;
