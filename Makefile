@@ -20,7 +20,7 @@ demo: ## From nothing to a pushed image: sets up, builds, runs the main job. KEE
 test: ## Every test, against real components. REQUIRE_BACKENDS=1 makes a missing one a failure.
 	@$(SETUP) test
 	cargo build --workspace --all-targets
-	$(BIN)/slipway-testenv -- cargo test --workspace
+	$(BIN)/slipway-testenv -- cargo test --workspace --no-fail-fast
 
 cluster: ## Every role twice, three builders, PostgreSQL, RabbitMQ, Redis and S3 on this machine, and 200 builds.
 	@$(SETUP) test
