@@ -36,6 +36,7 @@ mod tests;
 mod tokens;
 mod words;
 
+pub use intake::Handover;
 pub use router::router;
 pub use slipway_forges::access::AppTokens;
 pub use state::{ApiConfig, ApiState};

@@ -17,6 +17,8 @@ use slipway_runtime::secret_key::SecretKey;
 use slipway_store::Db;
 use url::Url;
 
+use crate::intake::Handover;
+
 /// Cheap to clone; all clones share everything.
 #[derive(Clone)]
 pub struct ApiState {
@@ -38,6 +40,8 @@ pub struct ApiState {
     pub forges: Breakers,
     /// Tokens that GitHub Apps made.
     pub app_tokens: AppTokens,
+    /// Deliveries on their way to the loop that works them.
+    pub handover: Handover,
     /// What this process depends on.
     pub health: Health,
     /// Renders `/metrics`.

@@ -70,6 +70,7 @@ impl Control {
             egress: self.egress(),
             forges,
             app_tokens: slipway_api::AppTokens::default(),
+            handover: slipway_api::Handover::default(),
             health: self.health.clone(),
             metrics: self.metrics.clone(),
             config: Arc::new(self.api_config()),

@@ -5,25 +5,46 @@ use slipway_store::{Db, StoreError};
 
 use slipway_runtime::batch::Batched;
 
+use crate::intake::handover::Place;
+
+/// A delivery that came in, and its place among those that this process works itself, if it has one.
+pub(super) struct Arrived {
+    pub(super) new: NewDelivery,
+    pub(super) place: Option<Place>,
+}
+
 /// Takes deliveries in.
 #[derive(Clone)]
 pub(super) struct Inbox(pub(super) Db);
 
 impl Batched for Inbox {
     const NAME: &'static str = "store deliveries";
-    type Ask = NewDelivery;
+    type Ask = Arrived;
     type Answer = Result<Accepted, StoreError>;
 
-    fn size_bytes(new: &NewDelivery) -> usize {
-        new.body.len()
+    fn size_bytes(arrived: &Arrived) -> usize {
+        arrived.new.body.len()
     }
 
-    async fn answer(&self, new: Vec<NewDelivery>) -> Vec<Self::Answer> {
-        if let Ok(accepted) = self.0.accept_deliveries(&new).await {
+    async fn answer(&self, arrived: Vec<Arrived>) -> Vec<Self::Answer> {
+        let (new, places): (Vec<_>, Vec<_>) = arrived.into_iter().map(|arrived| (arrived.new, arrived.place)).unzip();
+        let answers = self.store(&new).await;
+        for ((new, place), answer) in new.iter().zip(places).zip(&answers) {
+            if let (Some(place), Ok(accepted)) = (place, answer) {
+                place.fill(new, accepted);
+            }
+        }
+        answers
+    }
+}
+
+impl Inbox {
+    async fn store(&self, new: &[NewDelivery]) -> Vec<Result<Accepted, StoreError>> {
+        if let Ok(accepted) = self.0.accept_deliveries(new).await {
             return accepted.into_iter().map(Ok).collect();
         }
         let mut answers = Vec::with_capacity(new.len());
-        for new in &new {
+        for new in new {
             answers.push(self.0.accept_delivery(new).await);
         }
         answers
@@ -81,8 +102,8 @@ mod tests {
         db.create_project(&SecretKey::generate(), &new).await.expect("a project")
     }
 
-    fn delivery(project: &Project, hook: HookId, key: String) -> NewDelivery {
-        NewDelivery {
+    fn delivery(project: &Project, hook: HookId, key: String) -> Arrived {
+        let new = NewDelivery {
             id: new_id(),
             hook,
             project: project.id,
@@ -95,8 +116,10 @@ mod tests {
             body: Vec::new(),
             body_blob: None,
             moves: Vec::new(),
+            held_by: None,
             now: project.created_at,
-        }
+        };
+        Arrived { new, place: None }
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ mod app_look;
 mod asking;
 mod body;
 mod changed_files;
+mod handover;
 mod hook_rows;
 mod inbox;
 mod pass;
@@ -16,6 +17,7 @@ mod repo;
 mod rules;
 mod work;
 
+pub use handover::Handover;
 pub(crate) use pass::body_of;
 pub use pass::{start, work_deliveries_once};
 pub(crate) use pipeline::{place as pipeline_place, read as read_pipeline};

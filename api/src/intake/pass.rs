@@ -1,4 +1,4 @@
-//! The loop over the inbox. A row is leased, worked and ended; what fails by our fault is tried again later,
+//! The loops over the inbox: over what came in here, and over the rows that nobody holds. A row is leased, worked and ended; what fails by our fault is tried again later,
 //! and after enough tries the delivery says so. One bad row never stops the pass.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,11 +15,13 @@ use slipway_live::{Topic, WakeKind};
 use slipway_runtime::ids::random_id;
 use slipway_runtime::wake::Wake;
 use slipway_store::Scope;
-use slipway_store::delivery_work::{DeliveryEnd, LeasedDelivery, retry_pause};
+use slipway_store::delivery_work::{DeliveryEnd, retry_pause};
 use slipway_store::projects::Project;
 use slipway_store::ref_heads::RefMove;
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
+use crate::intake::handover::{Handed, Held};
 use crate::intake::rules::RefMoved;
 use crate::intake::work::{Act, Plan, act_on, plan};
 use crate::intake::{app_look, reconcile};
@@ -28,6 +30,8 @@ use crate::state::ApiState;
 /// Deliveries of one pass. With [`AT_ONCE`] of them at a time, each waiting 3 s for its forge, the pass ends
 /// long before its leases do.
 const BATCH: i64 = 32;
+/// The same for those that this process took in.
+const HANDED: usize = 64;
 /// Deliveries that are worked at the same time.
 const AT_ONCE: usize = 16;
 /// After this many tries a delivery is given up; replaying it starts again.
@@ -35,19 +39,21 @@ const MAX_TRIES: i64 = 10;
 /// A body in object storage comes within this time, or later: others wait behind it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(3);
 /// One delivery may take this long; then it is tried again.
-const WORK_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const WORK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Starts working the inbox for as long as the process lives.
 pub fn start(state: &ApiState) {
-    let wake = Wake::default();
+    let (wake, owner) = (Wake::default(), random_id());
     state.life.spawn("intake wakes", forward_wakes(state.clone(), wake.clone()));
-    state.life.spawn("intake", run(state.clone(), wake));
+    state.life.spawn("intake of rows", run(state.clone(), owner, wake));
+    state.life.spawn("intake", run_handed(state.clone(), owner, state.handover.open(owner)));
     reconcile::start(state);
     app_look::start(state);
 }
 
 /// Works the deliveries that are due, at most one batch; returns how many there were.
 pub async fn work_deliveries_once(state: &ApiState, owner: ProcessId, now: DateTime<Utc>) -> anyhow::Result<usize> {
+    let leased_at = state.clock.monotonic();
     let leased = state.db.lease_deliveries(owner, now, BATCH).await?;
     if leased.is_empty() {
         return Ok(0);
@@ -55,16 +61,16 @@ pub async fn work_deliveries_once(state: &ApiState, owner: ProcessId, now: DateT
     let count = leased.len();
     let pass = Pass { state, owner, now };
     let (large, leased): (Vec<_>, Vec<_>) = leased.into_iter().partition(|row| row.body_blob.is_some());
-    pass.work(leased).await;
+    pass.work(leased.into_iter().map(|row| Held::leased(row, leased_at)).collect()).await;
     // One body in memory at a time, and each ended at once: what is behind it may find its lease over.
     for mut row in large {
         match body_of(state, Vec::new(), row.body_blob.as_deref()).await {
             Ok(body) => {
                 row.body = body;
-                pass.work(vec![row]).await;
+                pass.work(vec![Held::leased(row, leased_at)]).await;
             }
             Err(error) => {
-                let ended = pass.ended(&row, Err(error)).await;
+                let ended = pass.ended(&Held::leased(row, leased_at), Err(error)).await;
                 pass.finish(Vec::from_iter(ended)).await;
             }
         }
@@ -74,7 +80,7 @@ pub async fn work_deliveries_once(state: &ApiState, owner: ProcessId, now: DateT
 
 /// A delivery that builds nothing.
 struct Unbuilt<'a> {
-    row: &'a LeasedDelivery,
+    row: &'a Held,
     end: DeliveryEnd,
     /// To be noted before it ends.
     moved: Vec<RefMoved>,
@@ -95,8 +101,8 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Works deliveries whose bodies are there.
-    async fn work(self, leased: Vec<LeasedDelivery>) {
+    /// Works deliveries that can be read.
+    async fn work(self, leased: Vec<Held>) {
         let projects = self.projects(&leased).await;
         let (mut ends, mut unbuilt, mut building) = (Vec::new(), Vec::new(), Vec::new());
         for row in &leased {
@@ -116,7 +122,7 @@ impl Pass<'_> {
     }
 
     /// The projects of these deliveries; what cannot be read together, one by one.
-    async fn projects(self, leased: &[LeasedDelivery]) -> BTreeMap<ProjectId, Project> {
+    async fn projects(self, leased: &[Held]) -> BTreeMap<ProjectId, Project> {
         let ids: BTreeSet<ProjectId> = leased.iter().map(|row| row.project_id).collect();
         let ids = Vec::from_iter(ids);
         if let Ok(projects) = self.state.db.projects(&Scope::Operator, &ids).await {
@@ -150,14 +156,19 @@ impl Pass<'_> {
         ends
     }
 
-    async fn act(self, row: &LeasedDelivery, project: &Project, act: Act) -> Option<(DeliveryId, DeliveryEnd)> {
+    async fn act(self, row: &Held, project: &Project, act: Act) -> Option<(DeliveryId, DeliveryEnd)> {
+        if !row.has_time(self.state.clock.monotonic()) {
+            // Slow ones went before it. Its lease ends soon, and the row is found again.
+            info!(delivery.id = %row.id, "delivery waited too long, and comes again");
+            return None;
+        }
         let building = act_on(self.state, (row, project), act, self.now);
         let built = tokio::time::timeout(WORK_TIMEOUT, building).await;
         self.ended(row, built.map_err(anyhow::Error::from).and_then(|built| built)).await
     }
 
     /// How a worked delivery ends; `None` when it was put off.
-    async fn ended(self, row: &LeasedDelivery, end: anyhow::Result<DeliveryEnd>) -> Option<(DeliveryId, DeliveryEnd)> {
+    async fn ended(self, row: &Held, end: anyhow::Result<DeliveryEnd>) -> Option<(DeliveryId, DeliveryEnd)> {
         let error = match end {
             Ok(end) => {
                 info!(delivery.id = %row.id, state = %end.state, "delivery worked");
@@ -221,8 +232,29 @@ fn count(end: &DeliveryEnd) {
     counter!("slipway_deliveries_ended_total", "state" => end.state.as_str()).increment(1);
 }
 
-async fn run(state: ApiState, wake: Wake) -> anyhow::Result<()> {
-    let owner: ProcessId = random_id();
+/// Works what this process took in. While it stops, what was promised to it is still worked, and no more comes.
+async fn run_handed(state: ApiState, owner: ProcessId, mut queue: mpsc::Receiver<Handed>) -> anyhow::Result<()> {
+    let mut handed = Vec::with_capacity(HANDED);
+    let mut is_closed = false;
+    loop {
+        let count = tokio::select! {
+            count = queue.recv_many(&mut handed, HANDED) => count,
+            () = state.life.stopping(), if !is_closed => {
+                queue.close();
+                is_closed = true;
+                continue;
+            }
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        let Some(now) = handed.iter().map(|handed| handed.now(&state.clock)).max() else { continue };
+        let held = handed.drain(..).map(|handed| handed.held).collect();
+        Pass { state: &state, owner, now }.work(held).await;
+    }
+}
+
+async fn run(state: ApiState, owner: ProcessId, wake: Wake) -> anyhow::Result<()> {
     loop {
         let full = match pass(&state, owner).await {
             Ok(count) => i64::try_from(count).is_ok_and(|count| count == BATCH),

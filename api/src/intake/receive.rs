@@ -27,8 +27,9 @@ use tracing::{info, warn};
 
 use crate::intake::app_hook;
 use crate::intake::body::{self, Memory};
+use crate::intake::handover::Place;
 use crate::intake::hook_rows::{HookRows, Read};
-use crate::intake::inbox::Inbox;
+use crate::intake::inbox::{Arrived, Inbox};
 use crate::intake::rules::{moves, verdict};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem as _;
@@ -96,11 +97,29 @@ pub(super) async fn take_in(
     (received, auth, now): (&Received<'_>, HookAuth, DateTime<Utc>),
     parsed: &Result<Parsed, ParseError>,
 ) -> Result<(Verdict, Accepted), ApiError> {
-    let new = spool(&intake.api, new_delivery(hook, received, auth, parsed, now)).await;
+    let mut new = spool(&intake.api, new_delivery(hook, received, auth, parsed, now)).await;
     let verdict = new.verdict.clone();
-    let accepted = intake.inbox.ask(new).await?.or_problem()?;
-    tell(&intake.api, hook, &verdict, &accepted);
+    let place = place(&intake.api, &new, parsed);
+    new.held_by = place.as_ref().map(|place| place.owner);
+    let is_held = place.is_some();
+    let accepted = intake.inbox.ask(Arrived { new, place }).await?.or_problem()?;
+    count(hook, &verdict, &accepted);
+    let is_left_to_anybody = match &accepted {
+        Accepted::New(_) => !is_held,
+        Accepted::Reopened(_) => true,
+        Accepted::Duplicate { .. } => false,
+    };
+    if verdict == Verdict::Work && is_left_to_anybody {
+        intake.api.live.publish(Topic::Wake(WakeKind::Deliveries), Bytes::new());
+    }
     Ok((verdict, accepted))
+}
+
+/// Where this process will work a delivery itself. A large one is worked from its row, one at a time.
+fn place(state: &ApiState, new: &NewDelivery, parsed: &Result<Parsed, ParseError>) -> Option<Place> {
+    let is_small = new.body_blob.is_none() && new.body.len() <= ROW_BYTES;
+    let parsed = parsed.as_ref().ok().filter(|_| is_small && new.verdict == Verdict::Work)?;
+    state.handover.place(parsed, &state.clock)
 }
 
 async fn find_hook(hooks: &Batcher<HookRows>, hook: HookId) -> Result<Option<Read>, ApiError> {
@@ -152,6 +171,7 @@ fn new_delivery(
         body: redact_body(received.headers, received.body).into_owned(),
         body_blob: None,
         moves: parsed.as_ref().map(|parsed| own_moves(parsed, hook)).unwrap_or_default(),
+        held_by: None,
         now,
     }
 }
@@ -200,7 +220,7 @@ fn event_header(kind: ForgeKind, headers: &HeaderMap) -> String {
     value.chars().take(100).collect()
 }
 
-fn tell(state: &ApiState, hook: &Hook, verdict: &Verdict, accepted: &Accepted) {
+fn count(hook: &Hook, verdict: &Verdict, accepted: &Accepted) {
     let (id, outcome) = match accepted {
         Accepted::New(id) => (id, "new"),
         Accepted::Reopened(id) => (id, "reopened"),
@@ -209,10 +229,6 @@ fn tell(state: &ApiState, hook: &Hook, verdict: &Verdict, accepted: &Accepted) {
     counter!("slipway_deliveries_total", "forge" => hook.forge.as_str(), "outcome" => outcome, "verdict" => verdict.as_str())
         .increment(1);
     info!(delivery.id = %id, hook.id = %hook.id, outcome, "delivery stored");
-    let to_be_worked = *verdict == Verdict::Work && !matches!(accepted, Accepted::Duplicate { .. });
-    if to_be_worked {
-        state.live.publish(Topic::Wake(WakeKind::Deliveries), Bytes::new());
-    }
 }
 
 pub(super) fn answer(verdict: Verdict, accepted: Accepted) -> Result<Response, ApiError> {

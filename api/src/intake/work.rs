@@ -12,12 +12,10 @@ use slipway_domain::git_ref::{GitRef, is_commit_id};
 use slipway_domain::ids::{BuildId, DeliveryId, Id as _};
 use slipway_domain::spec::BuildOptions;
 use slipway_forges::api::ForgeError;
-use slipway_forges::headers;
-use slipway_forges::hook::{Received, parse};
 use slipway_live::{Topic, WakeKind};
 use slipway_store::builds::{CreatedBuild, RefOrder};
 use slipway_store::delivery_moves::Move;
-use slipway_store::delivery_work::{DeliveryEnd, LeasedDelivery};
+use slipway_store::delivery_work::DeliveryEnd;
 use slipway_store::projects::Project;
 use slipway_store::{Scope, StoreError};
 
@@ -25,6 +23,7 @@ use crate::builds::make::{Again, again};
 use crate::forge;
 use crate::intake::aftermath;
 use crate::intake::asking::{Asking, QUESTIONS};
+use crate::intake::handover::Held;
 use crate::intake::pipeline;
 use crate::intake::repo::{self, RepoNews};
 use crate::intake::rules::{Decision, ProjectFacts, Proposed, Push, RefMoved, decide, events};
@@ -50,15 +49,11 @@ pub(super) struct Act {
     repo: RepoNews,
 }
 
-/// Reads a delivery again and decides, without asking anybody.
-pub(super) fn plan(row: &LeasedDelivery, project: &Project) -> Plan {
-    let headers = match headers::from_map(&row.headers) {
-        Ok(headers) => headers,
-        Err(reason) => return Plan::End(failed(reason), Vec::new()),
-    };
-    let parsed = match parse(&Received { kind: project.forge, headers: &headers, body: &row.body }) {
+/// Reads a delivery and decides, without asking anybody.
+pub(super) fn plan(row: &Held, project: &Project) -> Plan {
+    let parsed = match row.parsed(project.forge) {
         Ok(parsed) => parsed,
-        Err(error) => return Plan::End(failed(error.to_string()), Vec::new()),
+        Err(reason) => return Plan::End(failed(reason), Vec::new()),
     };
     let facts = ProjectFacts {
         repo_path: &project.repo_path,
@@ -86,7 +81,7 @@ pub(super) fn plan(row: &LeasedDelivery, project: &Project) -> Plan {
 /// Does what was decided for the events of a delivery. An error means "try again later".
 pub(super) async fn act_on(
     state: &ApiState,
-    (row, project): (&LeasedDelivery, &Project),
+    (row, project): (&Held, &Project),
     act: Act,
     now: DateTime<Utc>,
 ) -> anyhow::Result<DeliveryEnd> {
@@ -165,7 +160,7 @@ impl From<Proposed> for Wish {
 #[derive(Clone, Copy)]
 struct Work<'a> {
     state: &'a ApiState,
-    row: &'a LeasedDelivery,
+    row: &'a Held,
     project: &'a Project,
     now: DateTime<Utc>,
 }

@@ -3,6 +3,7 @@
 mod bad_rows;
 mod changes;
 mod delivery_pages;
+mod handed_over;
 mod large;
 mod short_ids;
 

@@ -120,6 +120,7 @@ impl App {
             clock,
             life: Life::new(),
             egress: Egress::new(config.fetch_allow.clone()),
+            handover: crate::Handover::default(),
             health,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             config: Arc::new(config),

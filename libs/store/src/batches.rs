@@ -12,6 +12,7 @@ use slipway_domain::build::BuildState;
 use slipway_domain::delivery::DeliveryState;
 use slipway_domain::event::HookAuth;
 use slipway_domain::ids::{BuildId, DeliveryId, HookId, JobId, ProcessId, ProjectId, TenantId};
+use slipway_domain::timing;
 use sqlx::types::Json;
 
 use crate::Db;
@@ -23,7 +24,7 @@ use crate::delivery_moves::Move;
 use crate::delivery_work::DeliveryEnd;
 use crate::error::Result;
 use crate::hooks::HookRow;
-use crate::jobs::Job;
+use crate::jobs::{Job, delta};
 use crate::projects::{Project, select_projects};
 use crate::ref_heads::RefMove;
 use crate::scope::Scope;
@@ -79,6 +80,9 @@ struct DeliveryRow<'a> {
     reason: Option<&'a str>,
     received_at: String,
     finished_at: Option<String>,
+    attempts: i64,
+    lease_owner: Option<ProcessId>,
+    lease_until: Option<String>,
 }
 
 /// Inserts deliveries in this order; of equal ones (same hook, same key) the first. Gives how many there were
@@ -86,19 +90,21 @@ struct DeliveryRow<'a> {
 pub(crate) async fn insert_deliveries(tx: &mut Tx, new: &[&NewDelivery]) -> Result<u64> {
     const INSERT: Dialects = Dialects {
         postgres: "insert into deliveries (id, hook_id, project_id, tenant_id, delivery_key, event, auth, state, \
-            reason, received_at, finished_at, attempts, next_at) \
+            reason, received_at, finished_at, attempts, next_at, lease_owner, lease_until) \
             select r.id, r.hook_id, r.project_id, r.tenant_id, r.delivery_key, r.event, r.auth, r.state, r.reason, \
-            r.received_at, r.finished_at, 0, r.received_at \
+            r.received_at, r.finished_at, r.attempts, r.received_at, r.lease_owner, r.lease_until \
             from jsonb_to_recordset($1) as r(place bigint, id uuid, hook_id uuid, project_id uuid, \
             tenant_id uuid, delivery_key text, event text, auth text, state text, reason text, \
-            received_at timestamptz, finished_at timestamptz) \
+            received_at timestamptz, finished_at timestamptz, attempts bigint, lease_owner uuid, \
+            lease_until timestamptz) \
             order by r.place on conflict (hook_id, delivery_key) do nothing",
         sqlite: "with r as materialized (select key as place, value as v from json_each($1)) \
             insert into deliveries (id, hook_id, project_id, tenant_id, delivery_key, event, auth, state, \
-            reason, received_at, finished_at, attempts, next_at) \
+            reason, received_at, finished_at, attempts, next_at, lease_owner, lease_until) \
             select unhex(v ->> 'id', '-'), unhex(v ->> 'hook_id', '-'), unhex(v ->> 'project_id', '-'), \
             unhex(v ->> 'tenant_id', '-'), v ->> 'delivery_key', v ->> 'event', v ->> 'auth', v ->> 'state', \
-            v ->> 'reason', v ->> 'received_at', v ->> 'finished_at', 0, v ->> 'received_at' \
+            v ->> 'reason', v ->> 'received_at', v ->> 'finished_at', v ->> 'attempts', v ->> 'received_at', \
+            unhex(v ->> 'lease_owner', '-'), v ->> 'lease_until' \
             from r where true order by place on conflict (hook_id, delivery_key) do nothing",
     };
     let rows: Vec<_> = new.iter().enumerate().map(|(place, new)| delivery_row(place, new)).collect();
@@ -108,6 +114,7 @@ pub(crate) async fn insert_deliveries(tx: &mut Tx, new: &[&NewDelivery]) -> Resu
 
 fn delivery_row(place: usize, new: &NewDelivery) -> DeliveryRow<'_> {
     let state = new.verdict.state();
+    let held_by = new.held_by.filter(|_| state == DeliveryState::Received);
     DeliveryRow {
         place,
         id: new.id,
@@ -121,6 +128,9 @@ fn delivery_row(place: usize, new: &NewDelivery) -> DeliveryRow<'_> {
         reason: new.verdict.reason(),
         received_at: bound(new.now),
         finished_at: (state != DeliveryState::Received).then(|| bound(new.now)),
+        attempts: i64::from(held_by.is_some()),
+        lease_owner: held_by,
+        lease_until: held_by.map(|_| bound(new.now + delta(timing::WORK_LEASE))),
     }
 }
 

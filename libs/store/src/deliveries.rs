@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use slipway_domain::delivery::DeliveryState;
 use slipway_domain::event::HookAuth;
-use slipway_domain::ids::{BuildId, DeliveryId, HookId, ProjectId, TenantId};
+use slipway_domain::ids::{BuildId, DeliveryId, HookId, ProcessId, ProjectId, TenantId};
 use sqlx::FromRow;
 use sqlx::types::Json;
 
@@ -55,6 +55,8 @@ pub struct NewDelivery {
     pub body_blob: Option<DeliveryId>,
     /// What it tells of.
     pub moves: Vec<Move>,
+    /// Who holds its lease from the insert on, if it is to be worked; else anybody may lease it.
+    pub held_by: Option<ProcessId>,
     /// When it came in.
     pub now: DateTime<Utc>,
 }

@@ -34,6 +34,7 @@ impl Hooked {
             body: body.to_vec(),
             body_blob: None,
             moves: Vec::new(),
+            held_by: None,
             now: self.now(),
         };
         self.app.state.db.accept_delivery(&new).await.expect("stored");

@@ -296,3 +296,27 @@ both! {
         assert_eq!((state(mine.id).await, state(theirs.id).await), (DeliveryState::Done, DeliveryState::Received));
     }
 }
+
+both! {
+    async fn one_that_came_in_held_is_ended_by_its_holder_and_found_when_the_lease_ends(env) {
+        let world = env.world("own").await;
+        let (holder, other): (ProcessId, ProcessId) = (random_id(), random_id());
+        let held = |key: &str, verdict| NewDelivery { held_by: Some(holder), verdict, ..new_delivery(&world.hook, key) };
+        let new = [held("one", Verdict::Work), held("two", Verdict::Work), held("x", Verdict::Ignored("ping".to_owned()))];
+        env.db.accept_deliveries(&new).await.unwrap();
+        assert!(env.db.lease_deliveries(other, later(1), 10).await.unwrap().is_empty());
+        assert!(matches!(env.db.finish_delivery(other, new[0].id, &done(), later(1)).await, Err(StoreError::Stale(_))));
+        env.db.finish_delivery(holder, new[0].id, &done(), later(1)).await.unwrap();
+
+        let late = start() + timing::WORK_LEASE + chrono::TimeDelta::seconds(1);
+        let found = env.db.lease_deliveries(other, late, 10).await.unwrap();
+        assert_eq!(found.iter().map(|found| (found.id, found.attempts)).collect::<Vec<_>>(), [(new[1].id, 2)]);
+        assert_eq!(found[0].body, new[1].body);
+        assert!(matches!(env.db.finish_delivery(holder, new[1].id, &done(), late).await, Err(StoreError::Stale(_))));
+
+        // A redelivery opens the row for anybody.
+        let again = NewDelivery { id: new_id(), now: later(40), ..new[0].clone() };
+        assert_eq!(env.db.accept_delivery(&again).await.unwrap(), Accepted::Reopened(new[0].id));
+        assert_eq!(env.db.lease_deliveries(other, later(41), 10).await.unwrap()[0].id, new[0].id);
+    }
+}

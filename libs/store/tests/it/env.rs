@@ -211,6 +211,7 @@ pub fn new_delivery(hook: &Hook, key: &str) -> NewDelivery {
         body: b"{\"ref\":\"refs/heads/main\"}".to_vec(),
         body_blob: None,
         moves: Vec::new(),
+        held_by: None,
         now: start(),
     }
 }
