@@ -104,11 +104,19 @@ impl Pass<'_> {
     /// Works deliveries that can be read.
     async fn work(self, leased: Vec<Held>) {
         let projects = self.projects(&leased).await;
-        let (mut ends, mut unbuilt, mut building) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ends, mut unbuilt, mut behind, mut building) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut acts_on: BTreeSet<ProjectId> = BTreeSet::new();
         for row in &leased {
             match projects.get(&row.project_id).map(|project| (project, plan(row, project))) {
+                // A move that follows from one that is built is noted behind it, or it would find another head.
+                Some((project, Plan::End(end, moved))) if acts_on.contains(&project.id) => {
+                    behind.push(Unbuilt { row, end, moved });
+                }
                 Some((_, Plan::End(end, moved))) => unbuilt.push(Unbuilt { row, end, moved }),
-                Some((project, Plan::Act(act))) => building.push(self.act(row, project, act)),
+                Some((project, Plan::Act(act))) => {
+                    acts_on.insert(project.id);
+                    building.push(self.act(row, project, act));
+                }
                 None => ends.extend(self.ended(row, Err(anyhow::anyhow!("read the project"))).await),
             }
         }
@@ -118,6 +126,7 @@ impl Pass<'_> {
         while let Some(end) = building.next().await {
             ends.extend(end);
         }
+        ends.extend(self.note(behind).await);
         self.finish(ends).await;
     }
 

@@ -5,6 +5,7 @@ mod changes;
 mod delivery_pages;
 mod handed_over;
 mod large;
+mod same_pass;
 mod short_ids;
 
 use axum::body::Body;

@@ -15,6 +15,7 @@ use crate::builds::ORDER_STEP;
 use crate::db::{Tx, execute, on_db, on_tx};
 use crate::error::{Result, StoreError};
 use crate::readable::{Rows, split};
+use crate::ref_order::first_noted;
 
 /// A project whose refs this process looks at until its lease ends.
 #[derive(Debug, Clone, FromRow)]
@@ -129,14 +130,14 @@ impl Db {
     /// Notes what refs were found to point to, each if nothing moved it since it was read. Gives how many were noted.
     pub async fn note_found(&self, project: ProjectId, found: &[FoundRef<'_>], now: DateTime<Utc>) -> Result<usize> {
         const FIRST: &str = "insert into ref_heads (project_id, ref, head, head_order, updated_at) \
-            values ($1, $2, $3, 0, $4) on conflict (project_id, ref) do nothing";
+            values ($1, $2, $3, $4, $5) on conflict (project_id, ref) do nothing";
         const MOVE: &str = "update ref_heads set head = $4, head_order = head_order + $5, updated_at = $6 \
             where project_id = $1 and ref = $2 and head_order = $3";
         let mut tx = self.begin_write().await?;
         let mut noted = 0;
         for FoundRef { git_ref, version, head } in found {
             noted += match version {
-                None => execute!(&mut tx, FIRST, project, git_ref, head, now),
+                None => execute!(&mut tx, FIRST, project, git_ref, head, first_noted(false), now),
                 Some(version) => execute!(&mut tx, MOVE, project, git_ref, version, head, ORDER_STEP, now),
             };
         }

@@ -12,6 +12,7 @@ use crate::batches;
 use crate::builds::ORDER_STEP;
 use crate::db::{Tx, execute};
 use crate::error::Result;
+use crate::ref_order::first_noted;
 
 /// A move of a ref.
 #[derive(Debug, Clone, Copy)]
@@ -72,10 +73,11 @@ fn promising<'a, 'b>(
 
 async fn note_move(tx: &mut Tx, moved: &RefMove<'_>) -> Result<bool> {
     const FIRST: &str = "insert into ref_heads (project_id, ref, head, head_order, updated_at) \
-        values ($1, $2, $3, 0, $4) on conflict (project_id, ref) do nothing";
+        values ($1, $2, $3, $4, $5) on conflict (project_id, ref) do nothing";
     const MOVE: &str = "update ref_heads set head = $4, head_order = head_order + $5, updated_at = $6 \
         where project_id = $1 and ref = $2 and head is not distinct from $3";
-    let mut changed = execute!(tx, FIRST, moved.project, moved.git_ref, moved.after, moved.now);
+    let mut changed =
+        execute!(tx, FIRST, moved.project, moved.git_ref, moved.after, first_noted(moved.before.is_none()), moved.now);
     if changed == 0 {
         changed = execute!(tx, MOVE, moved.project, moved.git_ref, moved.before, moved.after, ORDER_STEP, moved.now);
     }

@@ -1,7 +1,8 @@
 //! A build's place within its ref: that of its move in the before/after chain, whatever order the moves are told
 //! in. A move from the head goes to the end. One that ends where a known move began, whose own past nobody told of
 //! yet, goes before that; and where its past stands behind that move, the move and what follows it go there, too.
-//! Between moves that nothing links, arrival counts.
+//! Moves that made no build lead on like others, and where they are all that is known of a ref, what they followed from
+//! goes before them. Between moves that nothing links, arrival counts.
 //!
 //! A ref that was found elsewhere than all moves told has a build of its own for that (`found:` begins its key). It
 //! stands for moves that are lost or late: one that ends where it ends becomes its move, by taking its key over, and
@@ -33,6 +34,12 @@ pub(crate) struct Standing {
     pub(crate) joins: Option<BuildId>,
 }
 
+/// The order of the head of a ref of which nobody knew, after a move that makes no build. It is negative, and stays so
+/// for a thousand million of such moves, where something may have gone before.
+pub(crate) fn first_noted(is_created: bool) -> i64 {
+    if is_created { 0 } else { -(1 << 50) }
+}
+
 /// Builds of one order: a move's, with its reruns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
@@ -53,6 +60,13 @@ struct Head {
     order: i64,
 }
 
+impl Head {
+    /// True while all that is known of the ref are moves that made no build, and that began nobody knows where.
+    fn is_only_noted(&self) -> bool {
+        self.order < 0
+    }
+}
+
 /// A move that is to be placed.
 #[derive(Debug, Clone, Copy)]
 struct Move<'a> {
@@ -65,12 +79,17 @@ struct Move<'a> {
 impl Move<'_> {
     /// True if what begins there follows from the move.
     fn leads_to(&self, before: Option<&str>) -> bool {
-        before.is_some_and(|before| before == self.after || self.onward.iter().any(|onward| onward == before))
+        before == Some(self.after) || self.leads_on_to(before)
+    }
+
+    /// The same, over moves that made no build.
+    fn leads_on_to(&self, commit: Option<&str>) -> bool {
+        commit.is_some_and(|commit| self.onward.iter().any(|onward| onward == commit))
     }
 }
 
 /// What placing a move changes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
     order: i64,
     unlinked: bool,
@@ -118,7 +137,9 @@ async fn place_move(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef, moved: Move<'
     lock_head(tx, new, git_ref).await?;
     let head = head(tx, new, git_ref).await?.unwrap_or(Head { commit: None, order: 0 });
     // Nearly every move leaves the head and leads up to nothing that is known; then nothing else counts.
-    let is_late = head.commit.as_deref() != moved.before || leads_up(tx, new, git_ref, moved.after).await?;
+    let is_late = head.commit.as_deref() != moved.before
+        || head.is_only_noted()
+        || leads_up(tx, new, git_ref, moved.after).await?;
     let places = if is_late { places(tx, new, git_ref).await? } else { Vec::new() };
     if head.commit.as_deref() != moved.before
         && let Some(found) =
@@ -140,8 +161,9 @@ async fn place_found(tx: &mut Tx, new: &NewBuild, git_ref: &GitRef, moved: Move<
     if head.order != version || head.commit.as_deref() != moved.before {
         return Err(StoreError::Stale("ref"));
     }
-    let plan = append(&head, moved, false);
-    apply(tx, (new, git_ref), (&[], moved), &plan).await?;
+    let places = if head.is_only_noted() { places(tx, new, git_ref).await? } else { Vec::new() };
+    let plan = Plan { unlinked: false, ..append(&places, &head, moved) };
+    apply(tx, (new, git_ref), (&places, moved), &plan).await?;
     Ok(plan.order)
 }
 
@@ -167,10 +189,14 @@ fn plan(places: &[Place], head: &Head, moved: Move<'_>) -> Plan {
     let is_past = |place: &Place| Some(place.after.as_str()) == moved.before;
     let successor = places.iter().rposition(|place| place.unlinked && moved.leads_to(place.before.as_deref()));
     let Some(successor) = successor else {
+        if head.is_only_noted() && !follows && moved.leads_on_to(head.commit.as_deref()) {
+            let unlinked = moved.before.is_some() && !places.iter().any(is_past);
+            return Plan { order: end(places, head), unlinked, ..Plan::default() };
+        }
         // What was found is newer than what does not leave the head.
         return match places.iter().rposition(|place| place.found).filter(|_| !follows) {
             Some(found) => before_found(places, moved, found),
-            None => append(head, moved, !follows && !has_free_past(places, moved)),
+            None => append(places, head, moved),
         };
     };
     let tail = tail_of(places, successor);
@@ -178,7 +204,7 @@ fn plan(places: &[Place], head: &Head, moved: Move<'_>) -> Plan {
     let past_before = places.get(..successor).unwrap_or_default().iter().any(is_past);
     match past_behind {
         Some(past) if follows || !past_before => behind(places, head, moved, (successor, past, &tail)),
-        Some(_) | None if follows => append(head, moved, false),
+        Some(_) | None if follows => append(places, head, moved),
         Some(_) | None => {
             let order = order_before(places, successor);
             let unlinked = !past_before && moved.before.is_some();
@@ -196,10 +222,20 @@ fn before_found(places: &[Place], moved: Move<'_>, found: usize) -> Plan {
     Plan { order: order_before(places, found), unlinked, successor: None, reordered: Vec::new(), head: None }
 }
 
-fn append(head: &Head, moved: Move<'_>, unlinked: bool) -> Plan {
-    let order = head.order + ORDER_STEP;
+/// The move becomes the ref's head.
+fn append(places: &[Place], head: &Head, moved: Move<'_>) -> Plan {
+    let order = end(places, head);
+    let is_known = match head.commit.as_deref() == moved.before {
+        true => !head.is_only_noted() || moved.before.is_none(),
+        false => has_free_past(places, moved),
+    };
     let head = Some(Head { commit: Some(moved.after.to_owned()), order });
-    Plan { order, unlinked, successor: None, reordered: Vec::new(), head }
+    Plan { order, unlinked: !is_known, successor: None, reordered: Vec::new(), head }
+}
+
+/// The order behind everything.
+fn end(places: &[Place], head: &Head) -> i64 {
+    places.last().map_or(0, |last| last.order).max(head.order).max(0) + ORDER_STEP
 }
 
 /// True if nothing is missing before the move: it begins a ref, or more moves came to where it begins than left.
@@ -245,7 +281,7 @@ fn behind(places: &[Place], head: &Head, moved: Move<'_>, at: (usize, usize, &Ha
     let (one_more, is_end) = match places.get(past + 1) {
         Some(next) => (past_order.midpoint(next.order), false),
         None if head.order > past_order => (past_order.midpoint(head.order), false),
-        None => (head.order + ORDER_STEP, true),
+        None => (end(places, head), !head.is_only_noted()),
     };
     let had = places.iter().map(|place| place.order).skip(successor).take(past + 1 - successor);
     let mut orders = had.chain([one_more]);
@@ -379,6 +415,32 @@ mod tests {
         onward: Vec<String>,
     }
 
+    /// A chain of moves, of which some make no build.
+    struct Chain {
+        commits: Vec<String>,
+        builds: Vec<bool>,
+        /// It is a new ref.
+        created: bool,
+    }
+
+    impl Chain {
+        fn before(&self, index: usize) -> Option<&str> {
+            (index > 0 || !self.created).then(|| self.commits[index].as_str())
+        }
+
+        /// Where a move leads by those that have no build so far.
+        fn onward(&self, index: usize, main: &Ref) -> Vec<String> {
+            let is_built = |index: usize| main.places.iter().any(|place| place.after == self.commits[index + 1]);
+            let next = (index + 1..self.builds.len()).take_while(|next| !is_built(*next));
+            next.map(|next| self.commits[next + 1].clone()).collect()
+        }
+
+        fn built(&self) -> Vec<&str> {
+            let built = self.builds.iter().zip(&self.commits[1..]).filter(|(builds, _)| **builds);
+            built.map(|(_, commit)| commit.as_str()).collect()
+        }
+    }
+
     impl Ref {
         fn told(&mut self, before: Option<&str>, after: &str) {
             let head = self.head.clone().unwrap_or(Head { commit: None, order: 0 });
@@ -396,6 +458,18 @@ mod tests {
             self.places.push(Place { order, builds, before, after, unlinked, found: false });
             self.places.sort_by_key(|place| place.order);
             self.head = Some(plan.head.unwrap_or(head));
+        }
+
+        /// A move without a build, see [`Db::note_moves`](crate::Db::note_moves).
+        fn noted(&mut self, before: Option<&str>, after: &str) {
+            let commit = Some(after.to_owned());
+            match &mut self.head {
+                None => self.head = Some(Head { commit, order: first_noted(before.is_none()) }),
+                Some(head) if head.commit.as_deref() == before => {
+                    *head = Head { commit, order: head.order + ORDER_STEP };
+                }
+                Some(_) => {}
+            }
         }
 
         fn shown(&self) -> Vec<&str> {
@@ -457,6 +531,25 @@ mod tests {
             }
             prop_assert_eq!(main.shown(), commits[1..].iter().map(String::as_str).collect::<Vec<_>>());
             prop_assert_eq!(main.head(), commits.last().map(String::as_str));
+        }
+
+        #[test]
+        fn a_chain_worked_in_any_order_is_shown_in_its_own_without_what_made_no_build(
+            worked in Just((0..8_usize).collect::<Vec<_>>()).prop_shuffle(),
+            builds in prop::collection::vec(any::<bool>(), 8),
+            created in any::<bool>(),
+        ) {
+            let chain = Chain { commits: (0..9).map(|number| number.to_string()).collect(), builds, created };
+            let mut main = Ref::default();
+            for index in worked {
+                if chain.builds[index] {
+                    main.onward = chain.onward(index, &main);
+                    main.told(chain.before(index), &chain.commits[index + 1]);
+                } else {
+                    main.noted(chain.before(index), &chain.commits[index + 1]);
+                }
+            }
+            prop_assert_eq!(main.shown(), chain.built());
         }
 
         #[test]
