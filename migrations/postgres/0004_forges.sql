@@ -26,6 +26,13 @@ alter table projects add column deploy_key_public text;
 
 -- A body too large for a row lies in object storage, under this name.
 alter table delivery_payloads add column body_blob text;
+-- The server's own way to compress takes longer than all else about a body; not every server has another.
+do $$
+begin
+    execute 'alter table delivery_payloads alter column body set compression lz4';
+exception when others then
+    null;
+end $$;
 create index delivery_payloads_by_blob on delivery_payloads (body_blob) where body_blob is not null;
 
 -- The check run that shows the status, where the forge has such.

@@ -50,7 +50,8 @@ impl Batched for HookRows {
 
     async fn answer(&self, ids: Vec<HookId>) -> Vec<Self::Answer> {
         let distinct = Vec::from_iter(ids.iter().copied().collect::<BTreeSet<_>>());
-        let (Ok(hooks), Ok(at)) = (self.db.hooks(&self.key, &distinct).await, self.db.now(&self.clock).await) else {
+        let read = tokio::join!(self.db.hooks(&self.key, &distinct), self.db.now(&self.clock));
+        let (Ok(hooks), Ok(at)) = read else {
             return self.each(ids).await;
         };
         let seen = self.clock.monotonic();
