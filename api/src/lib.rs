@@ -27,6 +27,7 @@ mod projects;
 mod registries;
 pub mod reporter;
 pub mod router;
+mod secrets;
 pub mod state;
 mod store_problem;
 mod sweep;

@@ -111,8 +111,8 @@ pub struct InspectionDoc {
     components(schemas(ProblemDoc, BuildOptionsDoc, RulesDoc, InspectionDoc)),
     tags(
         (name = "projects"), (name = "builds"), (name = "jobs"), (name = "logs"), (name = "deliveries"),
-        (name = "builders"), (name = "connections"), (name = "registries"), (name = "tenants"), (name = "tokens"),
-        (name = "operations"),
+        (name = "builders"), (name = "connections"), (name = "registries"), (name = "secrets"), (name = "tenants"),
+        (name = "tokens"), (name = "operations"),
     ),
 )]
 struct Frame;

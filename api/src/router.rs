@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::state::ApiState;
 use crate::{
     assets, badge, builders, builds, caller, connections, deliveries, github_apps, headers, idempotency, intake, jobs,
-    openapi, ops, pages, pools, projects, registries, tenants, tokens,
+    openapi, ops, pages, pools, projects, registries, secrets, tenants, tokens,
 };
 
 /// The routes, ready to be merged with those of other roles. Fails only when the OpenAPI document cannot be
@@ -48,6 +48,7 @@ fn api() -> OpenApiRouter<ApiState> {
         .merge(connections::routes())
         .merge(github_apps::routes())
         .merge(registries::routes())
+        .merge(secrets::routes())
         .merge(projects::routes())
         .merge(builds::routes())
         .merge(jobs::routes())

@@ -6,9 +6,11 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
-use slipway_domain::agent::{Credentials, Login, RegistryLogin};
+use slipway_domain::agent::{BuildSecret, Credentials, Login, RegistryLogin};
 use slipway_domain::attempt::{AttemptState, Phase};
 use slipway_domain::job::JobState;
+use slipway_domain::secret::is_name;
+use slipway_domain::spec::JobSpec;
 use slipway_forges::access::Credential;
 use slipway_forges::api::{ForgeError, login_for};
 use slipway_forges::github::app::AppConnect;
@@ -28,6 +30,9 @@ const APP_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Deserialize)]
 pub struct CredentialsQuery {
     phase: Phase,
+    /// Names of the secrets that the build mounts, with commas between.
+    #[serde(default)]
+    secrets: String,
 }
 
 /// `GET …/credentials?phase=`
@@ -51,9 +56,15 @@ pub async fn credentials(
             let access = db.connection_access(key, project.connection_id).await.map_err(store_error)?;
             credentials.source = source_login(&dispatcher, &project, access).await?;
         }
-        // Strangers' work gets none: a FROM of a private registry would tell them what is in it.
-        Phase::Building | Phase::Pushing if !db.job_spec(job.id).await.map_err(store_error)?.is_trusted() => {}
         Phase::Building | Phase::Pushing => {
+            let spec = db.job_spec(job.id).await.map_err(store_error)?;
+            // Strangers' work gets none: a FROM of a private registry would tell them what is in it.
+            if !spec.is_trusted() {
+                return Ok(Json(credentials));
+            }
+            if query.phase == Phase::Building {
+                credentials.secrets = secrets(&dispatcher, &spec, &query.secrets).await?;
+            }
             let logins = db.registry_credentials(&dispatcher.deps.secret_key, job.tenant_id).await;
             credentials.registries = logins
                 .map_err(store_error)?
@@ -66,6 +77,18 @@ pub async fn credentials(
         }
     }
     Ok(Json(credentials))
+}
+
+/// Those of the secrets that are asked for that this build gets.
+async fn secrets(dispatcher: &Dispatcher, spec: &JobSpec, names: &str) -> Result<Vec<BuildSecret>, ApiError> {
+    let names: Vec<String> = names.split(',').filter(|name| is_name(name)).map(str::to_owned).collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let key = &dispatcher.deps.secret_key;
+    let open = dispatcher.deps.db.open_secrets(key, (spec.tenant, spec.project), &names).await.map_err(store_error)?;
+    let own = open.into_iter().filter(|secret| secret.reach.covers(spec));
+    Ok(own.map(|secret| BuildSecret { name: secret.name, value: secret.value }).collect())
 }
 
 /// What the source is fetched with: over ssh the project's own key, else the connection's token, or one that its App makes for this repository and an hour.

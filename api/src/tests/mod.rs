@@ -12,6 +12,7 @@ mod pages;
 mod projects;
 mod reporter;
 mod routes;
+mod secrets;
 mod setting_up;
 mod sick_forges;
 

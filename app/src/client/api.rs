@@ -73,6 +73,18 @@ impl Api {
         self.object(self.ask(request).await?).await
     }
 
+    /// Puts something in its place; done twice it is the same.
+    pub async fn put(&self, path: &[&str], query: Query<'_>, body: &Value) -> Result<Value, Failed> {
+        let request = || Ok(self.request(Method::PUT, path, query)?.timeout(ANSWER_TIMEOUT).json(body));
+        self.object(self.ask(request).await?).await
+    }
+
+    /// Takes something away.
+    pub async fn delete(&self, path: &[&str], query: Query<'_>) -> Result<Value, Failed> {
+        let request = || self.request(Method::DELETE, path, query).map(|request| request.timeout(ANSWER_TIMEOUT));
+        self.object(self.ask(request).await?).await
+    }
+
     /// Opens something that is read piece by piece: a log, or the events of a growing one.
     pub async fn open(&self, path: &[&str], query: Query<'_>, last_event_id: Option<&str>) -> Result<Response, Failed> {
         let request = || {

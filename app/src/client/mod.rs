@@ -16,6 +16,7 @@ mod pages;
 mod problem;
 mod projects;
 mod screen;
+mod secrets;
 mod shapes;
 mod span;
 mod sse;
@@ -91,6 +92,11 @@ pub enum ClientCommand {
         #[command(subcommand)]
         command: Option<deliveries::DeliveriesCommand>,
     },
+    /// Secrets: what builds may read as secret mounts
+    Secrets {
+        #[command(subcommand)]
+        command: Option<secrets::SecretsCommand>,
+    },
     /// A stored request of a forge's webhook, without a server
     Hook {
         #[command(subcommand)]
@@ -156,6 +162,10 @@ async fn dispatch(command: ClientCommand, setting: &Setting<'_>, screen: &mut Sc
         ClientCommand::Deliveries { command } => {
             let command = command.unwrap_or_default();
             deliveries::run(command, &api(setting, screen)?, setting, screen).await
+        }
+        ClientCommand::Secrets { command } => {
+            let command = command.unwrap_or_default();
+            secrets::run(command, &api(setting, screen)?, setting, screen).await
         }
     }
 }

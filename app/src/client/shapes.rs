@@ -20,6 +20,16 @@ pub struct Page {
     pub next_cursor: Option<String>,
 }
 
+/// A secret, without its value.
+#[derive(Debug, Deserialize)]
+pub struct Secret {
+    pub name: String,
+    pub branches: Option<Vec<String>>,
+    pub tags: Option<Vec<String>>,
+    pub changes: bool,
+    pub updated_at: DateTime<Utc>,
+}
+
 /// A project.
 #[derive(Debug, Deserialize)]
 pub struct Project {

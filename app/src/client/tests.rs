@@ -4,3 +4,4 @@ mod commands;
 mod deliveries;
 mod fake;
 mod following;
+mod secrets;

@@ -297,7 +297,7 @@ async fn report(State(fake): State<Fake>, headers: HeaderMap, Json(report): Json
 
 async fn credentials(State(fake): State<Fake>, headers: HeaderMap) -> Json<Credentials> {
     bearer_is(&headers, ATTEMPT_TOKEN);
-    Json(Credentials { source: fake.with(|told| told.source.clone()), registries: Vec::new() })
+    Json(Credentials { source: fake.with(|told| told.source.clone()), ..Credentials::default() })
 }
 
 async fn leave(State(fake): State<Fake>, Json(leave): Json<LeaveRequest>) -> Json<Leave> {

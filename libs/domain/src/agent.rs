@@ -248,6 +248,18 @@ pub struct Credentials {
     pub source: Option<Login>,
     /// For registries, by host.
     pub registries: Vec<RegistryLogin>,
+    /// Those that were asked for and that the build gets.
+    #[serde(default)]
+    pub secrets: Vec<BuildSecret>,
+}
+
+/// A secret for the mounts of a build.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct BuildSecret {
+    /// Its name, which mounts give as their `id`.
+    pub name: String,
+    /// Its value.
+    pub value: String,
 }
 
 /// A user name with its password or token.

@@ -3,12 +3,14 @@
 //! nothing and expands nothing; it is there to say which line a step came from.
 
 mod lines;
+mod mounts;
 mod vertex;
 
 #[cfg(test)]
 mod tests;
 
 use lines::{LogicalLine, logical_lines};
+pub use mounts::secret_mounts;
 pub use vertex::line_of_vertex;
 
 use crate::nearest::nearest;

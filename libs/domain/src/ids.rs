@@ -59,6 +59,7 @@ id!(/** Who pays. */ TenantId);
 id!(/** One API token of a person or a program. */ TokenId);
 id!(/** A tenant's link to one forge instance. */ ConnectionId);
 id!(/** A tenant's credential for one image registry. */ RegistryId);
+id!(/** A secret of a project or a tenant. */ SecretId);
 id!(/** One repository of a connection, with its build rules. */ ProjectId);
 id!(/** A GitHub App of a tenant, and the opaque last part of its hook's URL; random. */ GithubAppId);
 id!(/** The opaque last part of a receiving URL; random, never time-ordered. */ HookId);

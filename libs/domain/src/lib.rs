@@ -16,6 +16,7 @@ pub mod nearest;
 pub mod pipeline;
 pub mod placement;
 pub mod rules;
+pub mod secret;
 pub mod spec;
 pub mod status;
 pub mod tenant;

@@ -38,6 +38,7 @@ pub mod registries;
 pub mod renames;
 mod schema;
 pub mod scope;
+pub mod secrets;
 pub mod sessions;
 mod sole_owner;
 pub mod statuses;

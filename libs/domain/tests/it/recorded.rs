@@ -45,7 +45,7 @@ const MESSAGES: [(&str, &str, Read); 16] = [
     ("LogEnd", "log_end", read::<LogEnd>),
 ];
 /// Types that only stand inside of messages.
-const PARTS: [&str; 6] = ["Decline", "Offer", "StepReport", "Login", "RegistryLogin", "PushedImage"];
+const PARTS: [&str; 7] = ["Decline", "Offer", "StepReport", "Login", "RegistryLogin", "BuildSecret", "PushedImage"];
 /// Samples that are no messages of this room.
 const OTHERS: [&str; 3] = ["queue_offer", "topics", "words"];
 

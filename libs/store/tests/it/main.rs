@@ -27,6 +27,7 @@ mod registries;
 mod restarts;
 mod samples;
 mod schema;
+mod secrets;
 mod statuses;
 mod tags;
 mod tenants;

@@ -11,6 +11,7 @@ use slipway_store::builds::BuildFilter;
 use slipway_store::connections::AppInstallation;
 use slipway_store::deliveries::DeliveryFilter;
 use slipway_store::projects::ProjectFilter;
+use slipway_store::secrets::SecretOwner;
 use slipway_store::{Db, Scope};
 use uuid::Uuid;
 
@@ -21,13 +22,13 @@ const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_h
     approve_build assign_moves begin_idempotent cancel_build channel_closed claim_job claim_jobs close close_change complete_idempotent \
     connect connect_sized create_build create_connection create_github_app create_join_token create_project create_tenant \
     create_token create_web_session decline_job delete_deliveries_without_build delete_delivery_bodies delete_github_app \
-    delete_expired_web_sessions delete_old_idempotency_keys delete_registry delete_web_session dispatch_job \
+    delete_expired_web_sessions delete_old_idempotency_keys delete_registry delete_secret delete_web_session dispatch_job \
     dispatch_jobs drain_builder end_logs end_session ensure_bootstrap_token ensure_default_tenant ensure_deploy_key expire_jobs \
     finish_attempt finish_attempts finish_deliveries finish_delivery finish_github_app finish_look follow_repo give_up_status \
     lease_deliveries lease_github_apps lease_looks leave_lead note_found note_repo_id pause_if_nothing_succeeds \
     \
     lose_attempt lose_session mark_status_sent note_moves now open_session patch_project ping postpone_admission \
-    postpone_seal put_registry refuse_job remove_deploy_key renew_token report renew_sessions replay_delivery request_leave retry_delivery_later \
+    postpone_seal put_registry put_secret refuse_job remove_deploy_key renew_token report renew_sessions replay_delivery request_leave retry_delivery_later \
     retry_status_later return_leave revoke_token rotate_hook_secret seal_log set_project_state set_running_limit \
     settle_unreturned_leave stop_builds_of_change supersede_builds supersede_changes_of take_lead want_statuses";
 
@@ -78,6 +79,10 @@ async fn tenants(db: &Db, key: &SecretKey) {
     assert_eq!(db.hooks_of_installation(none, ("1", "acme/app")).await.unwrap(), []);
     assert_eq!(db.deploy_key(key, id(4)).await.unwrap(), None);
     assert_eq!(db.list_registries(&scope, None).await.unwrap()[0].host, "registry.example");
+    let owner = SecretOwner { tenant: own, project: Some(id(4)) };
+    let secrets = db.list_secrets(&scope, owner).await.unwrap();
+    assert_eq!((secrets[0].name.as_str(), secrets[0].reach.branches.is_some()), ("npm", true));
+    assert!(db.open_secrets(key, (own, id(4)), &["other".to_owned()]).await.unwrap().is_empty());
     assert_eq!(db.registry_credentials(key, own).await.unwrap()[0].password, "password");
 }
 
