@@ -1,10 +1,8 @@
 //! From a project and a wish to the rows of a build: one `image` job with everything a builder must know.
 
-use std::borrow::Cow;
-
 use chrono::{DateTime, Utc};
 use slipway_domain::build::Trigger;
-use slipway_domain::git_ref::{GitRef, tag_slug};
+use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::{BuildId, DeliveryId, JobId};
 use slipway_domain::job::JobKind;
 use slipway_domain::placement::{BadPool, PlacementInput, place};
@@ -103,15 +101,10 @@ fn timeout(wanted: &WantedBuild, project: &BuildOptions) -> i64 {
 
 fn spec(build: BuildId, project: &Project, wanted: &WantedBuild) -> JobSpec {
     // A change shows whether it builds; images come from the branches it goes to.
-    let image = project.image().filter(|_| wanted.change.is_none()).map(|image| ImageTarget {
-        repository: image.repository,
-        tags: image
-            .tags
-            .unwrap_or_default()
-            .iter()
-            .map(|tag| expand(tag, &wanted.commit, wanted.git_ref.as_ref()))
-            .collect(),
-    });
+    let image = project
+        .image()
+        .filter(|_| wanted.change.is_none())
+        .map(|image| ImageTarget { repository: image.repository, tags: image.tags.unwrap_or_default() });
     JobSpec {
         build,
         project: project.id,
@@ -129,30 +122,5 @@ fn spec(build: BuildId, project: &Project, wanted: &WantedBuild) -> JobSpec {
         created_at: wanted.now,
         context_max_bytes: CONTEXT_MAX_BYTES,
         context_max_entries: CONTEXT_MAX_ENTRIES,
-    }
-}
-
-/// A tag of a project with `{commit}` and `{ref}` filled in.
-fn expand(tag: &str, commit: &str, git_ref: Option<&GitRef>) -> String {
-    let name = git_ref.map_or(Cow::Borrowed(commit), |git_ref| Cow::Owned(tag_slug(git_ref.short())));
-    tag.replace("{commit}", commit).replace("{ref}", &name)
-}
-
-/// True if a project's tag is one after its words are filled in.
-pub fn is_tag_pattern(tag: &str) -> bool {
-    slipway_domain::git_ref::is_image_tag(&tag.replace("{commit}", "c").replace("{ref}", "r"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_are_filled_in() {
-        let git_ref = GitRef::parse("refs/heads/feature/x").expect("valid");
-        assert_eq!(expand("v-{commit}", "abc", None), "v-abc");
-        assert_eq!(expand("{ref}", "abc", None), "abc");
-        assert_eq!(expand("{ref}", "abc", Some(&git_ref)), tag_slug("feature/x"));
-        assert!(is_tag_pattern("{ref}-latest") && !is_tag_pattern("a b") && !is_tag_pattern("{branch}"));
     }
 }

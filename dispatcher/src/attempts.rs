@@ -91,7 +91,7 @@ pub async fn finish(
 fn may_move(spec: &JobSpec, request: &LeaveRequest) -> bool {
     let own = spec.image.as_ref().is_some_and(|image| image.split() == (&request.registry, &request.repository));
     let named = match &spec.asked.tags {
-        Some(tags) => tags.contains(&request.tag),
+        Some(tags) => spec.tags_of(tags).is_ok_and(|tags| tags.contains(&request.tag)),
         None => is_image_tag(&request.tag) && !is_carrier_tag(&request.tag),
     };
     own && named
@@ -154,6 +154,8 @@ mod tests {
         let (open, asked) = (spec(Some("r:5000/team/app"), None), spec(Some("r:5000/team/app"), Some(&["v1"])));
         assert!(may(&open, "r:5000", "team/app", "from-slipway-yml") && may(&asked, "r:5000", "team/app", "v1"));
         assert!(!may(&asked, "r:5000", "team/app", "v2"), "it was asked for other tags");
+        let filled = spec(Some("r:5000/team/app"), Some(&["v-{{sha7}}"]));
+        assert!(may(&filled, "r:5000", "team/app", "v-aaaaaaa") && !may(&filled, "r:5000", "team/app", "v-{{sha7}}"));
         assert!(!may(&open, "r", "team/app", "v1") && !may(&open, "r:5000", "team/other", "v1"));
         assert!(!may(&open, "r:5000", "team/app", "no tag") && !may(&open, "r:5000", "team/app", "../x"));
         assert!(!may(&spec(None, None), "r:5000", "team/app", "v1"), "it pushes nothing");

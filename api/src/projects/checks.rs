@@ -2,10 +2,9 @@
 
 use slipway_domain::rules::Rules;
 use slipway_domain::spec::BuildOptions;
+use slipway_domain::tag_template::check;
 use slipway_domain::timing::JOB_TIMEOUT_MAX;
 use slipway_runtime::problem::ApiError;
-
-use crate::new_build::is_tag_pattern;
 
 /// Most tags of one image.
 const MAX_TAGS: usize = 20;
@@ -24,17 +23,14 @@ pub fn check_repo_path(path: &str) -> Result<(), ApiError> {
     Err(ApiError::Invalid("repo.full_path: write the repository's path on its forge, such as team/app.".to_owned()))
 }
 
-/// Tags as a registry takes them, after `{commit}` and `{ref}` are filled in.
+/// Tags as a registry takes them, after their words are filled in.
 pub fn check_tags(field: &str, tags: &[String]) -> Result<(), ApiError> {
     if tags.len() > MAX_TAGS {
         return Err(ApiError::Invalid(format!("{field}: at most {MAX_TAGS} tags.")));
     }
-    match tags.iter().find(|tag| !is_tag_pattern(tag)) {
+    match tags.iter().find_map(|tag| check(tag).err()) {
         None => Ok(()),
-        Some(bad) => Err(ApiError::Invalid(format!(
-            "{field}: \"{}\" is no tag. Use letters, digits, _ . - and the words {{commit}} and {{ref}}; at most 128 characters.",
-            bad.chars().take(128).collect::<String>()
-        ))),
+        Some(bad) => Err(ApiError::Invalid(format!("{field}: {bad}."))),
     }
 }
 

@@ -105,7 +105,8 @@ pub struct RepoJson {
 pub struct ImageJson {
     /// `host[:port]/path`, without a tag.
     pub repository: String,
-    /// Tags, with `{commit}` and `{ref}` filled in; the commit id and the branch or tag unless set.
+    /// Tags, in which `{{branch}}`, `{{tag}}`, `{{ref}}`, `{{sha}}`, `{{sha7}}` and `{{build}}` are filled in; one with a word
+    /// that a build has nothing for is left out. The commit id and the branch or tag unless set.
     #[serde(default)]
     pub tags: Option<Vec<String>>,
 }

@@ -104,7 +104,7 @@ async fn wrong_fields_are_named() {
         assert!(!detail.contains("password@"), "{detail}");
     }
     assert_eq!(app.get("/api/v1/projects").await.json()["items"], json!([]));
-    let fine = with("image", json!({"repository": "10.1.2.3:5000/app", "tags": ["{commit}", "latest"]}));
+    let fine = with("image", json!({"repository": "10.1.2.3:5000/app", "tags": ["{{sha}}", "latest"]}));
     assert_eq!(app.post("/api/v1/projects", fine).await.status, StatusCode::CREATED);
     let plain_http = change("/repo/clone_url", json!("http://10.1.2.3/x.git"));
     let mut plain_http = plain_http;

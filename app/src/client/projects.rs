@@ -52,7 +52,7 @@ pub struct CreateArgs {
     /// Where to push the image, host/path without a tag; without it nothing is pushed
     #[arg(long, value_name = "REPOSITORY")]
     image: Option<String>,
-    /// Tag of the image, may be repeated; {commit} and {ref} are filled in
+    /// Tag of the image, may be repeated; {{branch}}, {{tag}}, {{ref}}, {{sha}}, {{sha7}} and {{build}} are filled in
     #[arg(long = "tag", value_name = "TAG", requires = "image")]
     tags: Vec<String>,
     /// Who sees builds and logs: private or public

@@ -54,6 +54,9 @@ pub(super) enum Moved {
 impl Flow {
     pub(super) async fn push(&self, target: &ImageTarget, options: &BuildOptions) -> Result<(), Failure> {
         let tags = wanted_tags(&self.spec, target, options)?;
+        if tags.is_empty() {
+            return self.log.meta(0, "No tag of the project is one for this build, so nothing is pushed.");
+        }
         self.phase(Phase::Pushing);
         let step = self.begin("slipway:push", "[slipway] push image");
         let result = self.push_in(step.number, target, &tags).await;

@@ -49,6 +49,8 @@ fn tags_come_from_the_options_then_the_project_then_the_commit() {
     assert_eq!(wanted(&main, &image(&["p"]), &none), ["p"]);
     assert_eq!(wanted(&main, &image(&[]), &none), [main.commit.clone(), "main".to_owned()]);
     assert_eq!(wanted(&spec(None), &image(&[]), &none), [main.commit.as_str()], "a bare commit moves no branch");
+    assert_eq!(wanted(&main, &image(&["latest", "{{branch}}-{{sha7}}", "{{tag}}"]), &none)[1..], ["latest"]);
+    assert!(wanted(&main, &image(&["{{tag}}"]), &none).is_empty());
     let refused = tags::wanted_tags(&main, &image(&[]), &options(&["a b"])).expect_err("no tag");
     assert_eq!(refused.class, FailureClass::PipelineInvalid);
     assert!(refused.message.contains("\"a b\""), "{}", refused.message);

@@ -19,6 +19,7 @@ pub mod rules;
 pub mod secret;
 pub mod spec;
 pub mod status;
+pub mod tag_template;
 pub mod tenant;
 mod text_enum;
 pub mod timing;

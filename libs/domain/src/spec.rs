@@ -9,6 +9,7 @@ use crate::build::Trigger;
 use crate::event::ForgeKind;
 use crate::git_ref::GitRef;
 use crate::ids::{BuildId, ProjectId, TenantId};
+use crate::tag_template::{BadTemplate, Facts, expand};
 
 /// How a project is built: the `build` object of a project, of `POST …/builds` and of `slipway.yml`.
 /// Unset fields fall back to the next source. Between releases unknown fields are passed over; where users write
@@ -28,7 +29,7 @@ pub struct BuildOptions {
     /// Build arguments. They end up in the image's history: never a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args: Option<BTreeMap<String, String>>,
-    /// Image tags, instead of the project's.
+    /// Image tags, instead of the project's; templates, see [`crate::tag_template`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
     /// Ignore the layer cache.
@@ -104,7 +105,7 @@ impl BuildOptions {
 pub struct ImageTarget {
     /// `host[:port]/path`, without a tag.
     pub repository: String,
-    /// Tags that users see, in the order in which they are moved; immutable ones first.
+    /// Tags that users see, as templates; none means the default ones.
     pub tags: Vec<String>,
 }
 
@@ -167,8 +168,7 @@ pub struct JobSpec {
     pub asked: BuildOptions,
     /// The project's options; `slipway.yml` wins over them.
     pub project_options: BuildOptions,
-    /// Where to push, if anywhere. Its tags are the project's, already expanded; empty means the
-    /// default tags.
+    /// Where to push, if anywhere.
     pub image: Option<ImageTarget>,
     /// When the build was made; for labels.
     pub created_at: DateTime<Utc>,
@@ -187,6 +187,12 @@ impl JobSpec {
     /// The immutable tag that the engine pushes first: `b<build>.<epoch>`.
     pub fn carrier_tag(&self, epoch: i64) -> String {
         format!("b{}.{epoch}", self.build.to_string().replace('-', ""))
+    }
+
+    /// The tags that these templates give for this build, in the order in which they are moved.
+    pub fn tags_of(&self, templates: &[String]) -> Result<Vec<String>, BadTemplate> {
+        let facts = Facts { build: self.build, commit: &self.commit, git_ref: self.git_ref.as_ref() };
+        expand(templates, &facts)
     }
 
     /// The default tags: the full commit id, then a slug of the branch or tag.

@@ -130,7 +130,7 @@ async fn a_new_project_shows_its_hook_and_what_to_do_with_it() {
         "--image",
         "localhost:5000/app",
         "--tag",
-        "{commit}",
+        "{{sha}}",
         "--tag",
         "latest",
         "--visibility",
@@ -145,7 +145,7 @@ async fn a_new_project_shows_its_hook_and_what_to_do_with_it() {
         "name": "team/app", "visibility": "public",
         "forge": { "kind": "gitlab", "base_url": "https://git.example.org" },
         "repo": { "full_path": "team/app", "clone_url": "https://git.example.org/team/app.git" },
-        "image": { "repository": "localhost:5000/app", "tags": ["{commit}", "latest"] },
+        "image": { "repository": "localhost:5000/app", "tags": ["{{sha}}", "latest"] },
     });
     assert_eq!(fake.asked()[0].body, sent);
     let ran = fake.run(&[&args[..], &["--json"]].concat()).await;
