@@ -29,6 +29,7 @@ use crate::spool::{Owner, Spool};
 use crate::work::engine::local_image;
 
 mod flow;
+mod loose_keys;
 mod push;
 mod strangers;
 mod tags;

@@ -1,5 +1,6 @@
 //! Checks of a project's fields that need no IO.
 
+use slipway_domain::known_keys;
 use slipway_domain::rules::Rules;
 use slipway_domain::spec::BuildOptions;
 use slipway_domain::tag_template::check;
@@ -55,6 +56,13 @@ pub fn check_options(options: &BuildOptions) -> Result<(), ApiError> {
         let shown: String = bad.chars().take(100).collect();
         return Err(ApiError::Invalid(format!("build.args: \"{shown}\" is no name; use letters, digits and _.")));
     }
+    let key = options.args.iter().flatten().find_map(|(name, value)| Some((name, known_keys::find(value)?)));
+    if let Some((name, what)) = key {
+        return Err(ApiError::Invalid(format!(
+            "build.args: the value of {name} looks like {what}. Arguments are no secrets: they end up in the image's history. \
+             Store it under /api/v1/projects/{{id}}/secrets, and mount it with RUN --mount=type=secret."
+        )));
+    }
     check_tags("build.tags", options.tags.as_deref().unwrap_or_default())?;
     match options.timeout_secs {
         Some(secs) if secs == 0 || secs > JOB_TIMEOUT_MAX.as_secs() => Err(ApiError::Invalid(format!(
@@ -103,6 +111,7 @@ mod tests {
             ("build.target", r#"{"target":""}"#),
             ("build.args", r#"{"args":{"a=b":"c"}}"#),
             ("build.tags", r#"{"tags":["a b"]}"#),
+            ("build.args: the value of KEY looks like an AWS", r#"{"args":{"KEY":"AKIA0123456789ABCDEF"}}"#),
             ("build.timeout_secs", r#"{"timeout_secs":0}"#),
         ];
         for (field, json) in bad {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use slipway_domain::agent::{Credentials, Login, PushedImage, StepReport};
 use slipway_domain::attempt::{AttemptRef, Phase, StepState};
+use slipway_domain::dockerfile;
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::pipeline::Pipeline;
@@ -19,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Attempt, no_room, strangers};
+use super::{Attempt, loose_keys, no_room, strangers};
 use crate::agent::Agent;
 use crate::attempt_log::AttemptLog;
 use crate::client::{AttemptApi, CallError};
@@ -167,6 +168,9 @@ impl Flow {
         if let Ok(context) = &packed {
             let (entries, bytes) = (context.entries, context.content_bytes);
             self.log.meta(step.number, &format!("{entries} entries, {bytes} bytes, {}", context.dockerfile))?;
+            for warning in loose_keys::warnings(options, &dockerfile::scan(&context.dockerfile_text)) {
+                self.log.meta(step.number, &warning)?;
+            }
         }
         self.end(step, packed)
     }

@@ -12,6 +12,7 @@ pub mod failure;
 pub mod git_ref;
 pub mod ids;
 pub mod job;
+pub mod known_keys;
 pub mod nearest;
 pub mod pipeline;
 pub mod placement;
