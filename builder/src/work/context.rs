@@ -8,6 +8,8 @@
 mod walk;
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;
 
 use std::io::Read as _;
@@ -122,8 +124,9 @@ fn find_dockerfile(checkout: &Path, context: &Path, wanted: &str) -> Result<Stri
 
 fn ignore_rules(checkout: &Path, context: &Path, dockerfile: &str) -> Result<Dockerignore, Failure> {
     for name in [format!("{dockerfile}.dockerignore"), ".dockerignore".to_owned()] {
-        if let Some(text) = read_text(checkout, context, &name, MAX_TEXT_BYTES)? {
-            return Dockerignore::parse(&text).map_err(|error| invalid(error.to_string()));
+        if let Some(bytes) = read_small(checkout, context, &name, MAX_TEXT_BYTES)? {
+            // What is no UTF-8 looks the same here and in the names that it is compared with.
+            return Dockerignore::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| invalid(error.to_string()));
         }
     }
     Ok(Dockerignore::default())
@@ -132,6 +135,11 @@ fn ignore_rules(checkout: &Path, context: &Path, dockerfile: &str) -> Result<Doc
 /// Reads a small text file of a checkout, named from one of its folders; `None` if there is none. A link
 /// that leaves the checkout, a longer file or bytes that are no UTF-8 are an error.
 pub(super) fn read_text(checkout: &Path, folder: &Path, name: &str, max_bytes: u64) -> Result<Option<String>, Failure> {
+    let Some(bytes) = read_small(checkout, folder, name, max_bytes)? else { return Ok(None) };
+    String::from_utf8(bytes).map(Some).map_err(|_| invalid(format!("{name} is not UTF-8 text")))
+}
+
+fn read_small(checkout: &Path, folder: &Path, name: &str, max_bytes: u64) -> Result<Option<Vec<u8>>, Failure> {
     let (checkout, folder) = (canonical(checkout)?, canonical(folder)?);
     let Some(path) = inside(&checkout, &folder, name)? else { return Ok(None) };
     let file = std::fs::File::open(&path).map_err(|error| io_failure("reading the checkout", &error))?;
@@ -141,7 +149,7 @@ pub(super) fn read_text(checkout: &Path, folder: &Path, name: &str, max_bytes: u
     if bytes.len() as u64 > max_bytes {
         return Err(invalid(format!("{name} is longer than {max_bytes} bytes")));
     }
-    String::from_utf8(bytes).map(Some).map_err(|_| invalid(format!("{name} is not UTF-8 text")))
+    Ok(Some(bytes))
 }
 
 /// Where `name` below `from` really is: `None` if nowhere, an error if outside `checkout`.

@@ -1,15 +1,18 @@
-//! `.dockerignore` with the rules of moby/patternmatcher: the last matching pattern wins, `!` takes a
-//! file back, `**` crosses folders, and a pattern that matches a folder matches everything below it.
+//! `.dockerignore` as docker's client reads it (docker/cli, moby/patternmatcher since Docker 23): the last rule that
+//! matches wins, `!` takes back, and what matches a folder goes for everything below it. A folder that is left out is
+//! only looked into when a rule that takes back begins with its path, so `!**/*.c` takes nothing back out of it.
 
-use regex::Regex;
+mod pattern;
 
-/// The parsed patterns of one file, in order.
+use pattern::Pattern;
+
+/// The rules of one file, in order.
 #[derive(Debug, Default)]
 pub struct Dockerignore {
-    patterns: Vec<Pattern>,
+    rules: Vec<Rule>,
 }
 
-/// A pattern that cannot be understood.
+/// A rule that cannot be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(".dockerignore line {line}: \"{pattern}\" is no pattern")]
 pub struct BadPattern {
@@ -19,84 +22,78 @@ pub struct BadPattern {
     pub pattern: String,
 }
 
-#[derive(Debug)]
-struct Pattern {
-    takes_back: bool,
-    matcher: Matcher,
-}
+/// Which rules a folder has met: they go for what is in it.
+#[derive(Debug, Clone)]
+pub struct Met(Vec<bool>);
 
 #[derive(Debug)]
-enum Matcher {
-    Exact(String),
-    Prefix(String),
-    Suffix(String),
-    Pattern(Regex),
+struct Rule {
+    takes_back: bool,
+    text: String,
+    pattern: Pattern,
 }
 
 impl Dockerignore {
     /// Reads the file's text.
     pub fn parse(text: &str) -> Result<Self, BadPattern> {
-        let mut patterns = Vec::new();
+        let mut rules = Vec::new();
         for (index, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
-            let bad = || BadPattern { line: index + 1, pattern: line.chars().take(200).collect() };
             // Only a # in the first column begins a comment.
             if line.starts_with('#') || line.trim().is_empty() {
                 continue;
             }
-            let (takes_back, body) = match line.trim().strip_prefix('!') {
-                Some(rest) => (true, rest.trim()),
-                None => (false, line.trim()),
-            };
-            if body.is_empty() {
-                return Err(bad());
-            }
-            let body = clean(body);
-            patterns.push(Pattern { takes_back, matcher: compile(&body).ok_or_else(bad)? });
+            let bad = || BadPattern { line: index + 1, pattern: line.chars().take(200).collect() };
+            rules.push(Rule::read(line.trim()).ok_or_else(bad)?);
         }
-        Ok(Self { patterns })
+        Ok(Self { rules })
     }
 
-    /// True if nothing is ever excluded.
-    pub fn is_empty(&self) -> bool {
-        self.patterns.is_empty()
-    }
-
-    /// True if a file in an excluded folder may still be taken back, so that the folder must be walked.
-    pub fn takes_back(&self) -> bool {
-        self.patterns.iter().any(|pattern| pattern.takes_back)
-    }
-
-    /// Whether a path (with `/`, relative to the context) is left out.
-    pub fn excludes(&self, path: &str) -> bool {
-        let mut excluded = false;
-        for pattern in &self.patterns {
-            if pattern.takes_back == excluded && matches_it_or_a_parent(&pattern.matcher, path) {
-                excluded = !pattern.takes_back;
+    /// Whether a path (with `/`, relative to the context) is left out, and the rules it has met, for what is in it.
+    /// `folder` is what the folder around it has met; at the top there is none.
+    pub fn decide(&self, path: &str, folder: Option<&Met>) -> (bool, Met) {
+        let mut left_out = false;
+        let mut met = vec![false; self.rules.len()];
+        for (index, rule) in self.rules.iter().enumerate() {
+            let by_folder = folder.is_some_and(|folder| folder.0.get(index) == Some(&true));
+            // A rule that would change nothing is not asked, and then counts as not met further down, as in moby.
+            if by_folder || (rule.takes_back == left_out && rule.pattern.matches(path)) {
+                met[index] = true;
+                left_out = !rule.takes_back;
             }
         }
-        excluded
+        (left_out, Met(met))
+    }
+
+    /// True if a folder that is left out is looked into all the same.
+    pub fn takes_back_in(&self, folder: &str) -> bool {
+        let begins =
+            |text: &str| text.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.rules.iter().any(|rule| rule.takes_back && begins(&rule.text))
     }
 }
 
-fn matches_it_or_a_parent(matcher: &Matcher, path: &str) -> bool {
-    matches(matcher, path) || path.match_indices('/').any(|(at, _)| matches(matcher, &path[..at]))
-}
-
-fn matches(matcher: &Matcher, path: &str) -> bool {
-    match matcher {
-        Matcher::Exact(text) => path == text,
-        Matcher::Prefix(prefix) => path.starts_with(prefix.as_str()),
-        // `**/foo` also matches `foo` at the root.
-        Matcher::Suffix(suffix) => path.ends_with(suffix.as_str()) || suffix.strip_prefix('/') == Some(path),
-        Matcher::Pattern(regex) => regex.is_match(path),
+impl Rule {
+    /// First as docker/cli reads a line, then as moby reads what that made of it.
+    fn read(line: &str) -> Option<Self> {
+        let (sign, body) = line.strip_prefix('!').map_or(("", line), |body| ("!", body.trim()));
+        let body = if body.is_empty() { String::new() } else { clean(body) };
+        let body = if body.len() > 1 { body.strip_prefix('/').unwrap_or(&body) } else { &body };
+        let text = clean(format!("{sign}{body}").trim());
+        let (takes_back, text) = match text.strip_prefix('!') {
+            Some("") => return None,
+            Some(text) => (true, text.to_owned()),
+            None => (false, text),
+        };
+        let pattern = Pattern::new(&text)?;
+        Some(Self { takes_back, text, pattern })
     }
 }
 
-/// Go's `filepath.Clean`, then without the leading slash.
-fn clean(pattern: &str) -> String {
-    let rooted = pattern.starts_with('/');
+/// Go's `filepath.Clean`.
+fn clean(path: &str) -> String {
+    let rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
-    for part in pattern.split('/') {
+    for part in path.split('/') {
         match part {
             "" | "." => {}
             ".." if parts.last().is_some_and(|last| *last != "..") => {
@@ -106,154 +103,56 @@ fn clean(pattern: &str) -> String {
             part => parts.push(part),
         }
     }
-    if parts.is_empty() { ".".to_owned() } else { parts.join("/") }
-}
-
-/// `Pattern.compile` of moby/patternmatcher, its quirks included.
-fn compile(pattern: &str) -> Option<Matcher> {
-    let mut regex = String::from("^");
-    let mut exact = true;
-    let mut suffix_only = false;
-    let mut in_class = false;
-    let mut chars = pattern.chars().peekable();
-    let mut at_start = true;
-    while let Some(c) = chars.next() {
-        match c {
-            '*' if !in_class && chars.peek() == Some(&'*') => {
-                chars.next();
-                chars.next_if_eq(&'/');
-                if chars.peek().is_none() {
-                    if exact && !at_start {
-                        return pattern.strip_suffix("**").or(pattern.strip_suffix("**/")).map(prefix);
-                    }
-                    regex.push_str(".*");
-                    exact = false;
-                    suffix_only = at_start;
-                } else {
-                    regex.push_str("(.*/)?");
-                    suffix_only = at_start;
-                    exact = false;
-                }
-            }
-            '*' if !in_class => {
-                regex.push_str("[^/]*");
-                (exact, suffix_only) = (false, false);
-            }
-            '?' if !in_class => {
-                regex.push_str("[^/]");
-                (exact, suffix_only) = (false, false);
-            }
-            '\\' => {
-                regex.push('\\');
-                regex.push(chars.next()?);
-                (exact, suffix_only) = (false, false);
-            }
-            '[' | ']' => {
-                // Rust's classes nest where Go's do not.
-                if c == '[' && in_class {
-                    regex.push('\\');
-                }
-                regex.push(c);
-                in_class = c == '[' || (in_class && c != ']');
-                (exact, suffix_only) = (false, false);
-            }
-            '.' | '+' | '(' | ')' | '|' | '{' | '}' | '$' | '&' | '~' => regex.extend(['\\', c]),
-            '^' if !in_class => regex.push_str("\\^"),
-            c => regex.push(c),
-        }
-        at_start = false;
+    match (rooted, parts.is_empty()) {
+        (true, _) => format!("/{}", parts.join("/")),
+        (false, true) => ".".to_owned(),
+        (false, false) => parts.join("/"),
     }
-    if in_class {
-        return None;
-    }
-    if exact {
-        return Some(Matcher::Exact(pattern.to_owned()));
-    }
-    if suffix_only {
-        return pattern.strip_prefix("**").map(|suffix| Matcher::Suffix(suffix.to_owned()));
-    }
-    regex.push('$');
-    Regex::new(&regex).ok().map(Matcher::Pattern)
-}
-
-fn prefix(text: &str) -> Matcher {
-    Matcher::Prefix(text.to_owned())
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn excluded(patterns: &str, path: &str) -> bool {
-        Dockerignore::parse(patterns).expect("good patterns").excludes(path)
+    /// Whether the walk that a context is made by leaves a path out.
+    pub(in crate::work) fn left_out(rules: &Dockerignore, path: &str) -> bool {
+        let mut folder: Option<Met> = None;
+        for (at, _) in path.match_indices('/') {
+            let (out, met) = rules.decide(&path[..at], folder.as_ref());
+            if out && !rules.takes_back_in(&path[..at]) {
+                return true;
+            }
+            folder = Some(met);
+        }
+        rules.decide(path, folder.as_ref()).0
     }
 
-    /// The table of moby/patternmatcher's own tests, as far as it concerns this platform.
-    #[test]
-    fn patterns_match_as_in_moby() {
-        for (pattern, path, wanted) in [
-            ("**", "file", true),
-            ("**", "file/", true),
-            ("**/", "file", true),
-            ("**", "dir/file", true),
-            ("**/", "dir/file", true),
-            ("**/**", "dir/file", true),
-            ("dir/**", "dir/file", true),
-            ("dir/**", "dir/dir2/file", true),
-            ("**/dir", "dir", true),
-            ("**/dir", "dir/file", true),
-            ("**/dir2/*", "dir/dir2/file", true),
-            ("**/dir2/*", "dir/dir2/dir2/file", true),
-            ("**/dir2/**", "dir/dir2/dir2/file", true),
-            ("**file", "file", true),
-            ("**file", "dir/file", true),
-            ("**/file", "dir/dir/file", true),
-            ("**/file*", "dir/dir/file.txt", true),
-            ("**/file*txt", "dir/dir/file.txt", true),
-            ("**/file*.txt*", "dir/dir/file.txt", true),
-            ("**/**/*.txt", "dir/dir/file.txt", true),
-            ("**/**/*.txt2", "dir/dir/file.txt", false),
-            ("**/*.txt", "file.txt", true),
-            ("a**/*.txt", "a/file.txt", true),
-            ("a**/*.txt", "a/dir/dir/file.txt", true),
-            ("a/*.txt", "a/dir/file.txt", false),
-            ("a/*.txt", "a/file.txt", true),
-            ("a[b-d]e", "ae", false),
-            ("a[b-d]e", "ace", true),
-            ("a[b-d]e", "aae", false),
-            ("a[^b-d]e", "aze", true),
-            (".*", ".foo", true),
-            (".*", "foo", false),
-            ("abc.def", "abcdef", false),
-            ("abc.def", "abc.def", true),
-            ("abc?def", "abcZdef", true),
-            ("abc?def", "abcdef", false),
-            ("a\\*b", "a*b", true),
-            ("a\\*b", "ab", false),
-            ("**/foo/bar", "foo/bar", true),
-            ("**/foo/bar", "dir/dir2/foo/bar", true),
-            ("abc/**", "abc", false),
-            ("abc/**", "abc/def", true),
-            ("**/.foo", "test.foo", false),
-            ("**/.foo", "bar/.foo", true),
-            ("a(b)c/def", "a(b)c/def", true),
-            ("a(b)c/def", "a(b)c/xyz", false),
-            ("a.|)$(}+{bc", "a.|)$(}+{bc", true),
-            (
-                "dist/proxy.py-2.4.0rc3.dev36+g08acad9-py3-none-any.whl",
-                "dist/proxy.py-2.4.0rc3.dev36+g08acad9-py3-none-any.whl",
-                true,
-            ),
-            ("dist/*.whl", "dist/proxy.py-2.4.0rc3.dev36+g08acad9-py3-none-any.whl", true),
-            ("/docs", "docs/a", true),
-            ("./docs/", "docs", true),
-            ("docs", "src/docs", false),
-            ("a/../docs", "docs/x", true),
-            ("x&&y", "x&&y", true),
-            ("[x&&y]", "&", true),
-        ] {
-            assert_eq!(excluded(pattern, path), wanted, "{pattern} on {path}");
+    impl Dockerignore {
+        /// What Docker did before 23: of the folders around a path it only asked the one that is as deep as the
+        /// pattern. Lets the test with a client of that age name the paths in which it differs, and no others.
+        pub(in crate::work) fn left_out_before_23(&self, path: &str) -> bool {
+            let decide = |path: &str| {
+                let mut left_out = false;
+                for rule in &self.rules {
+                    let depth = rule.text.split('/').count();
+                    let above = path.match_indices('/').nth(depth - 1).map(|(at, _)| &path[..at]);
+                    if rule.pattern.matches(path) || above.is_some_and(|above| rule.pattern.matches(above)) {
+                        left_out = !rule.takes_back;
+                    }
+                }
+                left_out
+            };
+            let looked_into = |folder: &str| {
+                let inside = format!("{folder}/");
+                self.rules.iter().any(|rule| rule.takes_back && format!("{}/", rule.text).starts_with(&inside))
+            };
+            let mut folders = path.match_indices('/').map(|(at, _)| &path[..at]);
+            folders.any(|folder| decide(folder) && !looked_into(folder)) || decide(path)
         }
+    }
+
+    fn excluded(patterns: &str, path: &str) -> bool {
+        left_out(&Dockerignore::parse(patterns).expect("good patterns"), path)
     }
 
     #[test]
@@ -269,14 +168,52 @@ mod tests {
         ] {
             assert_eq!(excluded(rules, path), wanted, "{path}");
         }
-        assert!(Dockerignore::parse(rules).expect("good").takes_back());
         assert!(excluded("!x\nx", "x"));
         assert!(!excluded("x\n!**/x", "x"));
     }
 
     #[test]
+    fn what_is_left_out_is_looked_into_only_by_name() {
+        for (rules, path, wanted) in [
+            ("*\n!a/b/c", "a/b/c", false),
+            ("*\n!a/b/c", "a/b/d", true),
+            ("*\n!a/**", "a/b/c", false),
+            ("*\n!a/**/*.c", "a/x.c", false),
+            ("*\n!a/**/*.c", "a/b/x.c", true),
+            ("*\n!**/*.c", "x.c", false),
+            ("*\n!**/*.c", "a/x.c", true),
+            ("*\n!ab", "a/x", true),
+            // A rule that was not asked about the folder does not go for what is in it.
+            ("a\n!a/b\na", "a/b", false),
+            ("a\n!a/b\na", "a/c", true),
+        ] {
+            assert_eq!(excluded(rules, path), wanted, "{rules:?} on {path}");
+        }
+    }
+
+    #[test]
+    fn lines_are_read_as_by_docker() {
+        for (rules, path, wanted) in [
+            ("\u{feff}a\r\n/b\r\n", "a", true),
+            ("\u{feff}a\r\n/b\r\n", "b", true),
+            ("a/ ", "a", true),
+            ("a /", "a", true),
+            ("../a", "a", false),
+            ("/../a", "a", true),
+            (".", "a", false),
+            ("/", "a", false),
+            ("a\n./!a", "a", false),
+            ("!!a", "!a", false),
+            ("*\n!!a", "!a", false),
+        ] {
+            assert_eq!(excluded(rules, path), wanted, "{rules:?} on {path}");
+        }
+    }
+
+    #[test]
     fn bad_patterns_name_their_line() {
-        for (text, line) in [("ok\n[", 2), ("!", 1), ("a\n\n! ", 3), ("a\\", 1), ("[]", 1)] {
+        let bad = [("ok\n[", 2), ("!", 1), ("a\n\n! ", 3), ("a\\", 1), ("[]", 1), ("!/", 1), ("[a-]", 1), ("[-a]", 1)];
+        for (text, line) in bad {
             assert_eq!(Dockerignore::parse(text).expect_err(text).line, line, "{text}");
         }
     }

@@ -3,7 +3,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::{BufWriter, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use slipway_domain::failure::{Failure, FailureClass};
 use tar::{EntryType, Header};
 
 use super::invalid;
-use crate::work::dockerignore::Dockerignore;
+use crate::work::dockerignore::{Dockerignore, Met};
 use crate::work::io_failure;
 
 /// Deeper folders than this are refused; a path has to fit into the engine's own limits.
@@ -61,7 +61,7 @@ impl Plan {
     ) -> Result<Plan, Failure> {
         let plan = Plan { entries: Vec::new(), content_bytes: 0 };
         let mut walk = Walk { skip, ignore, always, limits, plan, count: 0 };
-        walk.folder(root, Path::new(""), 0)?;
+        walk.folder(root, Path::new(""), None, 0)?;
         if walk.count > limits.max_entries {
             let message =
                 format!("the context has {} files and folders; at most {} are allowed", walk.count, limits.max_entries);
@@ -101,7 +101,7 @@ impl Plan {
 
 impl Walk<'_> {
     /// Walks one folder in the order of names. Returns whether anything in it is sent.
-    fn folder(&mut self, folder: &Path, relative: &Path, depth: usize) -> Result<bool, Failure> {
+    fn folder(&mut self, folder: &Path, relative: &Path, met: Option<&Met>, depth: usize) -> Result<bool, Failure> {
         if depth > MAX_DEPTH {
             return Err(invalid(format!("folders are nested deeper than {MAX_DEPTH} in {}", relative.display())));
         }
@@ -119,28 +119,36 @@ impl Walk<'_> {
             }
             let relative = relative.join(&name);
             let meta = path.symlink_metadata().map_err(failed)?;
-            any |= self.entry(&path, &relative, &meta, depth)?;
+            any |= self.entry(&path, &relative, (&meta, met), depth)?;
         }
         Ok(any)
     }
 
-    fn entry(&mut self, path: &Path, relative: &Path, meta: &Metadata, depth: usize) -> Result<bool, Failure> {
+    fn entry(
+        &mut self,
+        path: &Path,
+        relative: &Path,
+        (meta, around): (&Metadata, Option<&Met>),
+        depth: usize,
+    ) -> Result<bool, Failure> {
         let name = relative.to_string_lossy();
-        let wanted = self.always.contains(&name.as_ref()) || !self.ignore.excludes(&name);
+        let (left_out, met) = self.ignore.decide(&name, around);
+        let wanted = !left_out || self.always.contains(&name.as_ref());
         if meta.is_dir() {
             let leads_to_always = self.always.iter().any(|path| Path::new(path).starts_with(relative));
-            if !wanted && !self.ignore.takes_back() && !leads_to_always {
+            if !wanted && !self.ignore.takes_back_in(&name) && !leads_to_always {
                 return Ok(false);
             }
             // An excluded folder is sent only for what is taken back inside it.
             let place = self.plan.entries.len();
-            let any = self.folder(path, relative, depth + 1)?;
+            let any = self.folder(path, relative, Some(&met), depth + 1)?;
             if wanted || any {
                 self.add(place, relative, Kind::Folder);
             }
             return Ok(wanted || any);
         }
-        if !wanted {
+        // As docker: a socket is nothing that could be sent.
+        if !wanted || meta.file_type().is_socket() {
             return Ok(false);
         }
         let kind = if meta.is_symlink() {
