@@ -1,169 +1,174 @@
-//! From bytes on lines to whole instructions: directives, comments, continuations, heredocs.
+//! From the lines of a file to whole instructions: directives, comments, continuations, heredocs. The rules are those
+//! of `Parse` in moby/buildkit frontend/dockerfile/parser/parser.go.
 
-use super::{Problem, ProblemClass};
+use std::collections::BTreeMap;
 
-/// One instruction as one line of text, with the lines it came from.
+use super::directives::directive;
+use super::heredoc::{Heredoc, opened_by};
+use super::statement::{self, Statement};
+use super::{Fault, Problem, ProblemClass, fault, shown};
+
+/// Longest line that the engine reads, without its end.
+const MAX_LINE_BYTES: usize = 65535;
+
+/// One instruction with the lines it came from.
 pub(super) struct LogicalLine {
+    /// Continuations joined.
     pub(super) text: String,
     pub(super) first: usize,
     pub(super) last: usize,
+    /// Nothing if it could not be taken apart.
+    pub(super) statement: Option<Statement>,
+    /// Its heredocs with their bodies.
+    pub(super) heredocs: Vec<(Heredoc, String)>,
 }
 
 /// What a file consists of before instructions are understood.
 pub(super) struct Lines {
-    pub(super) syntax: Option<String>,
-    pub(super) check: Option<String>,
+    pub(super) directives: BTreeMap<&'static str, String>,
     pub(super) escape: char,
     pub(super) lines: Vec<LogicalLine>,
     pub(super) problems: Vec<Problem>,
 }
 
-struct Heredoc {
-    name: String,
-    chomp: bool,
-}
-
 pub(super) fn logical_lines(text: &str) -> Lines {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let raw: Vec<&str> = text.lines().collect();
-    let mut read = Lines { syntax: None, check: None, escape: '\\', lines: Vec::new(), problems: Vec::new() };
-    let mut at = read_directives(&raw, &mut read);
-    while at < raw.len() {
-        let first = at + 1;
-        let line = raw[at].trim_start();
-        at += 1;
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let mut text = String::new();
-        let mut open = push_part(&mut text, line, read.escape);
-        while open && at < raw.len() {
-            let part = raw[at];
-            at += 1;
-            // Comments and empty lines inside a continuation are skipped, as BuildKit does.
-            if part.trim_start().starts_with('#') || part.trim().is_empty() {
+    let read = Lines { directives: BTreeMap::new(), escape: '\\', lines: Vec::new(), problems: Vec::new() };
+    let mut reader = Reader { rest: text, at: 0, read };
+    reader.read_all();
+    reader.read
+}
+
+struct Reader<'a> {
+    rest: &'a str,
+    /// Lines taken so far.
+    at: usize,
+    read: Lines,
+}
+
+impl<'a> Reader<'a> {
+    fn read_all(&mut self) {
+        let mut among_directives = true;
+        while let Some(line) = self.next_line() {
+            let line = line.trim_end_matches(['\r', '\n']).trim_start();
+            among_directives = among_directives && self.take_directive(line);
+            if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            open = push_part(&mut text, part, read.escape);
+            let first = self.at;
+            let text = self.join(line);
+            self.take_instruction(text, first);
         }
-        let text = text.trim().to_owned();
-        if text.is_empty() {
-            continue;
-        }
-        for heredoc in heredocs(&text) {
-            at = skip_heredoc(&raw, at, first, &heredoc, &mut read.problems);
-        }
-        read.lines.push(LogicalLine { text, first, last: at });
     }
-    read
-}
 
-/// Reads the directives at the very top and returns the index of the first line that is none.
-fn read_directives(raw: &[&str], read: &mut Lines) -> usize {
-    let mut seen: Vec<String> = Vec::new();
-    for (index, line) in raw.iter().enumerate() {
-        let Some((key, value)) = directive(line) else { return index };
-        let mut bad = |message: String| {
-            read.problems.push(Problem { line: index + 1, class: ProblemClass::BadDirective, message });
-        };
-        if seen.contains(&key) {
-            bad(format!("the directive {key} is given twice"));
-            continue;
+    /// The next line with its end. One that is too long ends the file for the engine.
+    fn next_line(&mut self) -> Option<&'a str> {
+        let end = self.rest.find('\n').map_or(self.rest.len(), |index| index + 1);
+        if end == 0 {
+            return None;
         }
-        match (key.as_str(), value) {
-            ("syntax", value) => read.syntax = Some(value.to_owned()),
-            ("check", value) => read.check = Some(value.to_owned()),
-            ("escape", "\\") => read.escape = '\\',
-            ("escape", "`") => read.escape = '`',
-            ("escape", _) => bad("the escape directive takes \\ or ` only".to_owned()),
-            // Unknown keys are comments, but do not end the directives.
+        let (line, rest) = self.rest.split_at(end);
+        self.at += 1;
+        if line.strip_suffix('\n').unwrap_or(line).len() > MAX_LINE_BYTES {
+            let message = format!("a line may have at most {MAX_LINE_BYTES} bytes; continue it on the next one");
+            self.problem(self.at, fault(ProblemClass::LineTooLong, message));
+            self.rest = "";
+            // What was read so far of an instruction ends here.
+            self.at -= 1;
+            return None;
+        }
+        self.rest = rest;
+        Some(line)
+    }
+
+    /// True while directives may follow.
+    fn take_directive(&mut self, line: &str) -> bool {
+        let Some((key, value)) = directive(line) else { return false };
+        if self.read.directives.contains_key(key) {
+            let message = format!("the directive {key} is given twice");
+            self.problem(self.at, fault(ProblemClass::BadDirective, message));
+            return true;
+        }
+        match (key, value) {
+            ("escape", "\\") => self.read.escape = '\\',
+            ("escape", "`") => self.read.escape = '`',
+            ("escape", _) => {
+                let message = "the escape directive takes \\ or ` only";
+                self.problem(self.at, fault(ProblemClass::BadDirective, message));
+            }
             _ => {}
         }
-        seen.push(key);
+        self.read.directives.insert(key, value.to_owned());
+        true
     }
-    raw.len()
-}
 
-fn directive(line: &str) -> Option<(String, &str)> {
-    let (key, value) = line.trim_start().strip_prefix('#')?.split_once('=')?;
-    let (key, value) = (key.trim(), value.trim());
-    let is_key = key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.chars().all(|c| c.is_ascii_alphanumeric());
-    (is_key && !value.is_empty()).then(|| (key.to_lowercase(), value))
-}
-
-/// Appends one physical line; true if the instruction goes on. A doubled escape is no continuation.
-fn push_part(text: &mut String, part: &str, escape: char) -> bool {
-    let trimmed = part.trim_end_matches([' ', '\t']);
-    match trimmed.strip_suffix(escape) {
-        Some(rest) if !rest.ends_with(escape) => {
-            text.push_str(rest);
-            true
-        }
-        _ => {
+    /// The line with those that continue it. Comments and empty lines between them do not count.
+    fn join(&mut self, line: &str) -> String {
+        let (start, mut open) = continued(line, self.read.escape);
+        let mut text = start.to_owned();
+        while open {
+            let Some(part) = self.next_line() else { break };
+            let part = part.trim_end_matches(['\r', '\n']);
+            let bare = part.trim_start();
+            if bare.is_empty() || bare.starts_with('#') {
+                continue;
+            }
+            let (part, goes_on) = continued(part, self.read.escape);
             text.push_str(part);
-            false
+            open = goes_on;
         }
+        text
     }
-}
 
-/// The heredocs that an ADD, COPY or RUN (also below ONBUILD) opens, in order.
-fn heredocs(text: &str) -> Vec<Heredoc> {
-    let mut words = text.split_whitespace();
-    let mut keyword = words.next().unwrap_or("");
-    if keyword.eq_ignore_ascii_case("ONBUILD") {
-        keyword = words.next().unwrap_or("");
-    }
-    if !["ADD", "COPY", "RUN"].iter().any(|known| keyword.eq_ignore_ascii_case(known)) {
-        return Vec::new();
-    }
-    shell_words(text).iter().filter_map(|word| heredoc(word)).collect()
-}
-
-/// `[digits]<<[-]NAME`, the name perhaps quoted; `<<<` is a here-string and none.
-fn heredoc(word: &str) -> Option<Heredoc> {
-    let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
-    let (chomp, name) = match rest.strip_prefix('-') {
-        Some(name) => (true, name),
-        None => (false, rest),
-    };
-    let name: String = name.chars().filter(|c| !matches!(c, '"' | '\'')).collect();
-    (!name.is_empty() && !name.contains('<')).then_some(Heredoc { name, chomp })
-}
-
-/// Splits at unquoted white space and keeps the quotes, so that a quoted `<<` opens nothing.
-fn shell_words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut quote = None;
-    let mut escaped = false;
-    for c in text.chars() {
-        if escaped {
-            escaped = false;
-        } else if c == '\\' && quote != Some('\'') {
-            escaped = true;
-        } else if quote == Some(c) {
-            quote = None;
-        } else if quote.is_none() && matches!(c, '"' | '\'') {
-            quote = Some(c);
-        } else if quote.is_none() && c.is_whitespace() {
-            words.push(std::mem::take(&mut word));
-            continue;
+    fn take_instruction(&mut self, text: String, first: usize) {
+        let statement = statement::parse(&text, self.read.escape);
+        let mut heredocs = Vec::new();
+        if let Ok(statement) = &statement
+            && statement.may_hold_heredocs()
+        {
+            match opened_by(&text) {
+                Ok(opened) => heredocs = self.bodies(opened, first),
+                Err(fault) => self.problem(first, fault),
+            }
         }
-        word.push(c);
+        let statement = statement.map_err(|fault| self.problem(first, fault)).ok();
+        self.read.lines.push(LogicalLine { text, first, last: self.at.max(first), statement, heredocs });
     }
-    words.push(word);
-    words
+
+    fn bodies(&mut self, opened: Vec<Heredoc>, first: usize) -> Vec<(Heredoc, String)> {
+        let mut heredocs = Vec::new();
+        for heredoc in opened {
+            let mut body = String::new();
+            let closed = loop {
+                let Some(line) = self.next_line() else { break false };
+                let bare = line.trim_end_matches(['\r', '\n']);
+                let bare = if heredoc.chomp { bare.trim_start_matches('\t') } else { bare };
+                if bare == heredoc.name {
+                    break true;
+                }
+                body.push_str(line);
+            };
+            if !closed {
+                let message =
+                    format!("the heredoc is never closed; write {} alone on a line below", shown(&heredoc.name));
+                self.problem(first, fault(ProblemClass::OpenHeredoc, message));
+                return heredocs;
+            }
+            heredocs.push((heredoc, body));
+        }
+        heredocs
+    }
+
+    fn problem(&mut self, line: usize, Fault { class, message }: Fault) {
+        self.read.problems.push(Problem { line, class, message });
+    }
 }
 
-fn skip_heredoc(raw: &[&str], from: usize, opened: usize, heredoc: &Heredoc, problems: &mut Vec<Problem>) -> usize {
-    for (offset, line) in raw[from..].iter().enumerate() {
-        let line = if heredoc.chomp { line.trim_start_matches('\t') } else { line };
-        if line == heredoc.name {
-            return from + offset + 1;
-        }
+/// A line without the escape at its end, and whether it had one. A doubled escape is no continuation; BuildKit 0.8
+/// takes it for one.
+fn continued(line: &str, escape: char) -> (&str, bool) {
+    match line.trim_end_matches([' ', '\t']).strip_suffix(escape) {
+        Some(rest) if !rest.ends_with(escape) => (rest, true),
+        _ => (line, false),
     }
-    let shown: String = heredoc.name.chars().take(40).collect();
-    let message = format!("the heredoc is never closed; write {shown} alone on a line below");
-    problems.push(Problem { line: opened, class: ProblemClass::OpenHeredoc, message });
-    raw.len()
 }

@@ -1,4 +1,6 @@
-use proptest::prelude::*;
+mod generated;
+mod problems;
+mod work;
 
 use super::*;
 
@@ -36,7 +38,8 @@ fn keywords(outline: &Outline) -> Vec<(usize, usize, &str, Option<usize>)> {
 fn an_outline_has_stages_instructions_and_lines() {
     let outline = scan(MULTI_STAGE);
     assert_eq!(outline.problems, []);
-    assert_eq!(outline.syntax.as_deref(), Some("docker/dockerfile:1"));
+    assert_eq!(outline.directives.get("syntax").map(String::as_str), Some("docker/dockerfile:1"));
+    assert_eq!(outline.stages.iter().map(|stage| stage.parent).collect::<Vec<_>>(), [None, Some(0), None]);
     let stages: Vec<_> = outline.stages.iter().map(|s| (s.name.as_deref(), s.base.as_str(), s.line)).collect();
     assert_eq!(stages, [(Some("build"), "${BASE}", 4), (Some("test"), "build", 13), (None, "scratch", 16)]);
     assert_eq!(
@@ -115,27 +118,6 @@ fn base_images_are_compared_by_their_full_names() {
 }
 
 #[test]
-fn problems_name_their_line() {
-    for (text, line, class, words) in [
-        ("FROM x\nRUNN make\n", 2, ProblemClass::UnknownInstruction, "did you mean RUN?"),
-        ("RUN make\nFROM x\n", 1, ProblemClass::BeforeFrom, "before the first FROM"),
-        ("# nothing\n", 1, ProblemClass::NoStage, "no FROM"),
-        ("FROM\n", 1, ProblemClass::BadFrom, "FROM image"),
-        ("FROM a b\n", 1, ProblemClass::BadFrom, "FROM image"),
-        ("FROM a AS x\nFROM b AS X\n", 2, ProblemClass::DuplicateStage, "a stage x"),
-        ("FROM a\n\nRUN cat <<E\nx\n", 3, ProblemClass::OpenHeredoc, "write E alone"),
-        ("# escape=x\nFROM a\n", 1, ProblemClass::BadDirective, "escape"),
-        ("# syntax=a\n# syntax=b\nFROM a\n", 2, ProblemClass::BadDirective, "twice"),
-        ("FROM a\nRUN\n", 2, ProblemClass::MissingArguments, "RUN needs"),
-    ] {
-        let outline = scan(text);
-        let [problem] = outline.problems.as_slice() else { panic!("{text:?}: {:?}", outline.problems) };
-        assert_eq!((problem.line, problem.class), (line, class), "{text:?}");
-        assert!(problem.message.contains(words), "{text:?}: {}", problem.message);
-    }
-}
-
-#[test]
 fn odd_layouts_are_read_as_buildkit_does() {
     let lines = |text: &str| scan(text).instructions.iter().map(|it| (it.line, it.end_line)).collect::<Vec<_>>();
     assert_eq!(lines("\u{feff}FROM a\r\nRUN b \\\r\n c\r\nRUN d"), [(1, 1), (2, 3), (4, 4)]);
@@ -146,37 +128,92 @@ fn odd_layouts_are_read_as_buildkit_does() {
     assert_eq!(lines("FROM a\nRUN b \\"), [(1, 1), (2, 2)]);
     assert_eq!(lines("FROM a\nRUN echo '<<EOF' \"<<X\" a<<<b\nRUN c\n"), [(1, 1), (2, 2), (3, 3)]);
     assert_eq!(lines("FROM a\nENV x=<<EOF\nRUN c\n"), [(1, 1), (2, 2), (3, 3)]);
+    // An unknown key ends the directives.
+    assert_eq!(lines("# x=y\n# escape=`\nFROM a\nRUN b \\\n c"), [(3, 3), (4, 5)]);
+    assert_eq!(lines("  # escape=`\nFROM a\nRUN b `\n c"), [(2, 2), (3, 4)]);
 }
 
-fn dockerfile_like() -> impl Strategy<Value = String> {
-    let words = "FROM |RUN |COPY |ONBUILD |AS |\\\\|\n|\r\n|# |<<EOF|<<-'E'|EOF\n|E|escape=`|`| |\t|é|[a-z]{1,4}";
-    proptest::collection::vec(proptest::string::string_regex(words).expect("a pattern"), 0..60)
-        .prop_map(|words| words.concat())
+#[test]
+fn heredocs_belong_to_their_instruction() {
+    for (text, expected) in [
+        ("RUN <<A <<-\"B C\"\nx\nA\n\tB C\nCMD x", vec![2, 6]),
+        ("RUN 3<<A 0<<-'B'\nA\nB\nCMD x", vec![2, 5]),
+        ("COPY <<a.txt <<b.txt /\n1\na.txt\nb.txt\nCMD x", vec![2, 6]),
+        ("ONBUILD RUN <<A\nFROM x\nA\nCMD x", vec![2, 5]),
+        ("RUN <<A\r\nA\r\nCMD x\r\n", vec![2, 4]),
+        ("RUN x \\\n <<A\n y \\\nA\nCMD x", vec![2, 6]),
+        // No heredocs: JSON, nothing behind it, a word before it, three of them, an instruction that takes none.
+        ("RUN [\"<<A\"]\nCMD x", vec![2, 3]),
+        ("RUN << A\nCMD x", vec![2, 3]),
+        ("RUN x<<A\nCMD x", vec![2, 3]),
+        ("RUN <<<A\nCMD x", vec![2, 3]),
+        ("RUN <<''\nCMD x", vec![2, 3]),
+        ("RUN \\<<A\nCMD x", vec![2, 3]),
+        ("RUN ${x!} <<A\nCMD x", vec![2, 3]),
+        ("CMD <<A\nUSER x", vec![2, 3]),
+        ("LABEL a=<<A\nCMD x", vec![2, 3]),
+    ] {
+        let outline = scan(&format!("FROM scratch\n{text}"));
+        assert_eq!(outline.problems, [], "{text:?}");
+        let lines: Vec<_> = outline.instructions[1..].iter().map(|it| it.line).collect();
+        assert_eq!(lines, expected, "{text:?}");
+    }
 }
 
-proptest! {
-    #[test]
-    fn any_text_has_an_outline_with_lines_in_range(text in prop_oneof![dockerfile_like(), ".{0,200}", "(?s).{0,200}"]) {
-        let outline = scan(&text);
-        let count = text.lines().count().max(1);
-        let mut before = 0;
-        for it in &outline.instructions {
-            prop_assert!(before < it.line && it.line <= it.end_line && it.end_line <= count, "{it:?} of {count}");
-            before = it.end_line;
-        }
-        prop_assert!(outline.problems.iter().all(|problem| (1..=count).contains(&problem.line)));
-        prop_assert!(outline.stages.iter().all(|stage| (1..=count).contains(&stage.line)));
-    }
+#[test]
+fn the_target_decides_what_is_looked_into() {
+    let text = "FROM scratch AS a\nSTOPSIGNAL NONE\nFROM scratch AS b\nFROM a AS c\n";
+    let lines = |target: &str| scan_for(text, Some(target)).problems.iter().map(|it| it.line).collect::<Vec<_>>();
+    assert_eq!((lines("b"), lines("B"), lines("a"), lines("c")), (vec![], vec![], vec![2], vec![2]));
+    let [problem] = &*scan_for(text, Some("d")).problems else { panic!("there is no d") };
+    assert_eq!((problem.line, problem.class), (4, ProblemClass::TargetMissing));
+    assert!(scan_for(text, Some("0")).problems.iter().any(|it| it.class == ProblemClass::TargetMissing));
+}
 
-    #[test]
-    fn any_name_maps_into_the_file(text in dockerfile_like(), name in prop_oneof![
-        ".{0,60}",
-        "\\[((stage-)?[0-9]{1,2} )?[0-9]{1,3}/[0-9]{1,3}\\] (FROM|RUN|COPY) x",
-        "\\[internal\\] load metadata for .{0,20}",
-    ]) {
-        let outline = scan(&text);
-        if let Some(line) = line_of_vertex(&outline, &name) {
-            prop_assert!(outline.instructions.iter().any(|it| it.line == line));
-        }
+#[test]
+fn frontends_are_found_as_the_engine_finds_them() {
+    let found = |text: &str| frontends(text).into_iter().map(|it| (it.image, it.line)).collect::<Vec<_>>();
+    let one = |image: &str, line: usize| vec![(image.to_owned(), line)];
+    assert_eq!(found("# syntax=a/b:1\nFROM x\n"), one("a/b:1", 1));
+    assert_eq!(found("#SYNTAX = a/b extra\nFROM x\n"), one("a/b", 1));
+    assert_eq!(found("\u{feff}#!/bin/sh\n//syntax=a/b\r\nFROM x\n"), one("a/b", 2));
+    assert_eq!(found("{\"syntax\": \"a/b\"}"), one("a/b", 1));
+    assert_eq!(found("#!/x\n{\"\\u0073yntax\": \"a/b\"}"), one("a/b", 2));
+    assert_eq!(found("{\"syntax\": "), one("", 1));
+    assert_eq!(found("# a=b\n# syntax=a/b\nFROM x\n"), one("a/b", 2), "older engines go on over unknown keys");
+    assert_eq!(found("# escape=`\n# syntax=a/b\n# syntax=c/d\n").len(), 2, "and take the last");
+    for text in ["FROM x\n# syntax=a/b\n", "# words\n# syntax=a/b\n", "\n# syntax=a/b\n", "", "{\"a\": 1}"] {
+        assert_eq!(found(text), [], "{text:?}");
     }
+    for (image, own) in [
+        ("docker/dockerfile", true),
+        ("docker/dockerfile:1@sha256:0", true),
+        ("docker.io/docker/dockerfile:1-labs", true),
+        ("docker/dockerfile-upstream:master", true),
+        ("docker/dockerfile.evil", false),
+        ("evil/docker/dockerfile", false),
+        ("", false),
+    ] {
+        assert_eq!(Frontend { image: image.to_owned(), line: 1 }.is_dockers_own(), own, "{image}");
+    }
+    assert_eq!(scan("# syntax=some/other\nFOR x\n").problems, [], "another frontend has rules of its own");
+    assert_eq!(scan("# syntax=docker/dockerfile:1\nFOR x\n").problems.len(), 2);
+}
+
+#[test]
+fn an_inspection_has_every_key() {
+    let shown = serde_json::to_value(Inspection::from(scan("# Escape = `\nARG V\nFROM $V AS Run\nCMDD x\n")));
+    let expected = serde_json::json!({
+        "directives": {"escape": "`"},
+        "stages": [{"index": 0, "name": "run", "base": "$V", "line": 3}],
+        "instructions": [
+            {"line": 2, "end_line": 2, "keyword": "ARG", "stage": null},
+            {"line": 3, "end_line": 3, "keyword": "FROM", "stage": 0},
+            {"line": 4, "end_line": 4, "keyword": "CMDD", "stage": 0},
+        ],
+        "problems": [
+            {"line": 4, "class": "unknown_instruction", "message": "unknown instruction CMDD; did you mean CMD?"},
+        ],
+    });
+    assert_eq!(shown.expect("serialises"), expected);
 }

@@ -51,24 +51,22 @@ fn find_stage(outline: &Outline, word: Option<&str>) -> Option<usize> {
 fn is_counted(outline: &Outline, instruction: &Instruction) -> bool {
     match instruction.keyword.as_str() {
         "ADD" | "COPY" | "RUN" | "WORKDIR" => true,
-        "FROM" => instruction.stage.is_some_and(|index| names_image(&outline.stages, index)),
+        "FROM" => instruction.stage.and_then(|index| outline.stages.get(index)).is_some_and(names_image),
         _ => false,
     }
 }
 
-fn names_image(stages: &[Stage], index: usize) -> bool {
-    let base = &stages[index].base;
-    let earlier = stages[..index].iter().any(|stage| stage.name.as_deref() == Some(base.to_lowercase().as_str()));
-    !earlier && base != "scratch"
+fn names_image(stage: &Stage) -> bool {
+    stage.parent.is_none() && stage.base != "scratch"
 }
 
 fn line_of_base(outline: &Outline, image: &str) -> Option<usize> {
     let wanted = full_name(image);
-    let images = || (0..outline.stages.len()).filter(|index| names_image(&outline.stages, *index));
-    let named = images().find(|index| full_name(&outline.stages[*index].base) == wanted);
+    let mut images = outline.stages.iter().filter(|stage| names_image(stage));
+    let named = images.clone().find(|stage| full_name(&stage.base) == wanted);
     // A base with variables in it cannot be compared; alone, it must be the one.
-    let only = || images().next().filter(|_| images().count() == 1);
-    named.or_else(only).map(|index| outline.stages[index].line)
+    let only = || images.next().filter(|_| images.next().is_none());
+    named.or_else(only).map(|stage| stage.line)
 }
 
 /// An image name as the engine writes it: with registry, `library/` and tag.
