@@ -172,9 +172,10 @@ impl AttemptApi {
         self.post("report", report).await
     }
 
-    /// Asks for what a phase needs.
-    pub async fn credentials(&self, phase: Phase) -> Result<Credentials, CallError> {
-        let path = self.path(&format!("credentials?phase={phase}"));
+    /// Asks for what a phase needs, and for the secrets of these names.
+    pub async fn credentials(&self, phase: Phase, secrets: &[String]) -> Result<Credentials, CallError> {
+        // Names are words that need no escape.
+        let path = self.path(&format!("credentials?phase={phase}&secrets={}", secrets.join(",")));
         answer(self.client.request(Method::GET, &path, &self.token)?).await
     }
 

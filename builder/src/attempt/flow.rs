@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use slipway_domain::agent::{Credentials, Login, PushedImage, StepReport};
 use slipway_domain::attempt::{AttemptRef, Phase, StepState};
-use slipway_domain::dockerfile;
+use slipway_domain::dockerfile::{self, secret_mounts};
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::pipeline::Pipeline;
@@ -102,7 +102,7 @@ impl Flow {
     }
 
     async fn fetch_in(&self, step: u32) -> Result<Checkout, Failure> {
-        let credentials = self.credentials(Phase::Fetching).await?;
+        let credentials = self.credentials(Phase::Fetching, &[]).await?;
         let request = SourceRequest {
             clone_url: &self.spec.clone_url,
             commit: &self.spec.commit,
@@ -177,7 +177,9 @@ impl Flow {
 
     async fn build(&self, context: ContextTar, options: &BuildOptions) -> Result<(), Failure> {
         self.progress.phase(Phase::Building);
-        let credentials = self.credentials(Phase::Building).await?;
+        let mounted = Vec::from_iter(secret_mounts(&dockerfile::scan(&context.dockerfile_text)));
+        let credentials = self.credentials(Phase::Building, &mounted).await?;
+        self.tell_missing(&mounted, &credentials)?;
         let request = BuildRequest {
             image: local_image(self.attempt),
             context,
@@ -224,11 +226,25 @@ impl Flow {
     }
 
     /// What a phase needs; masked in the log from here on.
-    pub(super) async fn credentials(&self, phase: Phase) -> Result<Credentials, Failure> {
-        let credentials = self.heard("credentials", || self.api.credentials(phase)).await?;
+    pub(super) async fn credentials(&self, phase: Phase, secrets: &[String]) -> Result<Credentials, Failure> {
+        let credentials = self.heard("credentials", || self.api.credentials(phase, secrets)).await?;
         let logins = credentials.source.iter().chain(credentials.registries.iter().map(|registry| &registry.login));
-        self.log.hide(logins.flat_map(secret_forms))?;
+        let values = credentials.secrets.iter().map(|secret| secret.value.clone());
+        self.log.hide(logins.flat_map(secret_forms).chain(values))?;
         Ok(credentials)
+    }
+
+    /// A step whose secret is missing runs without it, and fails in a way that tells nobody why.
+    fn tell_missing(&self, mounted: &[String], credentials: &Credentials) -> Result<(), Failure> {
+        for name in mounted.iter().filter(|name| !credentials.secrets.iter().any(|secret| secret.name == **name)) {
+            let why = if self.spec.is_trusted() {
+                "neither the project nor its tenant has one of this name for this branch, tag or pull request"
+            } else {
+                "what strangers wrote gets none"
+            };
+            self.log.meta(0, &format!("The secret {name} is not there: {why}."))?;
+        }
+        Ok(())
     }
 
     /// Calls until the control plane answers. An attempt that is cut off waits here, at most until its time

@@ -64,7 +64,7 @@ impl Flow {
     }
 
     async fn push_in(&self, step: u32, target: &ImageTarget, tags: &[String]) -> Result<(), Failure> {
-        let credentials = self.credentials(Phase::Pushing).await?;
+        let credentials = self.credentials(Phase::Pushing, &[]).await?;
         let (host, _) = target.split();
         let login = credentials.registries.iter().find(|registry| registry.host == host).map(|known| &known.login);
         let carrier = self.spec.carrier_tag(self.attempt.epoch);
