@@ -19,7 +19,7 @@ pub const REPLAY_CODES: &str = "Exit codes: 0 it is replayed (with --wait: and m
 pub enum Exit {
     /// It worked, and the build, if one was followed, succeeded.
     Fine,
-    /// The build did not succeed, by the user's own doing; or the delivery failed.
+    /// The build did not succeed, by the user's own doing; or the delivery failed; or the Dockerfile is refused.
     BuildFailed,
     /// The command or its values are wrong.
     Usage,

@@ -6,6 +6,7 @@ mod builders;
 mod builds;
 mod cursor;
 mod deliveries;
+mod dockerfiles;
 mod exit;
 mod follow;
 mod hooks;
@@ -56,7 +57,7 @@ pub struct ClientArgs {
     pub json: bool,
 }
 
-/// The commands that ask a server, and two that only work on files.
+/// The commands that ask a server, and three that only work on files.
 #[derive(Debug, clap::Subcommand)]
 pub enum ClientCommand {
     /// Keep a token for a server; it is read from the terminal or from standard input
@@ -102,6 +103,11 @@ pub enum ClientCommand {
         #[command(subcommand)]
         command: hooks::HookCommand,
     },
+    /// A Dockerfile, without a server and without an engine
+    Dockerfile {
+        #[command(subcommand)]
+        command: dockerfiles::DockerfileCommand,
+    },
     /// Print a completion script for a shell
     Completion {
         /// The shell
@@ -143,6 +149,7 @@ async fn dispatch(command: ClientCommand, setting: &Setting<'_>, screen: &mut Sc
     match command {
         ClientCommand::Login => login::run(setting, screen).await,
         ClientCommand::Hook { command } => hooks::run(command, setting, screen),
+        ClientCommand::Dockerfile { command } => dockerfiles::run(command, screen).await,
         ClientCommand::Completion { shell } => completion(shell, screen),
         ClientCommand::Projects { command } => {
             projects::run(command.unwrap_or(projects::ProjectsCommand::List), &api(setting, screen)?, screen).await

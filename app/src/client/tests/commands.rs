@@ -378,6 +378,33 @@ async fn deliveries_are_inspected_without_a_server() {
 }
 
 #[tokio::test]
+async fn dockerfiles_are_inspected_without_a_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("Dockerfile").to_string_lossy().into_owned();
+    let inspect = async |bytes: &[u8], rest: &[&str]| {
+        fs::write(&path, bytes).expect("written");
+        let args = [&["dockerfile", "inspect", &path], rest].concat();
+        run_with("http://127.0.0.1:9", &args, Look::default(), Environment::default()).await
+    };
+    let ran = inspect(b"FROM scratch AS One\nRUN <<E\nx\nE\n", &[]).await;
+    let expected = json!({
+        "directives": {}, "problems": [],
+        "stages": [{ "index": 0, "name": "one", "base": "scratch", "line": 1 }],
+        "instructions": [
+            { "line": 1, "end_line": 1, "keyword": "FROM", "stage": 0 },
+            { "line": 2, "end_line": 4, "keyword": "RUN", "stage": 0 },
+        ],
+    });
+    assert_eq!((ran.code, json_of(&ran), ran.err.as_str()), (0, expected, ""));
+    assert_eq!(inspect(b"FROM scratch\nLABEL a=\"\xff\x00\"\n", &[]).await.code, 0, "bytes are no mistake");
+    let ran = inspect(b"FROM scratch\nRUNN x\n", &[]).await;
+    assert_eq!((ran.code, &json_of(&ran)["problems"][0]["line"]), (1, &json!(2)), "{ran:?}");
+    assert_eq!(inspect(b"FROM scratch\n", &["--target", "two"]).await.code, 1);
+    let ran = inspect(&vec![b'\n'; 1024 * 1024 + 1], &[]).await;
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.contains("longer than")), (2, "", true), "{}", ran.err);
+}
+
+#[tokio::test]
 async fn completion_scripts_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let ran = run_with("http://127.0.0.1:9", &["completion", shell], Look::default(), Environment::default()).await;
