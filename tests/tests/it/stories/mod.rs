@@ -22,6 +22,7 @@ mod processes;
 mod push_becomes_image;
 mod reconcile;
 mod scripted;
+mod secrets;
 mod self_hosted;
 mod sick_neighbours;
 mod smoke;
