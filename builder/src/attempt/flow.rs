@@ -159,15 +159,18 @@ impl Flow {
         };
         let packed = tokio::select! {
             packed = make_context(&self.agent.life, request) => packed,
-            () = self.reins.halted().cancelled() => Err(stopped()),
+            () = self.reins.halted().cancelled() => Err(stopped().into()),
         };
+        let contents = packed.as_ref().map_or_else(|refused| &refused.contents, |context| &context.contents);
+        for line in contents.lines().filter(|_| contents.entries > 0) {
+            self.log.meta(step.number, &line)?;
+        }
+        let packed = packed.map_err(|refused| refused.failure);
         let packed = packed.and_then(|context| match strangers::refusal(&self.spec, &context.dockerfile_text) {
             Some(why) => Err(Failure::new(FailureClass::BuildRejected, why)),
             None => Ok(context),
         });
         if let Ok(context) = &packed {
-            let (entries, bytes) = (context.entries, context.content_bytes);
-            self.log.meta(step.number, &format!("{entries} entries, {bytes} bytes, {}", context.dockerfile))?;
             for warning in loose_keys::warnings(options, &dockerfile::scan(&context.dockerfile_text)) {
                 self.log.meta(step.number, &warning)?;
             }

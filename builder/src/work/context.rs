@@ -5,6 +5,8 @@
 //! The checkout's own `.git` is left out, as docker leaves it out of contexts that it clones itself: it
 //! differs from fetch to fetch and would spoil the cache of every `COPY . .`.
 
+mod contents;
+mod pack;
 mod walk;
 
 #[cfg(test)]
@@ -18,8 +20,11 @@ use std::path::{Component, Path, PathBuf};
 use chrono::{DateTime, Utc};
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_runtime::lifecycle::Life;
+use tokio_util::sync::CancellationToken;
 
-use crate::work::context::walk::{Limits, Plan};
+pub use crate::work::context::contents::Contents;
+use crate::work::context::pack::Packing;
+use crate::work::context::walk::{Limits, Plan, Scope};
 use crate::work::dockerignore::Dockerignore;
 use crate::work::{internal, io_failure};
 
@@ -52,43 +57,55 @@ pub struct ContextTar {
     pub path: PathBuf,
     /// Its size.
     pub tar_bytes: u64,
-    /// Bytes of all files in it.
-    pub content_bytes: u64,
-    /// Files, folders and links in it.
-    pub entries: u64,
+    /// What is in it.
+    pub contents: Contents,
     /// Where the Dockerfile lies in it.
     pub dockerfile: String,
     /// What the Dockerfile says.
     pub dockerfile_text: String,
 }
 
-/// Writes the context's tar. A cut-off call leaves a part of the file behind, in the attempt's folder.
-pub async fn make_context(life: &Life, request: ContextRequest) -> Result<ContextTar, Failure> {
-    let made = life.blocking("make context", move || write_context(&request)).await;
-    made.unwrap_or_else(|error| Err(internal("making the context", error)))
+/// A context that is not sent.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub failure: Failure,
+    /// What it holds, as far as that was counted.
+    pub contents: Contents,
 }
 
-fn write_context(request: &ContextRequest) -> Result<ContextTar, Failure> {
+impl From<Failure> for Box<Refused> {
+    fn from(failure: Failure) -> Self {
+        Box::new(Refused { failure, contents: Contents::default() })
+    }
+}
+
+/// Writes the context's tar. A cut-off call stops soon and leaves a part of the file behind, in the attempt's folder.
+pub async fn make_context(life: &Life, request: ContextRequest) -> Result<ContextTar, Box<Refused>> {
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    let made = life.blocking("make context", move || write_context(&request, &stop)).await;
+    made.unwrap_or_else(|error| Err(internal("making the context", error).into()))
+}
+
+fn write_context(request: &ContextRequest, stop: &CancellationToken) -> Result<ContextTar, Box<Refused>> {
     let checkout = canonical(&request.checkout)?;
-    let context = context_folder(&checkout, request.context.as_deref().unwrap_or("."))?;
+    let root = context_folder(&checkout, request.context.as_deref().unwrap_or("."))?;
     let wanted = request.dockerfile.as_deref().unwrap_or("Dockerfile");
-    let dockerfile = find_dockerfile(&checkout, &context, wanted)?;
-    let dockerfile_text = read_text(&checkout, &context, &dockerfile, MAX_TEXT_BYTES)?
+    let dockerfile = find_dockerfile(&checkout, &root, wanted)?;
+    let dockerfile_text = read_text(&checkout, &root, &dockerfile, MAX_TEXT_BYTES)?
         .ok_or_else(|| Failure::new(FailureClass::DockerfileMissing, format!("there is no {wanted} in the context")))?;
-    let ignore = ignore_rules(&checkout, &context, &dockerfile)?;
+    let ignore = ignore_rules(&checkout, &root, &dockerfile)?;
 
     let limits = Limits { max_bytes: request.max_bytes, max_entries: request.max_entries };
-    let always = [".dockerignore", dockerfile.as_str()];
-    let plan = Plan::of(&context, &checkout.join(".git"), &ignore, &always, limits)?;
-    let tar_bytes = plan.write(&context, &request.tar, request.mtime, (&dockerfile, &dockerfile_text))?;
-    Ok(ContextTar {
-        path: request.tar.clone(),
-        tar_bytes,
-        content_bytes: plan.content_bytes,
-        entries: plan.entries.len() as u64,
-        dockerfile,
-        dockerfile_text,
-    })
+    let (skip, always) = (checkout.join(".git"), [".dockerignore", dockerfile.as_str()]);
+    let scope = Scope { root: &root, skip, ignore: &ignore, always, limits, stop };
+    let plan = Plan::of(&scope)?;
+    let (mtime, target) = (request.mtime, request.tar.as_path());
+    let packing = Packing { root: &root, target, mtime, dockerfile: (&dockerfile, &dockerfile_text), stop };
+    let tar_bytes = pack::write(&plan, &packing)?;
+    let (path, contents) = (request.tar.clone(), plan.contents);
+    Ok(ContextTar { path, tar_bytes, contents, dockerfile, dockerfile_text })
 }
 
 fn context_folder(checkout: &Path, wanted: &str) -> Result<PathBuf, Failure> {

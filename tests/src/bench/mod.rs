@@ -3,6 +3,7 @@
 
 pub mod backlog;
 pub mod claim;
+pub mod context_tar;
 pub mod elsewhere;
 pub mod fake_builder;
 pub mod idle;
@@ -55,13 +56,24 @@ pub fn table(rows: &[Row]) -> String {
 
 /// CPU time that a process has used, seconds (proc(5), fields 14 and 15 of `stat`).
 pub fn cpu_secs(pid: u32) -> Result<f64> {
+    cpu_of(pid, [11, 12])
+}
+
+/// CPU time of those of its children that have ended and were waited for, seconds (fields 16 and 17).
+pub fn ended_children_cpu_secs(pid: u32) -> Result<f64> {
+    cpu_of(pid, [13, 14])
+}
+
+/// Fields of `stat`, counted from the one after the name.
+fn cpu_of(pid: u32, fields: [usize; 2]) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("reading a process's times")?;
     let after_name = stat.rsplit_once(')').context("stat has a name in brackets")?.1;
-    let fields: Vec<&str> = after_name.split_whitespace().collect();
-    let ticks = |index: usize| -> Result<f64> {
-        Ok(fields.get(index).context("stat is short")?.parse::<u64>().context("ticks are whole")? as f64)
-    };
-    Ok((ticks(11)? + ticks(12)?) / rustix::param::clock_ticks_per_second() as f64)
+    let words: Vec<&str> = after_name.split_whitespace().collect();
+    let mut ticks = 0;
+    for field in fields {
+        ticks += words.get(field).context("stat is short")?.parse::<u64>().context("ticks are whole")?;
+    }
+    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// Resident memory of a process, MB.

@@ -5,8 +5,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use slipway_tests::bench::{
-    Row, backlog, claim, elsewhere, idle, idle_builders, log_lag, noop, overhead, pending, redis_gone, roles_idle,
-    table, webhook,
+    Row, backlog, claim, context_tar, elsewhere, idle, idle_builders, log_lag, noop, overhead, pending, redis_gone,
+    roles_idle, table, webhook,
 };
 use slipway_tests::world::{Database, World};
 
@@ -31,9 +31,18 @@ async fn main() -> ExitCode {
 
 /// What runs in one `serve`.
 const IN_ONE: [&str; 5] = ["overhead", "webhook", "claim", "log lag", "idle"];
-/// What runs on roles of their own.
-const SPLIT: [&str; 8] =
-    ["webhook postgres", "pending", "noop", "redis gone", "elsewhere", "idle builders", "roles idle", "backlog"];
+/// What runs on roles of their own, or needs none.
+const SPLIT: [&str; 9] = [
+    "context tar",
+    "webhook postgres",
+    "pending",
+    "noop",
+    "redis gone",
+    "elsewhere",
+    "idle builders",
+    "roles idle",
+    "backlog",
+];
 
 /// The rows, and what could not be measured.
 async fn run() -> Result<(Vec<Row>, Vec<String>)> {
@@ -59,6 +68,7 @@ async fn run() -> Result<(Vec<Row>, Vec<String>)> {
     for name in SPLIT.iter().filter(|name| wanted(name)) {
         let some = |row: Option<Row>| row.into_iter().collect::<Vec<_>>();
         let measured = match *name {
+            "context tar" => context_tar::run().await.map(|row| vec![row]),
             "webhook postgres" => webhook::on_postgres().await.map(some),
             "pending" => pending::run().await.map(some),
             "noop" => noop::run().await.map(some),

@@ -229,10 +229,10 @@ fn sent_by_us(sample: &Sample, root: &Path, tar: PathBuf) -> Option<Context> {
         max_entries: 1000,
         mtime: DateTime::from_timestamp(0, 0).expect("a time"),
     };
-    match write_context(&request) {
+    match write_context(&request, &CancellationToken::new()) {
         Ok(made) => Some(read_tar(&std::fs::read(made.path).expect("the tar"))),
-        Err(failure) => {
-            assert_eq!(failure.class, FailureClass::ContextInvalid, "{}", failure.message);
+        Err(refused) => {
+            assert_eq!(refused.failure.class, FailureClass::ContextInvalid, "{}", refused.failure.message);
             None
         }
     }

@@ -39,6 +39,10 @@ impl Tree {
     }
 }
 
+fn written(request: &ContextRequest) -> Result<ContextTar, Failure> {
+    write_context(request, &CancellationToken::new()).map_err(|refused| refused.failure)
+}
+
 /// The entries of a context as `type path[ -> target]=text`.
 fn listing(made: &ContextTar) -> Vec<String> {
     let mut archive = tar::Archive::new(std::fs::File::open(&made.path).expect("the tar"));
@@ -74,7 +78,7 @@ fn a_context_is_sorted_and_keeps_links_and_executables() {
     std::fs::create_dir(tree.root().join("empty")).expect("a folder");
     tree.link("link", "b/z");
     tree.link("out", "/etc/passwd");
-    let made = write_context(&tree.request()).expect("a context");
+    let made = written(&tree.request()).expect("a context");
     assert_eq!(
         listing(&made),
         [
@@ -88,11 +92,11 @@ fn a_context_is_sorted_and_keeps_links_and_executables() {
             "755 run.sh=3"
         ]
     );
-    assert_eq!((made.entries, made.content_bytes, made.dockerfile.as_str()), (8, 9, "Dockerfile"));
+    assert_eq!((made.contents.entries, made.contents.bytes, made.dockerfile.as_str()), (8, 9, "Dockerfile"));
     assert_eq!(made.dockerfile_text, "FROM x");
     let first = std::fs::read(&made.path).expect("bytes");
     assert_eq!(made.tar_bytes, first.len() as u64);
-    write_context(&tree.request()).expect("a context");
+    written(&tree.request()).expect("a context");
     assert_eq!(std::fs::read(&made.path).expect("bytes"), first, "the same tree makes the same bytes");
 }
 
@@ -110,7 +114,7 @@ fn the_ignore_file_of_the_dockerfile_comes_first() {
         let mut request = tree.request();
         request.context = Some("app/".to_owned());
         request.dockerfile = Some(dockerfile.to_owned());
-        let made = write_context(&request).expect("a context");
+        let made = written(&request).expect("a context");
         assert_eq!(paths(&made), [".dockerignore", "keep/", "keep/a", "x/", "x/Dockerfile"], "{dockerfile}");
         assert_eq!(made.dockerfile, "x/Dockerfile");
     }
@@ -126,7 +130,7 @@ fn what_is_taken_back_comes_with_its_folders() {
         ("d/e", "3"),
     ]);
     assert_eq!(
-        paths(&write_context(&tree.request()).expect("a context")),
+        paths(&written(&tree.request()).expect("a context")),
         [".dockerignore", "Dockerfile", "a/", "a/b/", "a/b/x.c"]
     );
 }
@@ -138,9 +142,9 @@ fn a_linked_dockerfile_is_sent_as_a_file() {
     tree.link("Dockerfile", "docker/real");
     let mut request = tree.request();
     request.context = Some("app".to_owned());
-    let made = write_context(&request).expect("a context");
+    let made = written(&request).expect("a context");
     assert_eq!(listing(&made), ["644 Dockerfile=FROM y", "644 code=1"]);
-    let made = write_context(&tree.request()).expect("a context");
+    let made = written(&tree.request()).expect("a context");
     assert_eq!((made.dockerfile.as_str(), made.dockerfile_text.as_str()), ("docker/real", "FROM y"));
 }
 
@@ -171,12 +175,12 @@ fn paths_that_leave_the_checkout_are_refused() {
         let mut request = tree.request();
         request.context = context.map(str::to_owned);
         request.dockerfile = dockerfile.map(str::to_owned);
-        let failure = write_context(&request).expect_err("refused");
+        let failure = written(&request).expect_err("refused");
         assert_eq!(failure.class, FailureClass::ContextInvalid, "{context:?} {dockerfile:?}: {}", failure.message);
         assert!(!failure.message.contains("secret"));
     }
     tree.link(".dockerignore", "../outside");
-    assert_eq!(write_context(&tree.request()).expect_err("refused").class, FailureClass::ContextInvalid);
+    assert_eq!(written(&tree.request()).expect_err("refused").class, FailureClass::ContextInvalid);
 }
 
 #[test]
@@ -184,7 +188,7 @@ fn mistakes_and_limits_have_their_classes() {
     let class = |tree: &Tree, change: fn(&mut ContextRequest)| {
         let mut request = tree.request();
         change(&mut request);
-        write_context(&request).map_err(|failure| (failure.class, failure.message))
+        written(&request).map_err(|failure| (failure.class, failure.message))
     };
     let tree = Tree::new(&[("a", "12345"), ("b/c", "12345")]);
     assert_eq!(class(&tree, |_| {}).expect_err("missing").0, FailureClass::DockerfileMissing);
@@ -203,7 +207,92 @@ fn long_names_survive() {
     let long = format!("{}/{}", "d".repeat(120), "f".repeat(200));
     let tree = Tree::new(&[("Dockerfile", "F"), (&long, "1")]);
     tree.link("l", &"t".repeat(150));
-    let made = write_context(&tree.request()).expect("a context");
+    let made = written(&tree.request()).expect("a context");
     assert!(paths(&made).contains(&long));
     assert!(listing(&made).iter().any(|line| line.ends_with(&"t".repeat(150))));
+}
+
+#[test]
+fn each_cap_has_its_class_and_says_what_there_is() {
+    let tree = Tree::new(&[("Dockerfile", "F"), ("small", "123")]);
+    let refused = |tree: &Tree| {
+        let refused = write_context(&tree.request(), &CancellationToken::new()).expect_err("too much");
+        assert_eq!(refused.failure.class, FailureClass::ContextTooLarge, "{}", refused.failure.message);
+        refused
+    };
+    // Ten gigabytes that are nowhere: nothing is read or written of them.
+    let sparse = std::fs::File::create(tree.root().join("sparse")).expect("a file");
+    sparse.set_len(10 << 30).expect("a length");
+    let large = refused(&tree);
+    assert!(large.failure.message.contains("10.0 GiB") && large.failure.message.contains("1.0 MiB"));
+    assert!(!tree.request().tar.exists());
+    let lines: Vec<String> = large.contents.lines().collect();
+    let wanted =
+        ["3 entries, 10.0 GiB; the largest:", "  10.0 GiB  sparse", "       3 B  small", "       1 B  Dockerfile"];
+    assert_eq!(lines[..], wanted);
+    std::fs::remove_file(tree.root().join("sparse")).expect("removed");
+
+    let mut path = tree.root();
+    for _ in 0..=walk::MAX_DEPTH {
+        path.push("d");
+    }
+    std::fs::create_dir_all(&path).expect("folders");
+    assert!(refused(&tree).failure.message.contains("deeper than 128"));
+    std::fs::remove_dir_all(tree.root().join("d")).expect("removed");
+
+    let mut path = tree.root();
+    for _ in 0..=walk::MAX_PATH_BYTES / 201 {
+        path.push("d".repeat(200));
+    }
+    std::fs::create_dir_all(&path).expect("folders");
+    assert!(refused(&tree).failure.message.contains("longer than 3072 bytes"));
+}
+
+#[test]
+fn odd_files_are_left_out_or_refused_and_odd_names_sent() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let tree = Tree::new(&[("Dockerfile", "F"), ("a", "1")]);
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9\n");
+    std::fs::write(tree.root().join(name), "2").expect("a file");
+    let _socket = std::os::unix::net::UnixListener::bind(tree.root().join("socket")).expect("a socket");
+    let made = written(&tree.request()).expect("a context");
+    let mut archive = tar::Archive::new(std::fs::File::open(&made.path).expect("the tar"));
+    let names: Vec<Vec<u8>> =
+        archive.entries().expect("a tar").map(|entry| entry.expect("an entry").path_bytes().to_vec()).collect();
+    assert_eq!(names, [b"Dockerfile".to_vec(), b"a".to_vec(), b"caf\xe9\n".to_vec()]);
+    assert!(made.contents.lines().any(|line| line.ends_with("caf\u{fffd}\u{fffd}")), "{:?}", made.contents);
+
+    rustix::fs::mkfifoat(rustix::fs::CWD, tree.root().join("pipe"), rustix::fs::Mode::RUSR).expect("a pipe");
+    let failure = written(&tree.request()).expect_err("refused");
+    assert_eq!(failure.class, FailureClass::ContextInvalid);
+    assert!(
+        failure.message.contains("pipe is a pipe") && failure.message.contains(".dockerignore"),
+        "{}",
+        failure.message
+    );
+    std::fs::write(tree.root().join(".dockerignore"), "pipe").expect("a file");
+    written(&tree.request()).expect("left out");
+}
+
+#[test]
+fn whoever_does_not_wait_any_more_stops_it() {
+    let tree = Tree::new(&[("Dockerfile", "F"), ("a", "1")]);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let refused = write_context(&tree.request(), &stop).expect_err("stopped");
+    assert_eq!(refused.failure.class, FailureClass::Cancelled);
+}
+
+#[test]
+fn a_large_file_is_sent_whole() {
+    let tree = Tree::new(&[("Dockerfile", "F")]);
+    let bytes: Vec<u8> = (0..700_001_u32).map(|n| (n % 251) as u8).collect();
+    std::fs::write(tree.root().join("large"), &bytes).expect("a file");
+    let made = written(&tree.request()).expect("a context");
+    let mut archive = tar::Archive::new(std::fs::File::open(&made.path).expect("the tar"));
+    let mut entry = archive.entries().expect("a tar").nth(1).expect("two").expect("an entry");
+    let mut read = Vec::new();
+    entry.read_to_end(&mut read).expect("its bytes");
+    assert!(read == bytes);
+    assert_eq!(made.tar_bytes % 512, 0);
 }
