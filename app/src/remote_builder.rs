@@ -56,6 +56,7 @@ pub fn builder_config(
             EngineHost::Shared => true,
         },
         fetch_allow: config.fetch_allow.clone(),
+        syntax_allow: config.syntax_allow.clone(),
         trust: config.trust.clone(),
         bus_url: None,
         limits: Limits::default(),

@@ -30,6 +30,7 @@ use crate::work::engine::local_image;
 
 mod flow;
 mod loose_keys;
+mod policy;
 mod push;
 mod strangers;
 mod tags;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use slipway_domain::dockerfile::SyntaxAllow;
 use slipway_runtime::egress::FetchAllow;
 use slipway_runtime::trust::Trust;
 use url::Url;
@@ -29,6 +30,8 @@ pub struct BuilderConfig {
     pub shared_engine: bool,
     /// Hosts and networks beyond the public internet that may be contacted.
     pub fetch_allow: FetchAllow,
+    /// Programs that may build in place of the engine's own Dockerfile frontend.
+    pub syntax_allow: SyntaxAllow,
     /// Who is believed beside the system's authorities.
     pub trust: Trust,
     /// The broker with the pools' queues, if this builder has a path to it.

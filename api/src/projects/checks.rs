@@ -1,5 +1,6 @@
 //! Checks of a project's fields that need no IO.
 
+use slipway_domain::dockerfile::is_reserved_arg;
 use slipway_domain::known_keys;
 use slipway_domain::rules::Rules;
 use slipway_domain::spec::BuildOptions;
@@ -63,6 +64,11 @@ pub fn check_options(options: &BuildOptions) -> Result<(), ApiError> {
              Store it under /api/v1/projects/{{id}}/secrets, and mount it with RUN --mount=type=secret."
         )));
     }
+    if let Some(reserved) = options.args.iter().flatten().map(|(name, _)| name).find(|name| is_reserved_arg(name)) {
+        return Err(ApiError::Invalid(format!(
+            "build.args: names that begin with BUILDKIT_ steer the engine and are the service's own; remove {reserved}."
+        )));
+    }
     check_tags("build.tags", options.tags.as_deref().unwrap_or_default())?;
     match options.timeout_secs {
         Some(secs) if secs == 0 || secs > JOB_TIMEOUT_MAX.as_secs() => Err(ApiError::Invalid(format!(
@@ -110,6 +116,7 @@ mod tests {
             ("build.context", r#"{"context":"../up"}"#),
             ("build.target", r#"{"target":""}"#),
             ("build.args", r#"{"args":{"a=b":"c"}}"#),
+            ("build.args", r#"{"args":{"BUILDKIT_CACHE_MOUNT_NS":"c"}}"#),
             ("build.tags", r#"{"tags":["a b"]}"#),
             ("build.args: the value of KEY looks like an AWS", r#"{"args":{"KEY":"AKIA0123456789ABCDEF"}}"#),
             ("build.timeout_secs", r#"{"timeout_secs":0}"#),
@@ -122,6 +129,9 @@ mod tests {
             }
         }
         assert!(check_options(&BuildOptions::default()).is_ok());
+        // Which frontends are allowed, builders know.
+        let asked: BuildOptions = serde_json::from_str(r#"{"args":{"BUILDKIT_SYNTAX":"a/b"}}"#).expect("reads");
+        assert!(check_options(&asked).is_ok());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Attempt, loose_keys, no_room, strangers};
+use super::{Attempt, loose_keys, no_room, policy, strangers};
 use crate::agent::Agent;
 use crate::attempt_log::AttemptLog;
 use crate::client::{AttemptApi, CallError};
@@ -134,6 +134,7 @@ impl Flow {
         let own_rules = self.spec.is_trusted() || checkout.rules != Rules::Own;
         let pipeline = if own_rules { checkout.pipeline()?.unwrap_or_default() } else { Pipeline::default() };
         let options = self.spec.asked.clone().or(pipeline.build).or(self.spec.project_options.clone());
+        policy::check_args(&self.agent.config.syntax_allow, &options)?;
         let options = strangers::confined(&self.spec, options);
         if let Some(secs) = options.timeout_secs {
             // The file may shorten the time that was granted with the claim, not lengthen it.
@@ -167,8 +168,10 @@ impl Flow {
         }
         let packed = packed.map_err(|refused| refused.failure);
         let packed = packed.and_then(|context| match strangers::refusal(&self.spec, &context.dockerfile_text) {
-            Some(why) => Err(Failure::new(FailureClass::BuildRejected, why)),
-            None => Ok(context),
+            Some(why) => Err(Failure::new(FailureClass::FrontendForbidden, why)),
+            None => {
+                policy::check_dockerfile(&self.agent.config.syntax_allow, &context.dockerfile_text).map(|()| context)
+            }
         });
         if let Ok(context) = &packed {
             for warning in loose_keys::warnings(options, &dockerfile::scan(&context.dockerfile_text)) {

@@ -1,13 +1,12 @@
 //! What strangers wrote is built beside everybody else's work and shares nothing with it: no layer, no cache mount, and
 //! no program of theirs in place of the Dockerfile's own frontend.
 
+use slipway_domain::dockerfile::frontends;
 use slipway_domain::spec::{BuildOptions, JobSpec};
 
 /// Names the space of cache mounts; an option of BuildKit's Dockerfile frontend that looks like a build argument.
 /// <https://docs.docker.com/reference/dockerfile/#buildkit-built-in-build-args>
 const CACHE_MOUNTS: &str = "BUILDKIT_CACHE_MOUNT_NS";
-/// Frontends that keep to that option.
-const FRONTENDS: [&str; 2] = ["docker/dockerfile", "docker.io/docker/dockerfile"];
 
 /// The options of a job, with what it may share taken away where strangers wrote it.
 pub(super) fn confined(spec: &JobSpec, mut options: BuildOptions) -> BuildOptions {
@@ -20,32 +19,18 @@ pub(super) fn confined(spec: &JobSpec, mut options: BuildOptions) -> BuildOption
     options
 }
 
-/// Why this Dockerfile is not built, in words for its author.
+/// Why this Dockerfile is not built, in words for its author. Only Docker's own frontend keeps to [`CACHE_MOUNTS`].
 pub(super) fn refusal(spec: &JobSpec, dockerfile: &str) -> Option<String> {
     if spec.is_trusted() {
         return None;
     }
-    // BuildKit finds the directive behind a BOM and a shebang, after # or //, or as JSON (parser.ParseDirective). Wherever
-    // it stands is near enough.
-    let text = dockerfile.trim_start_matches('\u{feff}');
-    let text = if text.starts_with("#!") { text.split_once('\n').map_or("", |(_, rest)| rest) } else { text };
-    let is_json = text.trim_start().starts_with('{');
-    if is_json || text.lines().filter_map(frontend).any(|image| !FRONTENDS.contains(&image)) {
+    if frontends(dockerfile).iter().any(|frontend| !frontend.is_dockers_own()) {
         return Some(
             "A pull request from another repository may name no frontend by # syntax= but docker/dockerfile."
                 .to_owned(),
         );
     }
     None
-}
-
-/// The image that a line names as the frontend, without tag and digest.
-fn frontend(line: &str) -> Option<&str> {
-    let line = line.trim();
-    let comment = line.strip_prefix('#').or_else(|| line.strip_prefix("//"))?;
-    let (key, image) = comment.split_once('=')?;
-    let is_syntax = key.trim().eq_ignore_ascii_case("syntax");
-    is_syntax.then(|| image.trim().split([':', '@', ' ', '\t']).next().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -154,6 +154,7 @@ impl Fake {
             engine: format!("unix://{}", socket.display()).parse().expect("an address"),
             shared_engine: true,
             fetch_allow: "127.0.0.1".parse().expect("an address"),
+            syntax_allow: "docker/dockerfile:1".parse().expect("an image"),
             trust: Trust::default(),
             // A busy machine must not close the gate of a test.
             bus_url: None,

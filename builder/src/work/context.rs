@@ -29,7 +29,7 @@ use crate::work::dockerignore::Dockerignore;
 use crate::work::{internal, io_failure};
 
 /// Longest Dockerfile or ignore file, bytes.
-const MAX_TEXT_BYTES: u64 = 1024 * 1024;
+const MAX_TEXT_BYTES: u64 = slipway_domain::dockerfile::MAX_BYTES;
 
 /// What to send.
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ mod heredoc;
 mod inspect;
 mod lines;
 mod mounts;
+mod policy;
 mod reference;
 mod rules;
 mod shell;
@@ -27,6 +28,7 @@ pub use directives::{Frontend, frontends};
 pub use inspect::{Inspection, InstructionLine, ProblemLine, StageLine};
 use lines::{LogicalLine, logical_lines};
 pub use mounts::secret_mounts;
+pub use policy::{BadSyntaxAllow, SYNTAX_ARG, SyntaxAllow, is_reserved_arg};
 use stages::Graph;
 pub use vertex::line_of_vertex;
 

@@ -14,6 +14,10 @@ text_enum! {
         OutOfMemory = "out_of_memory",
         /// The Dockerfile does not parse.
         DockerfileSyntax = "dockerfile_syntax",
+        /// The Dockerfile wants to be built by a program that no operator allowed.
+        FrontendForbidden = "frontend_forbidden",
+        /// A build argument has a name that steers the engine.
+        ArgReserved = "arg_reserved",
         /// There is no Dockerfile where it should be.
         DockerfileMissing = "dockerfile_missing",
         /// A FROM names an image that does not exist.
@@ -76,6 +80,8 @@ impl FailureClass {
             Self::RunFailed
             | Self::OutOfMemory
             | Self::DockerfileSyntax
+            | Self::FrontendForbidden
+            | Self::ArgReserved
             | Self::DockerfileMissing
             | Self::BaseImageMissing
             | Self::TargetMissing
@@ -114,6 +120,10 @@ impl FailureClass {
                 "Make the step use less memory (fewer parallel jobs), or move the project to a class with more."
             }
             Self::DockerfileSyntax => "Correct the named line of the Dockerfile.",
+            Self::FrontendForbidden => {
+                "Leave it out and the engine's own is used; an operator can allow the image with SLIPWAY_SYNTAX_ALLOW."
+            }
+            Self::ArgReserved => "Remove the argument: names that begin with BUILDKIT_ are the service's own.",
             Self::DockerfileMissing => {
                 "Add a Dockerfile at the root of the repository, or set build.dockerfile of the project to where it is."
             }

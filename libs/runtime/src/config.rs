@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use slipway_domain::dockerfile::SyntaxAllow;
 use url::Url;
 
 use crate::client_address::TrustedProxies;
@@ -57,6 +58,11 @@ pub const SETTINGS: &[Setting] = &[
     secret("secret_key", "base64 of 32 bytes; made in the data folder on the first serve"),
     secret("bootstrap_token", "token of the first operator; made and shown on the first serve"),
     setting("fetch_allow", "", "private networks and hosts that builds may reach: CIDRs and names, comma-separated"),
+    setting(
+        "syntax_allow",
+        "docker/dockerfile:1",
+        "builder: images that a Dockerfile may name by # syntax=, exactly so, comma-separated; empty means none",
+    ),
     setting("ca_file", "", "PEM file of certificate authorities that are believed beside the system's"),
     setting(
         "trusted_proxies",
@@ -143,6 +149,8 @@ pub struct Config {
     pub bootstrap_token: Option<String>,
     /// What builds may reach beside the public internet.
     pub fetch_allow: FetchAllow,
+    /// Programs that may build in place of the engine's own Dockerfile frontend.
+    pub syntax_allow: SyntaxAllow,
     /// Who is believed beside the system's authorities.
     pub trust: Trust,
     /// Whose word about who asks is believed.
@@ -287,6 +295,10 @@ impl Config {
             fetch_allow: match raw.get("fetch_allow") {
                 Some(text) => text.parse().map_err(|error| wrong(raw, "fetch_allow", &format!("{error}")))?,
                 None => FetchAllow::default(),
+            },
+            syntax_allow: match raw.get("syntax_allow") {
+                Some(text) => text.parse().map_err(|error| wrong(raw, "syntax_allow", &format!("{error}")))?,
+                None => SyntaxAllow::default(),
             },
             trust: match raw.get("ca_file") {
                 Some(path) => {

@@ -164,8 +164,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A line without the escape at its end, and whether it had one. A doubled escape is no continuation; BuildKit 0.8
-/// takes it for one.
+/// A line without the escape at its end, and whether it had one. A doubled escape is no continuation.
 fn continued(line: &str, escape: char) -> (&str, bool) {
     match line.trim_end_matches([' ', '\t']).strip_suffix(escape) {
         Some(rest) if !rest.ends_with(escape) => (rest, true),

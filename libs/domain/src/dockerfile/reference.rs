@@ -77,3 +77,14 @@ fn is_digest(digest: &str) -> bool {
     };
     hex.len() == length && hex.chars().all(|c| c.is_ascii_digit() || matches!(c, 'a'..='f'))
 }
+
+/// An image name as the engine writes it: with registry, `library/` and tag.
+pub(super) fn full_name(image: &str) -> String {
+    let (registry, path) = match image.split_once('/') {
+        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path.to_owned()),
+        Some(_) => ("docker.io", image.to_owned()),
+        None => ("docker.io", format!("library/{image}")),
+    };
+    let tagged = path.contains('@') || path.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    format!("{registry}/{path}{}", if tagged { "" } else { ":latest" })
+}

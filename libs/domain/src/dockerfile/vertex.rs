@@ -2,6 +2,7 @@
 //! moby/buildkit frontend/dockerfile/dockerfile2llb/convert.go: `[stage i/n] INSTRUCTION …`, where FROM
 //! counts only if it names an image, and of the rest ADD, COPY, RUN and WORKDIR count.
 
+use super::reference::full_name;
 use super::{Instruction, Outline, Stage};
 
 /// The line of the instruction that a vertex carries out, if it comes from the Dockerfile.
@@ -67,15 +68,4 @@ fn line_of_base(outline: &Outline, image: &str) -> Option<usize> {
     // A base with variables in it cannot be compared; alone, it must be the one.
     let only = || images.next().filter(|_| images.next().is_none());
     named.or_else(only).map(|stage| stage.line)
-}
-
-/// An image name as the engine writes it: with registry, `library/` and tag.
-fn full_name(image: &str) -> String {
-    let (registry, path) = match image.split_once('/') {
-        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path.to_owned()),
-        Some(_) => ("docker.io", image.to_owned()),
-        None => ("docker.io", format!("library/{image}")),
-    };
-    let tagged = path.contains('@') || path.rsplit('/').next().is_some_and(|last| last.contains(':'));
-    format!("{registry}/{path}{}", if tagged { "" } else { ":latest" })
 }
