@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// The keys that are directives. Any other ends them. (BuildKit before 0.15 does not know `check`.)
+/// The keys that are directives. Any other ends them. Older engines (BuildKit 0.8) do not know `check`.
 const KEYS: [&str; 3] = ["syntax", "escape", "check"];
 
 /// A program that the file wants to be built by.

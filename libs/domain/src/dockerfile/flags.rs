@@ -72,7 +72,8 @@ pub(super) fn check_run(flags: &[String]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// HEALTHCHECK: times and the number of retries. An interval of 0 and no retries are refused up to BuildKit 0.11.
+/// HEALTHCHECK: times and the number of retries. An interval of 0 and no
+/// retries are refused by older engines (BuildKit 0.8).
 pub(super) fn check_probe(flags: &[String]) -> Result<(), Fault> {
     for name in ["interval", "timeout", "start-period", "start-interval"] {
         match value_of(flags, name) {
