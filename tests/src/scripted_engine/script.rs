@@ -152,8 +152,8 @@ fn is_counted(outline: &Outline, instruction: &Instruction) -> bool {
     match instruction.keyword.as_str() {
         "ADD" | "COPY" | "RUN" | "WORKDIR" => true,
         "FROM" => {
-            let base = outline.stages[stage].base.to_lowercase();
-            base != "scratch" && !outline.stages[..stage].iter().any(|stage| stage.name.as_deref() == Some(&*base))
+            let stage = &outline.stages[stage];
+            stage.parent.is_none() && stage.base != "scratch"
         }
         _ => false,
     }

@@ -5,6 +5,7 @@ mod architecture;
 mod bus;
 mod chaos;
 mod deploy;
+mod dockerfile;
 mod environment;
 mod grown_up;
 mod stories;
