@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 /// The rooms by what they are. Whoever adds a crate says here what it is.
-const ROOMS: [(&str, Room); 17] = [
+const ROOMS: [(&str, Room); 18] = [
     ("slipway", Room::App),
     ("slipway-api", Room::Service),
     ("slipway-scheduler", Room::Service),
@@ -20,6 +20,7 @@ const ROOMS: [(&str, Room); 17] = [
     ("slipway-forges", Room::Lib),
     ("slipway-git", Room::Lib),
     ("slipway-logfmt", Room::Lib),
+    ("slipway-buildkit", Room::Lib),
     ("slipway-bus", Room::Lib),
     ("slipway-live", Room::Lib),
     ("slipway-blobs", Room::Lib),
