@@ -192,6 +192,7 @@ impl Flow {
             options: options.clone(),
             labels: labels(self.agent.identity.builder, self.attempt, &self.spec),
             logins: credentials.registries,
+            secrets: credentials.secrets,
             timeout: self.left() + Duration::from_secs(60),
         };
         let stop = self.reins.halted().child_token();

@@ -5,6 +5,7 @@ mod build;
 mod images;
 mod lane;
 mod push;
+mod solve;
 mod steps;
 
 #[cfg(test)]

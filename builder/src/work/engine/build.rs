@@ -1,4 +1,4 @@
-//! One build by BuildKit, through `POST /build?version=2`.
+//! One build by BuildKit, through `POST /build?version=2`; those that mount secrets go another way, see `solve`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use bollard::errors::Error as EngineError;
 use bollard::models::{BuildInfo, BuildInfoAux};
 use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
 use futures_util::StreamExt as _;
-use slipway_domain::agent::{Login, RegistryLogin};
+use slipway_domain::agent::{BuildSecret, Login, RegistryLogin};
 use slipway_domain::dockerfile::{self, Outline, line_of_vertex};
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::spec::{BuildOptions, NetworkMode};
@@ -41,6 +41,8 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// Logins for the images that FROM names.
     pub logins: Vec<RegistryLogin>,
+    /// Secrets that its steps mount.
+    pub secrets: Vec<BuildSecret>,
     /// How long the engine may take to begin to answer, which it does once the context is sent.
     pub timeout: Duration,
 }
@@ -57,8 +59,15 @@ impl Engine {
     ) -> Result<String, Failure> {
         let outline = dockerfile::scan(&request.context.dockerfile_text);
         let mut steps = Steps::default();
+        let building = async {
+            if request.secrets.is_empty() {
+                self.run_build(request, &mut steps, &outline, events).await
+            } else {
+                self.solve(request, (&mut steps, &outline), events, cancel).await
+            }
+        };
         let result = tokio::select! {
-            result = self.run_build(request, &mut steps, &outline, events) => result,
+            result = building => result,
             () = cancel.cancelled() => Err(cancelled()),
         };
         forward(steps.stop(self.clock.now()), events).await;
@@ -96,7 +105,7 @@ impl Engine {
     }
 }
 
-async fn forward(new: Vec<StepEvent>, events: &mpsc::Sender<StepEvent>) {
+pub(super) async fn forward(new: Vec<StepEvent>, events: &mpsc::Sender<StepEvent>) {
     for event in new {
         // Nobody listening is no reason to stop: the attempt decides when to stop.
         let _ = events.send(event).await;
@@ -157,7 +166,7 @@ fn explain(error: &EngineError, steps: &Steps, outline: &Outline) -> Failure {
 }
 
 /// The engine's text with the step in which it happened and that step's line.
-fn explain_text(text: &str, steps: &Steps, outline: &Outline) -> Failure {
+pub(super) fn explain_text(text: &str, steps: &Steps, outline: &Outline) -> Failure {
     let Verdict { class, exit_code, line, text } = failure::of_build(text);
     let step = steps.failed().map(|(step, _)| step.name.clone());
     let line = line.or_else(|| {

@@ -119,6 +119,7 @@ impl Site {
             options,
             labels: labels.into(),
             logins: Vec::new(),
+            secrets: Vec::new(),
             timeout: Duration::from_secs(60),
         }
     }
