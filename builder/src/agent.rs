@@ -28,6 +28,7 @@ use crate::shelf::Shelf;
 use crate::slots::Slots;
 use crate::spool::Spool;
 use crate::work::engine::Engine;
+use crate::work::mirror::{Keep, Mirrors};
 
 /// A session that lasted this long was a good one: the next is opened without a pause.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
@@ -35,6 +36,11 @@ const GOOD_SESSION: Duration = Duration::from_secs(10);
 const LAST_LOGS: Duration = Duration::from_secs(30);
 /// After a kill attempts get this long to be handed back.
 const LAST_WORDS: Duration = Duration::from_secs(6);
+
+/// What nobody fetched for so long is not kept any more.
+const MIRROR_UNUSED: Duration = Duration::from_secs(14 * 24 * 3600);
+/// All kept repositories together, bytes.
+const MIRRORS_MAX_BYTES: u64 = 20 << 30;
 
 /// What all parts of this builder share.
 pub struct Agent {
@@ -54,6 +60,8 @@ pub struct Agent {
     pub engine: Engine,
     /// Operating system and architecture of the engine.
     pub platform: String,
+    /// What is kept of repositories.
+    pub mirrors: Mirrors,
     /// The pools' queues, if there is a path to them.
     pub bus: Option<Bus>,
     /// The guard for hosts that tenants chose.
@@ -76,6 +84,7 @@ pub async fn run(config: BuilderConfig, clock: Clock, life: Life) -> anyhow::Res
     let (agent, probe, readiness) = assemble(config, clock, life.clone()).await?;
     recover(&agent).await?;
     let probing = life.task("probe", probe.watch(readiness));
+    let _sweeping = life.task("kept repositories", agent.mirrors.clone().watch());
     let stopping = Arc::clone(&agent);
     let _draining = life.task("drain", async move {
         stopping.life.stopping().await;
@@ -131,7 +140,11 @@ pub(crate) async fn assemble(
     let (tell, readiness) = watch::channel(first);
     let bus = config.bus_url.as_deref().map(|url| Bus::open(url, &life, &clock)).transpose();
     let bus = bus.context("SLIPWAY_BUS_URL")?;
+    // They make room before the disk is so full that no job is taken.
+    let min_free_bytes = config.limits.disk_free_min_bytes.saturating_mul(2);
+    let keep = Keep { unused: MIRROR_UNUSED, max_bytes: MIRRORS_MAX_BYTES, min_free_bytes };
     let agent = Arc::new(Agent {
+        mirrors: Mirrors::new(life.clone(), clock.clone(), home.mirror_dir(), keep),
         bus,
         client: AgentClient::new(&config.server_url, &config.trust)?,
         egress: Egress::new(config.fetch_allow.clone()).trusting(config.trust.clone()),

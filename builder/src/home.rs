@@ -75,6 +75,11 @@ impl Home {
         self.work_dir().join(attempt.to_string())
     }
 
+    /// Where lies what is kept of repositories.
+    pub fn mirror_dir(&self) -> PathBuf {
+        self.dir.join("mirrors")
+    }
+
     /// Where all spools lie.
     pub fn spool_dir(&self) -> PathBuf {
         self.dir.join("spool")

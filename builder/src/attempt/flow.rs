@@ -29,6 +29,7 @@ use crate::home::make_private_dir;
 use crate::report::Progress;
 use crate::work::context::{ContextRequest, ContextTar, make_context};
 use crate::work::engine::{BuildRequest, StepEvent, labels, local_image};
+use crate::work::mirror::Owner;
 use crate::work::source::{Checkout, Rules, SourceRequest, fetch};
 
 /// A fetch that moves nothing for this long has failed.
@@ -103,6 +104,7 @@ impl Flow {
 
     async fn fetch_in(&self, step: u32) -> Result<Checkout, Failure> {
         let credentials = self.credentials(Phase::Fetching, &[]).await?;
+        let owner = Owner { tenant: self.spec.tenant, trusted: self.spec.is_trusted() };
         let request = SourceRequest {
             clone_url: &self.spec.clone_url,
             commit: &self.spec.commit,
@@ -113,6 +115,7 @@ impl Flow {
             timeout: self.left(),
             silence: FETCH_SILENCE,
             max_bytes: self.spec.context_max_bytes.saturating_mul(FETCH_PER_CONTEXT),
+            mirrors: Some((&self.agent.mirrors, owner)),
         };
         let stop = self.reins.halted().child_token();
         let (said, heard) = mpsc::channel::<Bytes>(QUEUE);

@@ -6,6 +6,7 @@ pub mod context;
 pub mod dockerignore;
 pub mod engine;
 pub mod failure;
+pub mod mirror;
 pub mod source;
 
 use slipway_domain::failure::{Failure, FailureClass};

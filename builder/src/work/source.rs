@@ -1,7 +1,12 @@
 //! Fetches one commit with the git command line, which is given nothing but what the fetch needs: one
 //! allowed protocol, pinned addresses, no configuration of the host, no hooks, no redirects, and a
 //! credential that only it can read and only for the origin it belongs to.
+//!
+//! What the builder keeps of the repository ([`super::mirror`]) is not fetched again. The server is asked each time all
+//! the same: it says whether the credential still opens the repository. Submodules are not fetched, and files in LFS
+//! stay the pointers that the commit has.
 
+mod repository;
 #[cfg(test)]
 mod tests;
 
@@ -14,15 +19,15 @@ use slipway_domain::agent::Login;
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::git_ref::{GitRef, is_commit_id};
 use slipway_domain::pipeline::{self, Pipeline};
-use slipway_git::{Access, Answer, Git};
+use slipway_git::{Access, Git};
 use slipway_runtime::egress::{CheckedHost, Egress};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
+use crate::work::mirror::{Kept, Mirrors, Owner};
+use crate::work::source::repository::Repository;
 use crate::work::{cancelled, context, io_failure};
-
-/// How many commits of a ref are searched on a server that does not hand out commits by id.
-const FALLBACK_DEPTH: u32 = 500;
 
 /// A pipeline file is read this far; one byte more than it may have, so that its parser says so.
 const READ_BYTES: u64 = pipeline::MAX_BYTES as u64 + 1;
@@ -51,6 +56,8 @@ pub struct SourceRequest<'a> {
     pub silence: Duration,
     /// Most bytes that the server may send, as git counts them.
     pub max_bytes: u64,
+    /// Where what is fetched stays for the next attempt, and whose it is; else it goes with this attempt.
+    pub mirrors: Option<(&'a Mirrors, Owner)>,
 }
 
 /// A checked-out commit.
@@ -122,72 +129,75 @@ async fn fetch_within(
     let mut git = Git::new(&checked, &access, &root, Some(log))?;
     git.trust(egress.trust())?;
 
-    let format = if request.commit.len() == 64 { "--object-format=sha256" } else { "--object-format=sha1" };
-    git.must(&["init", "--quiet", "--template=", format]).await?;
-    fetch_commit(&git, &checked, &request).await?;
-    git.must(&["checkout", "--progress", "--force", "--detach", request.commit]).await?;
-    let rules = match request.rules_from {
-        Some(branch) => Rules::Others(file_of(&git, &checked, branch).await?),
-        None => Rules::Own,
-    };
-    checkout_of(&git, &request, &root, rules).await
+    let Some((mirrors, owner)) = request.mirrors else { return alone(&mut git, &checked, (&request, &root)).await };
+    let taking = || mirrors.take(owner, checked.url.as_str(), request.commit);
+    let Some(kept) = taking().await else { return alone(&mut git, &checked, (&request, &root)).await };
+    git.work_on(kept.git_dir(), &kept.index());
+    match through(&git, &checked, (&request, &root), kept).await {
+        Err(failure) if is_damage(&failure) => {
+            warn!(reason = failure.message, "what was kept of a repository is damaged; fetching all of it again");
+            empty(&root)?;
+            let Some(kept) = taking().await else { return alone(&mut git, &checked, (&request, &root)).await };
+            kept.discard().await?;
+            through(&git, &checked, (&request, &root), kept).await
+        }
+        done => done,
+    }
 }
 
-/// The text of another branch's `slipway.yml`, if there is one.
-async fn file_of(git: &Git<'_>, checked: &CheckedHost, branch: &GitRef) -> Result<Option<String>, Failure> {
-    const HERE: &str = "refs/slipway/rules";
-    let (url, onto) = (checked.url.as_str(), format!("+{branch}:{HERE}"));
-    let fetch = ["fetch", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--depth=1"];
-    git.must(&[fetch.as_slice(), &["--end-of-options", url, &onto]].concat()).await?;
-    let blob = format!("{HERE}:{}", pipeline::FILE_NAME);
-    let size = git.run(&["cat-file", "-s", &blob]).await?;
-    if !size.ok {
-        return Ok(None);
-    }
-    if size.output.trim().parse::<u64>().is_ok_and(|size| size < READ_BYTES) {
-        return git.must(&["cat-file", "blob", &blob]).await.map(Some);
-    }
-    let message = format!("{} of {} is larger than {} bytes", pipeline::FILE_NAME, branch.short(), pipeline::MAX_BYTES);
-    Err(Failure::new(FailureClass::PipelineInvalid, message))
-}
-
-/// Gets the commit into the repository: by its id, or, where the server hands out refs only, by its ref.
-async fn fetch_commit(git: &Git<'_>, checked: &CheckedHost, request: &SourceRequest<'_>) -> Result<(), Failure> {
-    let url = checked.url.as_str();
-    let fetch = ["fetch", "--progress", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"];
-    let by_id = [fetch.as_slice(), &["--depth=1", "--end-of-options", url, request.commit]].concat();
-    let failure = match git.run(&by_id).await? {
-        Answer { ok: true, .. } => return Ok(()),
-        answer => slipway_git::failure(&answer.errors, request.login.is_some()),
-    };
-    let Some(git_ref) = request.git_ref.filter(|_| failure.class == FailureClass::CommitMissing) else {
-        return Err(failure);
-    };
-    let depth = format!("--depth={FALLBACK_DEPTH}");
-    let by_ref = [fetch.as_slice(), &[&depth, "--end-of-options", url, git_ref.as_str()]].concat();
-    let answer = git.run(&by_ref).await?;
-    if !answer.ok {
-        let second = slipway_git::failure(&answer.errors, request.login.is_some());
-        // A ref that is gone as well says no more than that the commit is.
-        let gone = matches!(second.class, FailureClass::CommitMissing | FailureClass::SourceMissing);
-        return Err(if gone { failure } else { second });
-    }
-    let object = format!("{}^{{commit}}", request.commit);
-    if git.run(&["cat-file", "-e", &object]).await?.ok { Ok(()) } else { Err(failure) }
-}
-
-async fn checkout_of(
-    git: &Git<'_>,
-    request: &SourceRequest<'_>,
-    root: &Path,
-    rules: Rules,
+/// Fetches for this attempt alone.
+async fn alone(
+    git: &mut Git<'_>,
+    checked: &CheckedHost,
+    (request, root): (&SourceRequest<'_>, &Path),
 ) -> Result<Checkout, Failure> {
-    let shown = git.must(&["log", "-1", "--no-show-signature", "--format=%H %ct", "HEAD"]).await?;
-    let (commit, time) = shown.trim().split_once(' ').unwrap_or_default();
-    if commit != request.commit {
-        let message = format!("git checked out {commit:?} instead of {}", request.commit);
-        return Err(Failure::new(FailureClass::Internal, message));
+    let git_dir = root.join(".git");
+    git.work_on(&git_dir, &git_dir.join("index"));
+    let repository = Repository { git, checked, request, git_dir: &git_dir, kept: false };
+    repository.make().await?;
+    let rules = repository.fetch().await?;
+    repository.write_files(root).await?;
+    repository.checkout(root, rules).await
+}
+
+/// Fetches into what is kept, and gets the files from there.
+async fn through(
+    git: &Git<'_>,
+    checked: &CheckedHost,
+    (request, root): (&SourceRequest<'_>, &Path),
+    kept: Kept,
+) -> Result<Checkout, Failure> {
+    kept.tidy().await?;
+    let git_dir = kept.git_dir().to_path_buf();
+    let repository = Repository { git, checked, request, git_dir: &git_dir, kept: true };
+    let done = async {
+        repository.make().await?;
+        let rules = repository.fetch().await?;
+        kept.begin_tree().await?;
+        repository.write_files(&kept.tree()).await?;
+        kept.hand_out(root).await?;
+        repository.checkout(root, rules).await
+    };
+    let done = done.await;
+    if let Err(failure) = &done {
+        // What does not fit makes room, the rest leaves nothing half.
+        let full = failure.class == FailureClass::DiskFull;
+        let cleaned = if full { kept.discard().await } else { kept.tidy().await };
+        if let Err(error) = cleaned {
+            warn!(reason = error.message, "what a fetch left is not removed; the next one tries again");
+        }
     }
-    let committed_at = time.parse().ok().and_then(|secs| DateTime::from_timestamp(secs, 0)).unwrap_or_default();
-    Ok(Checkout { root: root.to_path_buf(), commit: commit.to_owned(), committed_at, rules })
+    done
+}
+
+/// True for what git says of a repository that is not as git left it. Other faults of ours look the same; then all is
+/// fetched again once for nothing. The address is allowed, or nothing would have been asked: a transport that is not is
+/// git looking elsewhere for content that it cannot read here.
+fn is_damage(failure: &Failure) -> bool {
+    matches!(failure.class, FailureClass::Internal | FailureClass::SourceForbidden)
+}
+
+fn empty(root: &Path) -> Result<(), Failure> {
+    let again = std::fs::remove_dir_all(root).and_then(|()| std::fs::create_dir(root));
+    again.map_err(|error| io_failure("the folder of the checkout", &error))
 }

@@ -9,7 +9,7 @@ mod run;
 
 pub use classify::failure;
 pub use remote::{Remote, RemoteRef, changed_files, ls_remote};
-pub use run::{Access, Answer, Git};
+pub use run::{Access, Answer, Git, Pipes};
 
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_runtime::egress::{CheckedHost, Egress};

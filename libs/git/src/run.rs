@@ -1,6 +1,6 @@
 //! One git process at a time, in its own process group, with an environment made from nothing.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -60,9 +60,11 @@ const SSH: &str = "ssh -F /dev/null -o BatchMode=yes -o IdentitiesOnly=yes -o Id
     -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=\"$SLIPWAY_FETCH_DIR/known_hosts\" \
     -o ConnectTimeout=15 -o ServerAliveInterval=15 -o HostKeyAlias=\"$SLIPWAY_SSH_HOST\" -o HostName=\"$SLIPWAY_SSH_ADDR\"";
 
-/// Runs git in one repository, against one checked host.
+/// Runs git in one folder, against one checked host.
 pub struct Git<'a> {
     root: &'a Path,
+    /// The repository, if it lies apart from the folder.
+    apart: Option<Apart>,
     private: TempDir,
     config: Vec<String>,
     ssh: Option<(String, String)>,
@@ -88,6 +90,20 @@ pub struct Access<'a> {
     pub max_bytes: u64,
     /// Most bytes that are kept of what git prints; more is a failure of [`Git::must`].
     pub output_bytes: usize,
+}
+
+struct Apart {
+    git_dir: PathBuf,
+    index: PathBuf,
+}
+
+/// Files in place of what git reads and prints.
+#[derive(Default)]
+pub struct Pipes {
+    /// Is read in place of nothing.
+    pub input: Option<File>,
+    /// Gets what is printed, which is then not kept.
+    pub output: Option<File>,
 }
 
 /// How a git process ended.
@@ -133,7 +149,19 @@ impl<'a> Git<'a> {
         }
         let (silence, max_bytes, has_login) = (access.silence, access.max_bytes, access.login.is_some());
         let output_bytes = access.output_bytes;
-        Ok(Self { root, private, config, ssh, authorities: None, has_login, silence, max_bytes, output_bytes, log })
+        let (apart, authorities) = (None, None);
+        Ok(Self { root, apart, private, config, ssh, authorities, has_login, silence, max_bytes, output_bytes, log })
+    }
+
+    /// From now on works on this bare repository, and keeps in `index` what it knows of the files that it writes with
+    /// `--work-tree=`.
+    pub fn work_on(&mut self, git_dir: &Path, index: &Path) {
+        self.apart = Some(Apart { git_dir: git_dir.to_path_buf(), index: index.to_path_buf() });
+    }
+
+    /// A folder for files that must be gone afterwards, such as lists for [`Git::run_with`].
+    pub fn private(&self) -> &Path {
+        self.private.path()
     }
 
     /// Lets git believe the operator's authorities, too. It takes one file, which stands for the system's.
@@ -157,7 +185,15 @@ impl<'a> Git<'a> {
 
     /// Runs git to its end; an error only if it could not run or stopped making progress.
     pub async fn run(&self, args: &[&str]) -> Result<Answer, Failure> {
-        let mut child = self.command(args).spawn().map_err(|error| {
+        self.run_with(args, Pipes::default()).await
+    }
+
+    /// The same with files in place of what it reads and prints.
+    pub async fn run_with(&self, args: &[&str], pipes: Pipes) -> Result<Answer, Failure> {
+        let mut command = self.command(args);
+        command.stdin(pipes.input.map_or_else(Stdio::null, Stdio::from));
+        command.stdout(pipes.output.map_or_else(Stdio::piped, Stdio::from));
+        let mut child = command.spawn().map_err(|error| {
             let what = if error.kind() == std::io::ErrorKind::NotFound { "git is not installed" } else { "git" };
             internal(what, error)
         })?;
@@ -201,9 +237,11 @@ impl<'a> Git<'a> {
         for line in &self.config {
             command.arg("-c").arg(line);
         }
+        if let Some(Apart { git_dir, index }) = &self.apart {
+            command.arg("--git-dir").arg(git_dir).env("GIT_INDEX_FILE", index);
+        }
         command.args(args).current_dir(self.root);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.process_group(0).kill_on_drop(true);
+        command.stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
         command
     }
 

@@ -1,5 +1,7 @@
 //! Git over real HTTP: `git http-backend` behind a small server, as forges run it.
 
+mod kept;
+
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
@@ -30,6 +32,8 @@ struct Manners {
     redirect: bool,
     /// Never answers.
     silent: bool,
+    /// Leaves contents out where it is asked to.
+    filters: bool,
 }
 
 struct Forge {
@@ -76,6 +80,7 @@ impl Forge {
         git(&work, &["rm", "-q", "slipway.yml"]).await;
         git(&work, &["commit", "-q", "-m", "bare"]).await;
         git(&work, &["checkout", "-q", "main"]).await;
+        git(&work, &["config", "uploadpack.allowFilter", &manners.filters.to_string()]).await;
         let seen = Arc::new(Mutex::new(Vec::new()));
         let state = (manners, folder.path().to_path_buf(), seen.clone());
         let app = axum::Router::new().fallback(backend).with_state(state);
@@ -156,12 +161,14 @@ struct Want<'a> {
     allow: &'a str,
     trust: Trust,
     max_bytes: u64,
+    mirrors: Option<(&'a Mirrors, Owner)>,
 }
 
 impl<'a> Want<'a> {
     fn of(url: &'a str, commit: &'a str) -> Self {
         let (git_ref, trust) = (Some("refs/heads/main"), Trust::default());
-        Self { url, commit, git_ref, rules_from: None, login: None, allow: "localhost", trust, max_bytes: 1 << 20 }
+        let (rules_from, login, mirrors) = (None, None, None);
+        Self { url, commit, git_ref, rules_from, login, allow: "localhost", trust, max_bytes: 1 << 20, mirrors }
     }
 }
 
@@ -182,6 +189,7 @@ async fn get(want: Want<'_>, cancel: &CancellationToken) -> (Result<Checkout, Fa
         timeout: Duration::from_secs(30),
         silence: Duration::from_secs(2),
         max_bytes: want.max_bytes,
+        mirrors: want.mirrors,
     };
     let result = fetch(&egress, request, &log, cancel).await;
     drop(log);
