@@ -6,6 +6,7 @@ pub mod claim;
 pub mod context_tar;
 pub mod elsewhere;
 pub mod fake_builder;
+pub mod git_mirror;
 pub mod idle;
 pub mod idle_builders;
 pub mod log_lag;

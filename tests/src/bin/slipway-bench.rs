@@ -5,8 +5,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use slipway_tests::bench::{
-    Row, backlog, claim, context_tar, elsewhere, idle, idle_builders, log_lag, noop, overhead, pending, redis_gone,
-    roles_idle, table, webhook,
+    Row, backlog, claim, context_tar, elsewhere, git_mirror, idle, idle_builders, log_lag, noop, overhead, pending,
+    redis_gone, roles_idle, table, webhook,
 };
 use slipway_tests::world::{Database, World};
 
@@ -32,8 +32,9 @@ async fn main() -> ExitCode {
 /// What runs in one `serve`.
 const IN_ONE: [&str; 5] = ["overhead", "webhook", "claim", "log lag", "idle"];
 /// What runs on roles of their own, or needs none.
-const SPLIT: [&str; 9] = [
+const SPLIT: [&str; 10] = [
     "context tar",
+    "git mirror",
     "webhook postgres",
     "pending",
     "noop",
@@ -69,6 +70,7 @@ async fn run() -> Result<(Vec<Row>, Vec<String>)> {
         let some = |row: Option<Row>| row.into_iter().collect::<Vec<_>>();
         let measured = match *name {
             "context tar" => context_tar::run().await.map(|row| vec![row]),
+            "git mirror" => git_mirror::run().await.map(|row| vec![row]),
             "webhook postgres" => webhook::on_postgres().await.map(some),
             "pending" => pending::run().await.map(some),
             "noop" => noop::run().await.map(some),

@@ -43,6 +43,8 @@ struct Shared {
     /// What the Authorization header must say.
     authorization: Option<String>,
     requests: AtomicU64,
+    /// Bytes of all answers' bodies.
+    sent_bytes: AtomicU64,
     /// Whoever asks for a pack is kept waiting.
     holds: watch::Sender<bool>,
     /// How many wait.
@@ -77,6 +79,11 @@ impl GitServer {
         self.shared.requests.load(Ordering::Relaxed)
     }
 
+    /// How many bytes went out, without headers.
+    pub fn sent_bytes(&self) -> u64 {
+        self.shared.sent_bytes.load(Ordering::Relaxed)
+    }
+
     /// From now on, whoever asks for a pack is kept waiting.
     pub fn hold(&self) {
         self.shared.holds.send_replace(true);
@@ -100,6 +107,7 @@ impl GitServer {
             root: room.path().join("bare"),
             authorization,
             requests: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
             holds: watch::Sender::new(false),
             waiting: watch::Sender::new(0),
         });
@@ -132,7 +140,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         let _waiting = Waiting::begin(&shared.waiting);
         let _ = shared.holds.subscribe().wait_for(|holds| !*holds).await;
     }
-    answer(&shared, request).await.unwrap_or_else(|error| {
+    answer(Arc::clone(&shared), request).await.unwrap_or_else(|error| {
         eprintln!("git http-backend: {error:#}");
         StatusCode::INTERNAL_SERVER_ERROR.into_response()
     })
@@ -154,8 +162,8 @@ impl Drop for Waiting<'_> {
     }
 }
 
-async fn answer(shared: &Shared, request: Request) -> Result<Response> {
-    let mut child = backend(shared, &request)?;
+async fn answer(shared: Arc<Shared>, request: Request) -> Result<Response> {
+    let mut child = backend(&shared, &request)?;
     let stdin = child.stdin.take().context("the backend has an input")?;
     let stdout = child.stdout.take().context("the backend has an output")?;
     // Both directions at once: the backend may answer before it has read everything.
@@ -163,10 +171,11 @@ async fn answer(shared: &Shared, request: Request) -> Result<Response> {
     let mut output = BufReader::new(stdout);
     let response = read_head(&mut output).await?;
     let child = KeptUntilRead { _child: child, output };
-    let body = futures_util::stream::try_unfold(child, |mut kept| async move {
+    let body = futures_util::stream::try_unfold((child, shared), |(mut kept, shared)| async move {
         let chunk = kept.output.fill_buf().await?.to_vec();
         kept.output.consume(chunk.len());
-        Ok::<_, std::io::Error>((!chunk.is_empty()).then_some((chunk, kept)))
+        shared.sent_bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        Ok::<_, std::io::Error>((!chunk.is_empty()).then_some((chunk, (kept, shared))))
     });
     response.body(Body::from_stream(body)).context("making the answer")
 }
