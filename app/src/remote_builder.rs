@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use slipway_builder::config::BuilderConfig;
 use slipway_builder::gate::Limits;
-use slipway_builder::work::engine::EngineAddress;
+use slipway_buildkit::socket::Address;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::config::{Config, EngineHost};
 use slipway_runtime::lifecycle::Life;
@@ -51,7 +51,7 @@ pub fn builder_config(
         data_dir,
         name: config.builder_name.clone().unwrap_or_else(host_name),
         slots: u32::try_from(config.slots.max(1)).unwrap_or(1),
-        engine: EngineAddress::from_docker_host().context("DOCKER_HOST")?,
+        engine: Address::from_docker_host().context("DOCKER_HOST")?,
         shared_engine: match config.engine_host {
             EngineHost::Shared => true,
         },

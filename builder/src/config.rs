@@ -3,13 +3,13 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use slipway_buildkit::socket::Address;
 use slipway_domain::dockerfile::SyntaxAllow;
 use slipway_runtime::egress::FetchAllow;
 use slipway_runtime::trust::Trust;
 use url::Url;
 
 use crate::gate::Limits;
-use crate::work::engine::EngineAddress;
 
 /// Everything that [`crate::agent::run`] needs to know.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub struct BuilderConfig {
     /// How many jobs run at once.
     pub slots: u32,
     /// The Docker engine.
-    pub engine: EngineAddress,
+    pub engine: Address,
     /// Whether the engine is shared between tenants.
     pub shared_engine: bool,
     /// Hosts and networks beyond the public internet that may be contacted.

@@ -196,7 +196,7 @@ impl Flow {
             labels: labels(self.agent.identity.builder, self.attempt, &self.spec),
             logins: credentials.registries,
             secrets: credentials.secrets,
-            timeout: self.left() + Duration::from_secs(60),
+            scratch: self.workspace.clone(),
         };
         let stop = self.reins.halted().child_token();
         let (said, heard) = mpsc::channel(QUEUE);

@@ -1,11 +1,10 @@
-//! The Docker engine, through its HTTP API. Every call has a connection of its own that is closed when
-//! the call ends or is dropped: for a running build, closing the connection is what kills its processes.
+//! The Docker engine: its HTTP API, and the BuildKit inside it for builds. Every call has connections of its
+//! own that are closed when the call ends or is dropped: for a running build, that is what kills its processes.
 
 mod build;
 mod images;
 mod lane;
 mod push;
-mod solve;
 mod steps;
 
 #[cfg(test)]
@@ -13,11 +12,11 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use bollard::errors::Error as EngineError;
 use bytes::Bytes;
+use slipway_buildkit::socket::Address;
 use slipway_domain::agent::StepReport;
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::failure::{Failure, FailureClass};
@@ -40,20 +39,6 @@ const LABEL_JOB: &str = "slipway.job";
 const LABEL_EPOCH: &str = "slipway.epoch";
 /// Local names of images begin with this; nothing is ever pushed under them.
 const LOCAL_PREFIX: &str = "slipway-build/";
-
-/// Where an engine listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EngineAddress {
-    /// A socket of this host.
-    Unix(PathBuf),
-    /// A host and port without TLS.
-    Tcp(String),
-}
-
-/// An address that is none of an engine.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no address of an engine; write unix:///path/to/docker.sock or tcp://host:port")]
-pub struct BadEngineAddress(String);
 
 /// What an engine says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,12 +83,12 @@ pub enum StepEvent {
 pub struct Engine {
     life: Life,
     clock: Clock,
-    address: EngineAddress,
+    address: Address,
 }
 
 impl Engine {
     /// An engine at an address; nothing is contacted yet.
-    pub fn new(life: Life, clock: Clock, address: EngineAddress) -> Self {
+    pub fn new(life: Life, clock: Clock, address: Address) -> Self {
         Self { life, clock, address }
     }
 
@@ -152,34 +137,6 @@ pub fn labels(builder: BuilderId, attempt: AttemptRef, spec: &JobSpec) -> BTreeM
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
     .collect()
-}
-
-impl EngineAddress {
-    /// What `DOCKER_HOST` says, else the engine's usual socket.
-    pub fn from_docker_host() -> Result<Self, BadEngineAddress> {
-        match std::env::var("DOCKER_HOST") {
-            Ok(text) if !text.is_empty() => text.parse(),
-            _ => Ok(Self::Unix(PathBuf::from("/var/run/docker.sock"))),
-        }
-    }
-}
-
-impl FromStr for EngineAddress {
-    type Err = BadEngineAddress;
-
-    fn from_str(text: &str) -> Result<Self, BadEngineAddress> {
-        let bad = || BadEngineAddress(text.chars().take(200).collect());
-        match text.split_once("://") {
-            Some(("unix", path)) if path.starts_with('/') => Ok(Self::Unix(PathBuf::from(path))),
-            Some(("tcp" | "http", host)) => {
-                let host = host.trim_end_matches('/');
-                let port = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-                port.map(|_| Self::Tcp(host.to_owned())).ok_or_else(bad)
-            }
-            None if text.starts_with('/') => Ok(Self::Unix(PathBuf::from(text))),
-            _ => Err(bad()),
-        }
-    }
 }
 
 /// An engine that does not answer, or not sensibly.

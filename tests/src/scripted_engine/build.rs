@@ -1,40 +1,22 @@
-//! `POST /build`: the context in, progress out. The work is bound to the answer: when nobody reads it, the build
-//! stops.
+//! One build: the context in, progress and an image out. It lives inside its call: when that is given up, it stops.
 
 use std::io::Read as _;
 
-use axum::body::to_bytes;
-use axum::extract::{Query, Request};
-use axum::response::Response;
-use bytes::Bytes;
-use http::StatusCode;
-use serde::Deserialize;
-use serde_json::json;
+use bollard_buildkit_proto::moby::buildkit::v1::{SolveRequest, SolveResponse};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
+use tonic::Status;
 
 use super::image::{Image, Labels};
+use super::jobs::Reported;
 use super::ledger::Ended;
 use super::script::{Deed, Script, Step, log_pieces};
-use super::server::{Server, refused, streamed};
-use super::trace::{Progress, error_line, json_line, plan};
+use super::server::Server;
+use super::trace::{Progress, plan};
 
-/// Largest context.
-const MAX_CONTEXT_BYTES: usize = 256 << 20;
 /// The label that tells which attempt of its job a build is.
 const LABEL_EPOCH: &str = "slipway.epoch";
 /// The label that tells the commit.
 const LABEL_COMMIT: &str = "org.opencontainers.image.revision";
-
-/// What is read of the question.
-#[derive(Debug, Deserialize)]
-struct Asked {
-    t: String,
-    #[serde(default)]
-    dockerfile: String,
-    #[serde(default)]
-    labels: String,
-}
 
 /// One build.
 struct Build {
@@ -42,76 +24,74 @@ struct Build {
     labels: Labels,
     context_sha256: String,
     script: Result<Script, String>,
-    said: mpsc::Sender<Bytes>,
+    job: Reported,
 }
 
 /// Why a build ends without an image.
 enum Stop {
-    /// Nobody listens.
-    Gone,
     Failed(String),
     Infra(String),
 }
 
-/// Begins a build; the answer is its progress.
-pub async fn answer(server: Server, request: Request) -> Response {
-    let Ok(Query(asked)) = Query::<Asked>::try_from_uri(request.uri()) else {
-        return refused(StatusCode::BAD_REQUEST, "a build needs a name");
+/// Builds.
+pub async fn run(server: &Server, asked: SolveRequest) -> Result<SolveResponse, Status> {
+    let job = server.jobs.begin(&asked.r#ref);
+    let attribute = |name: &str| asked.frontend_attrs.get(name).map_or("", String::as_str);
+    let context = server.sessions.upload(&asked.session, attribute("context")).await?;
+    let script = dockerfile(&context, attribute("filename")).and_then(|text| Script::read(&text));
+    let label = |(name, value): (&String, &String)| Some((name.strip_prefix("label:")?.to_owned(), value.clone()));
+    let build = Build {
+        image: asked.exporter_attrs_deprecated.get("name").cloned().unwrap_or_default(),
+        labels: asked.frontend_attrs.iter().filter_map(label).collect(),
+        context_sha256: hex::encode(Sha256::digest(&context)),
+        script,
+        job,
     };
-    let Ok(labels) = (if asked.labels.is_empty() { Ok(Labels::new()) } else { serde_json::from_str(&asked.labels) })
-    else {
-        return refused(StatusCode::BAD_REQUEST, "the labels are no object of texts");
-    };
-    let Ok(context) = to_bytes(request.into_body(), MAX_CONTEXT_BYTES).await else {
-        return refused(StatusCode::BAD_REQUEST, "the context cannot be read");
-    };
-    streamed(|said| async move {
-        let script = dockerfile(&context, &asked.dockerfile).and_then(|text| Script::read(&text));
-        let context_sha256 = hex::encode(Sha256::digest(&context));
-        drop(context);
-        Build { image: asked.t, labels, context_sha256, script, said }.run(&server).await;
-    })
+    drop(context);
+    build.run(server).await
 }
 
 impl Build {
-    async fn run(self, server: &Server) {
+    async fn run(self, server: &Server) -> Result<SolveResponse, Status> {
         let running = server.ledger.begin(&self.image, &self.labels);
-        let (ended, last) = match self.follow().await {
+        let followed = self.follow().await;
+        let (ended, answer) = match followed {
             Ok(()) => match Image::new(&self.context_sha256, self.labels) {
                 Ok(image) => {
                     let id = image.id.clone();
                     server.images.keep(image, &self.image);
-                    (Ended::Succeeded, json_line(&json!({ "id": "moby.image.id", "aux": { "ID": id } })))
+                    let exporter_response = [("containerimage.digest".to_owned(), id)].into();
+                    (Ended::Succeeded, Ok(SolveResponse { exporter_response }))
                 }
-                Err(error) => (Ended::Infra, error_line(&format!("{error:#}"))),
+                Err(error) => (Ended::Infra, Err(Status::unknown(format!("{error:#}")))),
             },
-            Err(Stop::Failed(message)) => (Ended::Failed, error_line(&message)),
-            Err(Stop::Infra(message)) => (Ended::Infra, error_line(&message)),
-            Err(Stop::Gone) => return,
+            Err(Stop::Failed(message)) => (Ended::Failed, Err(Status::unknown(message))),
+            Err(Stop::Infra(message)) => (Ended::Infra, Err(Status::unknown(message))),
         };
         // Before the last word, so that whoever heard it finds it booked.
         running.end(ended);
-        let _ = self.said.send(last).await;
+        answer
     }
 
     async fn follow(&self) -> Result<(), Stop> {
         let mut load = Progress::new(0, "[internal] load build definition from Dockerfile");
-        self.say(load.begin()).await?;
+        self.job.say(load.begin());
         let commit = self.labels.get(LABEL_COMMIT).map_or("-", String::as_str);
-        self.say(load.log(format!("scripted {} {commit}\n", self.image).into_bytes())).await?;
-        self.say(load.end("")).await?;
+        self.job.say(load.log(format!("scripted {} {commit}\n", self.image).into_bytes()));
+        self.job.say(load.end(""));
         let script = self.script.as_ref().map_err(|error| Stop::Failed(error.clone()))?;
         let steps = script.steps.iter().enumerate();
         let mut vertices: Vec<_> = steps.map(|(at, step)| (step, Progress::new(at + 1, &step.name))).collect();
-        self.say(plan(vertices.iter().map(|(_, progress)| progress))).await?;
+        self.job.say(plan(vertices.iter().map(|(_, progress)| progress)));
         for (step, progress) in &mut vertices {
-            self.say(progress.begin()).await?;
+            self.job.say(progress.begin());
             self.carry_out(step, progress).await?;
-            self.say(progress.end("")).await?;
+            self.job.say(progress.end(""));
         }
         let mut export = Progress::new(vertices.len() + 1, "exporting to image");
-        self.say(export.begin()).await?;
-        self.say(export.end("")).await
+        self.job.say(export.begin());
+        self.job.say(export.end(""));
+        Ok(())
     }
 
     async fn carry_out(&self, step: &Step, progress: &mut Progress) -> Result<(), Stop> {
@@ -122,7 +102,7 @@ impl Build {
                     let pieces = log_pieces(*lines, *over);
                     let pause = over.checked_div(u32::try_from(pieces.len()).unwrap_or(u32::MAX)).unwrap_or_default();
                     for piece in pieces {
-                        self.say(progress.log(piece)).await?;
+                        self.job.say(progress.log(piece));
                         if !pause.is_zero() {
                             tokio::time::sleep(pause).await;
                         }
@@ -131,7 +111,7 @@ impl Build {
                 Deed::Fail { exit_code } => {
                     let error =
                         format!("executor failed running [/bin/sh -c {}]: exit code: {exit_code}", step.command);
-                    self.say(progress.end(&error)).await?;
+                    self.job.say(progress.end(&error));
                     return Err(Stop::Failed(error));
                 }
                 Deed::Infra { until } if self.epoch() <= *until => {
@@ -145,10 +125,6 @@ impl Build {
 
     fn epoch(&self) -> i64 {
         self.labels.get(LABEL_EPOCH).and_then(|epoch| epoch.parse().ok()).unwrap_or(1)
-    }
-
-    async fn say(&self, line: Bytes) -> Result<(), Stop> {
-        self.said.send(line).await.map_err(|_| Stop::Gone)
     }
 }
 

@@ -1,4 +1,4 @@
-//! An engine that executes nothing: it speaks as much of the Docker Engine API on a unix socket as a builder uses,
+//! An engine that executes nothing: it speaks as much of the Docker Engine API and BuildKit on a unix socket as a builder uses,
 //! and does what the Dockerfile's comments say, so that chaos runs and load need no containers. Images are small
 //! and really pushed. `GET /_scripted/state` tells what it did ([`Told`]).
 //!
@@ -14,11 +14,14 @@
 //! once. Nothing is on disk: a restarted engine knows no image.
 
 mod build;
+mod control;
 mod image;
+mod jobs;
 mod ledger;
 mod push;
 mod script;
 mod server;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod trace;

@@ -12,13 +12,15 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{Method, StatusCode, header};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::Upgraded;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::image::Images;
+use super::jobs::Jobs;
 use super::ledger::Ledger;
-use super::{build, push};
+use super::sessions::Sessions;
+use super::{control, push};
 
 /// Messages that may wait for the reader of an answer.
 const QUEUE: usize = 4;
@@ -28,6 +30,8 @@ const QUEUE: usize = 4;
 pub struct Server {
     pub ledger: Ledger,
     pub images: Arc<Images>,
+    pub jobs: Jobs,
+    pub sessions: Sessions,
     pub client: reqwest::Client,
 }
 
@@ -35,7 +39,13 @@ pub struct Server {
 pub fn router() -> Result<Router> {
     // What a tag is pushed to is on this machine.
     let client = reqwest::Client::builder().no_proxy().build().context("making a client of registries")?;
-    let server = Server { ledger: Ledger::default(), images: Arc::default(), client };
+    let server = Server {
+        ledger: Ledger::default(),
+        images: Arc::default(),
+        jobs: Jobs::default(),
+        sessions: Sessions::default(),
+        client,
+    };
     Ok(Router::new().fallback(answer).with_state(server))
 }
 
@@ -71,8 +81,8 @@ async fn answer(State(server): State<Server>, request: Request) -> Response {
         (&Method::GET, "/version") => Json(version()).into_response(),
         (&Method::GET, "/info") => Json(info()).into_response(),
         (&Method::GET, "/_scripted/state") => Json(server.ledger.told(server.images.count())).into_response(),
-        (&Method::POST, "/session" | "/grpc") => upgraded(request),
-        (&Method::POST, "/build") => build::answer(server, request).await,
+        (&Method::POST, "/session") => session(server, request),
+        (&Method::POST, "/grpc") => upgraded(request, move |connection| control::serve(server, connection)),
         (&Method::GET, "/images/json") => list(&server, &request),
         (method, path) => match path.strip_prefix("/images/") {
             Some(image) if method == Method::DELETE => removed(&server, image),
@@ -107,12 +117,22 @@ fn info() -> Value {
     })
 }
 
-/// Takes a connection over and holds it until its client lets go: nothing is asked through it.
-fn upgraded(mut request: Request) -> Response {
+/// Takes a connection over and holds it under the id that its client gave it.
+fn session(server: Server, request: Request) -> Response {
+    let id = request.headers().get("x-docker-expose-session-uuid").and_then(|id| id.to_str().ok());
+    let id = id.unwrap_or_default().to_owned();
+    upgraded(request, move |connection| async move { server.sessions.hold(id, connection).await })
+}
+
+/// Takes a connection over.
+fn upgraded<F>(mut request: Request, serve: impl FnOnce(Upgraded) -> F + Send + 'static) -> Response
+where
+    F: Future<Output = ()> + Send,
+{
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Ok(connection) = upgrade.await {
-            let _ = tokio::io::copy(&mut TokioIo::new(connection), &mut tokio::io::sink()).await;
+            serve(connection).await;
         }
     });
     let headers = [(header::CONNECTION, "Upgrade"), (header::UPGRADE, "h2c")];

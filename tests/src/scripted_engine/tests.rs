@@ -1,18 +1,24 @@
-//! Through the client library that builders use.
+//! Through the client libraries that builders use.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use bollard::auth::DockerCredentials;
 use bollard::errors::Error as EngineError;
-use bollard::models::{BuildInfoAux, ImageSummary};
-use bollard::query_parameters::{
-    BuildImageOptions, BuilderVersion, ListImagesOptions, PushImageOptions, RemoveImageOptions, TagImageOptions,
-};
+use bollard::models::ImageSummary;
+use bollard::query_parameters::{ListImagesOptions, PushImageOptions, RemoveImageOptions, TagImageOptions};
 use bollard::{API_DEFAULT_VERSION, Docker};
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use bollard_buildkit_proto::moby::buildkit::v1::StatusResponse;
+use futures_util::TryStreamExt as _;
+use slipway_buildkit::client::BuildKit;
+use slipway_buildkit::endpoint::Endpoint;
+use slipway_buildkit::error::SolveError;
+use slipway_buildkit::solve::{Export, Solve};
+use slipway_runtime::lifecycle::Life;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::env::registry::{Access, PASSWORD, Registry, RegistryClient, USER};
@@ -28,26 +34,6 @@ fn docker(host: &str) -> Docker {
     Docker::connect_with_unix(host.strip_prefix("unix://").unwrap(), 120, API_DEFAULT_VERSION).unwrap()
 }
 
-fn context(dockerfile: &str) -> Vec<u8> {
-    let mut header = tar::Header::new_gnu();
-    header.set_size(dockerfile.len() as u64);
-    header.set_mode(0o644);
-    let mut tar = tar::Builder::new(Vec::new());
-    tar.append_data(&mut header, "Dockerfile", dockerfile.as_bytes()).unwrap();
-    tar.into_inner().unwrap()
-}
-
-fn options(name: &str, epoch: i64) -> BuildImageOptions {
-    let labels = [("slipway.builder", "me".to_owned()), ("slipway.epoch", epoch.to_string())];
-    BuildImageOptions {
-        version: BuilderVersion::BuilderBuildKit,
-        session: Some(name.replace([':', '/'], "-")),
-        t: Some(name.to_owned()),
-        labels: Some(labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
-        ..BuildImageOptions::default()
-    }
-}
-
 /// What a build says.
 #[derive(Default)]
 struct Seen {
@@ -57,28 +43,35 @@ struct Seen {
     steps: HashMap<String, Option<String>>,
 }
 
-async fn build(docker: &Docker, name: &str, epoch: i64, dockerfile: &str) -> (Seen, Result<(), EngineError>) {
-    build_with(docker, options(name, epoch), dockerfile).await
-}
-
-async fn build_with(docker: &Docker, options: BuildImageOptions, dockerfile: &str) -> (Seen, Result<(), EngineError>) {
-    let body = bollard::body_full(context(dockerfile).into());
-    let mut stream = docker.build_image(options, Some(HashMap::new()), Some(body));
+async fn build(host: &str, name: &str, epoch: i64, dockerfile: &str) -> (Seen, Result<(), SolveError>) {
+    let folder = tempfile::tempdir().unwrap();
+    let context = folder.path().join("context.tar");
+    let mut header = tar::Header::new_gnu();
+    header.set_size(dockerfile.len() as u64);
+    header.set_mode(0o644);
+    let mut tar = tar::Builder::new(std::fs::File::create(&context).unwrap());
+    tar.append_data(&mut header, "Dockerfile", dockerfile.as_bytes()).unwrap();
+    tar.finish().unwrap();
+    let labels = [("slipway.builder", "me".to_owned()), ("slipway.epoch", epoch.to_string())];
+    let request = Solve {
+        labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        ..Solve::new(context, folder.path().to_owned(), Export::Image(name.to_owned()))
+    };
+    let buildkit = BuildKit::new(Life::new(), Endpoint::Docker(host.parse().unwrap()));
+    let (reader, mut progress) = mpsc::channel::<StatusResponse>(4);
+    let cancel = CancellationToken::new();
     let mut seen = Seen::default();
-    while let Some(item) = stream.next().await {
-        match item.map(|info| info.aux) {
-            Ok(Some(BuildInfoAux::BuildKit(status))) => {
-                for vertex in status.vertexes {
-                    seen.steps.insert(vertex.name, vertex.completed.map(|_| vertex.error));
-                }
-                seen.log.extend(status.logs.into_iter().flat_map(|log| log.msg));
+    let listening = async {
+        while let Some(status) = progress.recv().await {
+            for vertex in status.vertexes {
+                seen.steps.insert(vertex.name, vertex.completed.map(|_| vertex.error));
             }
-            Ok(Some(BuildInfoAux::Default(id))) => seen.image = id.id,
-            Ok(None) => {}
-            Err(error) => return (seen, Err(error)),
+            seen.log.extend(status.logs.into_iter().flat_map(|log| log.msg));
         }
-    }
-    (seen, Ok(()))
+    };
+    let (result, ()) = tokio::join!(buildkit.solve(request, reader, &cancel), listening);
+    let result = result.map(|solved| seen.image = solved.image);
+    (seen, result)
 }
 
 async fn images(docker: &Docker, label: &str) -> Vec<ImageSummary> {
@@ -98,7 +91,7 @@ async fn a_script_is_followed_and_told() {
     assert_eq!(docker.info().await.unwrap().os_type.as_deref(), Some("linux"));
     assert_eq!(docker.version().await.unwrap().arch.as_deref(), Some("amd64"));
 
-    let (seen, result) = build(&docker, "x/y:1", 1, "FROM a\n# script: log 3000\nRUN b\n").await;
+    let (seen, result) = build(&engine.host(), "x/y:1", 1, "FROM a\n# script: log 3000\nRUN b\n").await;
     result.unwrap();
     let log = String::from_utf8(seen.log).unwrap();
     assert!(log.contains(&log_lines(3000)) && !log.contains(&log_lines(3001)));
@@ -110,15 +103,17 @@ async fn a_script_is_followed_and_told() {
     );
     assert_eq!(images(&docker, "slipway.builder=you").await, []);
 
-    let (seen, result) = build(&docker, "x/y:2", 1, "FROM a\n# script: fail exit 7\nRUN b\n").await;
+    let (seen, result) = build(&engine.host(), "x/y:2", 1, "FROM a\n# script: fail exit 7\nRUN b\n").await;
     let error = result.unwrap_err().to_string();
     assert!(error.contains("executor failed running [/bin/sh -c b]: exit code: 7"), "{error}");
     assert!(seen.steps["[2/2] RUN b"].as_deref().is_some_and(|error| error.ends_with("exit code: 7")));
 
     let flaky = "FROM a\n# script: infra 1\nRUN b\n";
-    assert!(build(&docker, "x/y:3", 1, flaky).await.1.unwrap_err().to_string().contains("no active session"));
-    build(&docker, "x/y:4", 2, flaky).await.1.unwrap();
-    assert!(build(&docker, "x/y:5", 1, "RUNN\n").await.1.unwrap_err().to_string().contains("parse error line 1"));
+    assert!(build(&engine.host(), "x/y:3", 1, flaky).await.1.unwrap_err().to_string().contains("no active session"));
+    build(&engine.host(), "x/y:4", 2, flaky).await.1.unwrap();
+    assert!(
+        build(&engine.host(), "x/y:5", 1, "RUNN\n").await.1.unwrap_err().to_string().contains("parse error line 1")
+    );
 
     let told = engine.state().await.unwrap();
     assert_eq!((told.succeeded, told.failed, told.infra, told.images), (2, 2, 1, 2));
@@ -132,7 +127,7 @@ async fn a_script_is_followed_and_told() {
 async fn a_killed_engine_knows_nothing_when_it_comes_back() {
     let mut engine = ScriptedEngine::start().await.unwrap();
     let docker = docker(&engine.host());
-    build(&docker, "x:1", 1, "FROM a\nRUN b\n").await.1.unwrap();
+    build(&engine.host(), "x:1", 1, "FROM a\nRUN b\n").await.1.unwrap();
     assert_eq!(engine.state().await.unwrap().images, 1);
     engine.kill();
     assert!(docker.ping().await.is_err());
@@ -143,9 +138,9 @@ async fn a_killed_engine_knows_nothing_when_it_comes_back() {
 #[tokio::test]
 async fn a_build_that_nobody_awaits_stops_at_once() {
     let engine = InsideEngine::start().unwrap();
-    let docker = docker(&engine.host());
     let dockerfile = "FROM a\n# script: sleep 3600s\nRUN b\n";
-    let building = tokio::spawn(async move { build(&docker, "x:1", 1, dockerfile).await.1 });
+    let host = engine.host();
+    let building = tokio::spawn(async move { build(&host, "x:1", 1, dockerfile).await.1 });
     let running = eventually("the build to run", PATIENCE, || async { Ok(engine.state().await?.running.pop()) });
     let running = running.await.unwrap();
     assert_eq!((running.image.as_str(), running.labels["slipway.builder"].as_str()), ("x:1", "me"));
@@ -166,7 +161,7 @@ async fn an_image_is_really_pushed() {
     let mut registry = Registry::start(Access::Password).await.unwrap();
     let engine = InsideEngine::start().unwrap();
     let docker = docker(&engine.host());
-    build(&docker, "x:1", 1, "FROM a\nRUN b\n").await.1.unwrap();
+    build(&engine.host(), "x:1", 1, "FROM a\nRUN b\n").await.1.unwrap();
     let repository = format!("{}/team/app", registry.address());
     let tag = TagImageOptions { repo: Some(repository.clone()), tag: Some("b0.1".to_owned()) };
     docker.tag_image("x:1", Some(tag)).await.unwrap();
@@ -200,10 +195,13 @@ async fn a_session_is_held_until_its_client_lets_go() {
     let open = || std::fs::read_dir(Path::new("/proc").join(engine.id().to_string()).join("fd")).unwrap().count();
     let before = open();
     let mut sessions = Vec::new();
-    for _ in 0..20 {
+    for id in 0..20 {
         let host = engine.host();
         let mut session = UnixStream::connect(host.strip_prefix("unix://").unwrap()).await.unwrap();
-        let question = "POST /v1.41/session HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+        let question = format!(
+            "POST /v1.41/session HTTP/1.1\r\nHost: x\r\nX-Docker-Expose-Session-Uuid: {id}\r\n\
+             Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+        );
         session.write_all(question.as_bytes()).await.unwrap();
         let mut status = [0; 12];
         session.read_exact(&mut status).await.unwrap();
@@ -223,9 +221,7 @@ async fn memory_stays_flat() {
     let rounds = async |from: usize| {
         for at in from..from + WARM {
             let name = format!("slipway-build/{at:036}:1");
-            // This client never closes the sessions of BuildKit that it opens; builders do.
-            let options = BuildImageOptions { version: BuilderVersion::BuilderV1, ..options(&name, 1) };
-            build_with(&docker, options, "FROM a\n# script: log 400\nRUN b\n").await.1.unwrap();
+            build(&engine.host(), &name, 1, "FROM a\n# script: log 400\nRUN b\n").await.1.unwrap();
             remove(&docker, &name).await.unwrap();
         }
         resident_kb(engine.id())

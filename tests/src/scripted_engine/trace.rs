@@ -1,13 +1,10 @@
-//! What the engine says while it builds: one JSON message per line, BuildKit's progress as protobuf in it.
+//! What the engine says: BuildKit's progress while it builds, one JSON message per line elsewhere.
 
 use std::time::SystemTime;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog};
 use bytes::Bytes;
-use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::image::digest;
@@ -24,33 +21,33 @@ impl Progress {
     }
 
     /// It begins now.
-    pub fn begin(&mut self) -> Bytes {
+    pub fn begin(&mut self) -> StatusResponse {
         self.0.started = Some(now());
         self.told()
     }
 
     /// It ends now; without an error when that is empty.
-    pub fn end(&mut self, error: &str) -> Bytes {
+    pub fn end(&mut self, error: &str) -> StatusResponse {
         self.0.completed = Some(now());
         self.0.error = error.to_owned();
         self.told()
     }
 
     /// It writes this.
-    pub fn log(&self, msg: Vec<u8>) -> Bytes {
+    pub fn log(&self, msg: Vec<u8>) -> StatusResponse {
         let log = VertexLog { vertex: self.0.digest.clone(), timestamp: Some(now()), stream: 1, msg };
-        message(&StatusResponse { logs: vec![log], ..StatusResponse::default() })
+        StatusResponse { logs: vec![log], ..StatusResponse::default() }
     }
 
-    fn told(&self) -> Bytes {
+    fn told(&self) -> StatusResponse {
         plan([self])
     }
 }
 
 /// All of these, as they stand.
-pub fn plan<'a>(all: impl IntoIterator<Item = &'a Progress>) -> Bytes {
+pub fn plan<'a>(all: impl IntoIterator<Item = &'a Progress>) -> StatusResponse {
     let vertexes = all.into_iter().map(|progress| progress.0.clone()).collect();
-    message(&StatusResponse { vertexes, ..StatusResponse::default() })
+    StatusResponse { vertexes, ..StatusResponse::default() }
 }
 
 /// One line of an answer that is a stream of JSON.
@@ -61,10 +58,6 @@ pub fn json_line(value: &Value) -> Bytes {
 /// The error that ends such an answer.
 pub fn error_line(message: &str) -> Bytes {
     json_line(&json!({ "errorDetail": { "message": message }, "error": message }))
-}
-
-fn message(status: &StatusResponse) -> Bytes {
-    json_line(&json!({ "id": "moby.buildkit.trace", "aux": STANDARD.encode(status.encode_to_vec()) }))
 }
 
 fn now() -> Timestamp {

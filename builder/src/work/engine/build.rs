@@ -1,32 +1,30 @@
-//! One build by BuildKit, through `POST /build?version=2`; those that mount secrets go another way, see `solve`.
+//! One build by BuildKit, and what its end means to the user.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use bollard::auth::DockerCredentials;
-use bollard::errors::Error as EngineError;
-use bollard::models::{BuildInfo, BuildInfoAux};
-use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
-use futures_util::StreamExt as _;
-use slipway_domain::agent::{BuildSecret, Login, RegistryLogin};
+use bytes::Bytes;
+use slipway_buildkit::client::BuildKit;
+use slipway_buildkit::endpoint::Endpoint;
+use slipway_buildkit::error::{Said, SolveError};
+use slipway_buildkit::solve::{Export, Solve};
+use slipway_domain::agent::{BuildSecret, RegistryLogin};
 use slipway_domain::dockerfile::{self, Outline, line_of_vertex};
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::spec::{BuildOptions, NetworkMode};
-use slipway_runtime::ids::random_bytes;
 use tokio::sync::mpsc;
-use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
 use super::steps::Steps;
-use super::{Engine, StepEvent, down, failed};
+use super::{Engine, StepEvent, down};
 use crate::work::context::ContextTar;
 use crate::work::failure::{self, Verdict};
 use crate::work::{cancelled, io_failure};
 
-/// The context is read and sent in pieces of this size.
-const PIECE_BYTES: usize = 256 * 1024;
-/// Under this name clients know Docker Hub's login; BuildKit asks for it so.
-const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+/// Messages about the build's progress that may wait for whoever takes its steps.
+const QUEUE: usize = 4;
+/// Codes of gRPC by which an engine speaks of itself and not of the build: resources, abort, its inside, not there.
+const OWN_TROUBLE: [i32; 4] = [8, 10, 13, 14];
 
 /// What to build.
 #[derive(Clone)]
@@ -43,8 +41,8 @@ pub struct BuildRequest {
     pub logins: Vec<RegistryLogin>,
     /// Secrets that its steps mount.
     pub secrets: Vec<BuildSecret>,
-    /// How long the engine may take to begin to answer, which it does once the context is sent.
-    pub timeout: Duration,
+    /// A folder of the attempt, for progress that waits for its reader.
+    pub scratch: PathBuf,
 }
 
 impl Engine {
@@ -59,117 +57,70 @@ impl Engine {
     ) -> Result<String, Failure> {
         let outline = dockerfile::scan(&request.context.dockerfile_text);
         let mut steps = Steps::default();
-        let building = async {
-            if request.secrets.is_empty() {
-                self.run_build(request, &mut steps, &outline, events).await
-            } else {
-                self.solve(request, (&mut steps, &outline), events, cancel).await
+        let (reader, mut progress) = mpsc::channel(QUEUE);
+        let buildkit = BuildKit::new(self.life.clone(), Endpoint::Docker(self.address.clone()));
+        let solving = buildkit.solve(solve(request), reader, cancel);
+        let reading = async {
+            while let Some(status) = progress.recv().await {
+                forward(steps.take(status), events).await;
             }
         };
-        let result = tokio::select! {
-            result = building => result,
-            () = cancel.cancelled() => Err(cancelled()),
+        let (result, ()) = tokio::join!(solving, reading);
+        let result = match result {
+            Ok(solved) => solved.image.ok_or_else(|| down("it ended the build without an image")),
+            Err(error) => Err(explain(error, &steps, &outline)),
         };
         forward(steps.stop(self.clock.now()), events).await;
         result
     }
-
-    async fn run_build(
-        &self,
-        request: BuildRequest,
-        steps: &mut Steps,
-        outline: &Outline,
-        events: &mpsc::Sender<StepEvent>,
-    ) -> Result<String, Failure> {
-        let lane = self.lane(request.timeout)?;
-        let file = tokio::fs::File::open(&request.context.path).await;
-        let file = file.map_err(|error| io_failure("the context", &error))?;
-        let body = bollard::body_try_stream(ReaderStream::with_capacity(file, PIECE_BYTES));
-        let logins = credentials(&request.logins);
-        let mut stream = lane.docker().build_image(options(request), Some(logins), Some(body));
-        let mut image = None;
-        while let Some(item) = stream.next().await {
-            match item {
-                Ok(BuildInfo { aux: Some(BuildInfoAux::BuildKit(status)), .. }) => {
-                    forward(steps.take(status), events).await;
-                }
-                Ok(BuildInfo { aux: Some(BuildInfoAux::Default(id)), .. }) => image = id.id,
-                Ok(_) => {}
-                Err(error) => return Err(explain(&error, steps, outline)),
-            }
-        }
-        image.ok_or_else(|| match steps.failed() {
-            Some((_, error)) => explain_text(error, steps, outline),
-            None => down("it ended the build without an image"),
-        })
-    }
 }
 
-pub(super) async fn forward(new: Vec<StepEvent>, events: &mpsc::Sender<StepEvent>) {
+async fn forward(new: Vec<StepEvent>, events: &mpsc::Sender<StepEvent>) {
     for event in new {
         // Nobody listening is no reason to stop: the attempt decides when to stop.
         let _ = events.send(event).await;
     }
 }
 
-fn options(request: BuildRequest) -> BuildImageOptions {
-    let options = request.options;
-    BuildImageOptions {
-        version: BuilderVersion::BuilderBuildKit,
-        session: Some(hex::encode(random_bytes::<16>())),
-        dockerfile: request.context.dockerfile,
-        t: Some(request.image),
-        nocache: options.no_cache.unwrap_or(false),
-        buildargs: Some(options.args.unwrap_or_default().into_iter().collect()),
-        labels: Some(request.labels.into_iter().collect()),
-        target: options.target.unwrap_or_default(),
-        networkmode: match options.network {
-            Some(NetworkMode::None) => Some("none".to_owned()),
-            Some(NetworkMode::Default) | None => None,
-        },
-        rm: true,
-        ..BuildImageOptions::default()
+fn solve(request: BuildRequest) -> Solve {
+    let BuildRequest { image, context, options, labels, logins, secrets, scratch } = request;
+    Solve {
+        dockerfile: context.dockerfile,
+        target: options.target,
+        args: options.args.unwrap_or_default(),
+        labels,
+        no_cache: options.no_cache.unwrap_or(false),
+        network: options.network.unwrap_or(NetworkMode::Default),
+        secrets: secrets.into_iter().map(|secret| (secret.name, Bytes::from(secret.value))).collect(),
+        logins,
+        ..Solve::new(context.path, scratch, Export::Image(image))
     }
 }
 
-fn credentials(logins: &[RegistryLogin]) -> HashMap<String, DockerCredentials> {
-    let named = logins.iter().map(|entry| {
-        let host = match entry.host.as_str() {
-            "docker.io" | "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB_KEY.to_owned(),
-            host => host.to_owned(),
-        };
-        (host.clone(), credential(&host, &entry.login))
-    });
-    named.collect()
-}
-
-/// A login as the engine takes it.
-pub(super) fn credential(host: &str, login: &Login) -> DockerCredentials {
-    DockerCredentials {
-        username: Some(login.user.clone()),
-        password: Some(login.password.clone()),
-        serveraddress: Some(host.to_owned()),
-        ..DockerCredentials::default()
-    }
-}
-
-fn explain(error: &EngineError, steps: &Steps, outline: &Outline) -> Failure {
+fn explain(error: SolveError, steps: &Steps, outline: &Outline) -> Failure {
     match error {
-        EngineError::DockerStreamError { error } => explain_text(error, steps, outline),
-        EngineError::DockerResponseServerError { status_code, message } => {
-            let known = failure::of_build(message).class != FailureClass::BuildRejected;
-            // What the engine refuses outright is the user's; its own trouble is ours.
-            if known || *status_code < 500 { explain_text(message, steps, outline) } else { failed(error) }
-        }
-        other => failed(other),
+        SolveError::Said(said) => explain_said(&said, steps, outline),
+        SolveError::Lost(reason) => down(reason),
+        SolveError::Cancelled => cancelled(),
+        SolveError::Here { what, error } => io_failure(what, &error),
+        SolveError::Invalid(reason) => Failure::new(FailureClass::BuildRejected, reason),
     }
 }
 
-/// The engine's text with the step in which it happened and that step's line.
-pub(super) fn explain_text(text: &str, steps: &Steps, outline: &Outline) -> Failure {
-    let Verdict { class, exit_code, line, text } = failure::of_build(text);
+/// The engine's words with the step in which it happened and that step's line.
+fn explain_said(said: &Said, steps: &Steps, outline: &Outline) -> Failure {
+    let Verdict { class, exit_code, line, text } = failure::of_build(&said.message);
+    let class = match class {
+        // Nobody here cancelled it.
+        FailureClass::Cancelled => FailureClass::EngineDown,
+        FailureClass::BuildRejected if OWN_TROUBLE.contains(&said.code) => FailureClass::EngineDown,
+        // Without the session no step gets what it needs; a command that failed is still the user's.
+        _ if said.session_lost && exit_code.is_none() => FailureClass::EngineDown,
+        class => class,
+    };
     let step = steps.failed().map(|(step, _)| step.name.clone());
-    let line = line.or_else(|| {
+    let told = said.sources.iter().find_map(|source| source.lines.first()).map(|(first, _)| i64::from(*first));
+    let line = line.or(told).or_else(|| {
         let line = line_of_vertex(outline, step.as_deref()?)?;
         i64::try_from(line).ok()
     });

@@ -1,8 +1,6 @@
-//! Connections that really close. Dropping a response of a pooled client may keep its socket, and the
-//! session that a build opens beside itself is never closed by the client library at all; so this makes
+//! Connections that really close. Dropping a response of a pooled client may keep its socket; so this makes
 //! one connection per request, keeps a handle to each, and shuts all of them down in the end.
 
-use std::net::Shutdown;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,11 +10,8 @@ use http::{HeaderValue, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use slipway_buildkit::socket::{Address, Hangup, dial};
 use slipway_runtime::lifecycle::{Life, Task};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
-
-use super::EngineAddress;
 
 /// A client whose connections end with it.
 pub(super) struct Lane {
@@ -26,27 +21,21 @@ pub(super) struct Lane {
 
 struct Sockets {
     life: Life,
-    address: EngineAddress,
+    address: Address,
     open: Mutex<Open>,
 }
 
 #[derive(Default)]
 struct Open {
     closed: bool,
-    sockets: Vec<Socket>,
+    hangups: Vec<Hangup>,
     tasks: Vec<Task<()>>,
-}
-
-/// A second handle of a socket, for shutting it down.
-enum Socket {
-    Unix(std::os::unix::net::UnixStream),
-    Tcp(std::net::TcpStream),
 }
 
 impl Lane {
     /// A client whose requests must be answered within `timeout`; what follows the head of an answer may
     /// take longer. Connects with the first request.
-    pub(super) fn open(life: &Life, address: &EngineAddress, timeout: Duration) -> Result<Self, EngineError> {
+    pub(super) fn open(life: &Life, address: &Address, timeout: Duration) -> Result<Self, EngineError> {
         let sockets =
             Arc::new(Sockets { life: life.clone(), address: address.clone(), open: Mutex::new(Open::default()) });
         let shared = Arc::clone(&sockets);
@@ -69,9 +58,7 @@ impl Drop for Lane {
     fn drop(&mut self) {
         let mut open = self.sockets.lock();
         open.closed = true;
-        for socket in open.sockets.drain(..) {
-            socket.shut_down();
-        }
+        open.hangups.clear();
         open.tasks.clear();
     }
 }
@@ -82,61 +69,28 @@ impl Sockets {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn send(&self, request: BollardRequest) -> Result<Response<Incoming>, EngineError> {
-        match &self.address {
-            EngineAddress::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(io)?.into_std().map_err(io)?;
-                let handle = Socket::Unix(stream.try_clone().map_err(io)?);
-                self.exchange(UnixStream::from_std(stream).map_err(io)?, handle, request).await
-            }
-            EngineAddress::Tcp(host) => {
-                let stream = TcpStream::connect(host).await.map_err(io)?.into_std().map_err(io)?;
-                let handle = Socket::Tcp(stream.try_clone().map_err(io)?);
-                self.exchange(TcpStream::from_std(stream).map_err(io)?, handle, request).await
-            }
-        }
-    }
-
-    async fn exchange<S>(
-        &self,
-        stream: S,
-        handle: Socket,
-        mut request: BollardRequest,
-    ) -> Result<Response<Incoming>, EngineError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(hyper)?;
+    async fn send(&self, mut request: BollardRequest) -> Result<Response<Incoming>, EngineError> {
+        let (wire, hangup) = dial(&self.address).await.map_err(io)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(wire)).await.map_err(hyper)?;
         let task = self.life.task("engine connection", async move {
             // Its error is also the request's, which reports it.
-            let _ = connection.with_upgrades().await;
+            let _ = connection.await;
         });
-        self.keep(handle, task)?;
+        self.keep(hangup, task)?;
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).parse::<Uri>()?;
         *request.uri_mut() = path;
         request.headers_mut().insert(header::HOST, HeaderValue::from_static("docker"));
         sender.send_request(request).await.map_err(hyper)
     }
 
-    fn keep(&self, socket: Socket, task: Task<()>) -> Result<(), EngineError> {
+    fn keep(&self, hangup: Hangup, task: Task<()>) -> Result<(), EngineError> {
         let mut open = self.lock();
         if open.closed {
-            socket.shut_down();
             return Err(io(std::io::Error::other("the call has ended")));
         }
-        open.sockets.push(socket);
+        open.hangups.push(hangup);
         open.tasks.push(task);
         Ok(())
-    }
-}
-
-impl Socket {
-    fn shut_down(self) {
-        // An error means that the other side was first.
-        let _ = match self {
-            Self::Unix(socket) => socket.shutdown(Shutdown::Both),
-            Self::Tcp(socket) => socket.shutdown(Shutdown::Both),
-        };
     }
 }
 

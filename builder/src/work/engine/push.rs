@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bollard::auth::DockerCredentials;
 use bollard::errors::Error as EngineError;
 use bollard::models::PushImageInfo;
 use bollard::query_parameters::{PushImageOptions, TagImageOptions};
@@ -12,7 +13,6 @@ use slipway_domain::failure::{Failure, FailureClass};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::build::credential;
 use super::{Engine, failed};
 use crate::work::{cancelled, failure};
 
@@ -71,6 +71,16 @@ impl Engine {
             }
         }
         Ok(())
+    }
+}
+
+/// A login as the engine takes it.
+fn credential(host: &str, login: &Login) -> DockerCredentials {
+    DockerCredentials {
+        username: Some(login.user.clone()),
+        password: Some(login.password.clone()),
+        serveraddress: Some(host.to_owned()),
+        ..DockerCredentials::default()
     }
 }
 

@@ -120,7 +120,7 @@ impl Site {
             labels: labels.into(),
             logins: Vec::new(),
             secrets: Vec::new(),
-            timeout: Duration::from_secs(60),
+            scratch: self.folder.path().to_owned(),
         }
     }
 
@@ -301,21 +301,10 @@ async fn connections_end_with_their_calls() {
 #[tokio::test]
 async fn an_engine_that_is_not_there_is_down() {
     let folder = tempfile::tempdir().expect("a folder");
-    let address = EngineAddress::Unix(folder.path().join("docker.sock"));
+    let address = Address::Unix(folder.path().join("docker.sock"));
     let engine = Engine::new(Life::new(), Clock::system(), address);
     assert_eq!(engine.probe().await.expect_err("down").class, FailureClass::EngineDown);
     assert_eq!(engine.remove_image("x").await.expect_err("down").class, FailureClass::EngineDown);
-}
-
-#[test]
-fn addresses_are_read_as_docker_writes_them() {
-    let unix = |path: &str| Ok(EngineAddress::Unix(PathBuf::from(path)));
-    assert_eq!("unix:///a/b.sock".parse(), unix("/a/b.sock"));
-    assert_eq!("/a/b.sock".parse(), unix("/a/b.sock"));
-    assert_eq!("tcp://h:2375/".parse(), Ok(EngineAddress::Tcp("h:2375".to_owned())));
-    for bad in ["", "docker.sock", "unix://docker.sock", "tcp://h", "ssh://h:22", "tcp://h:x"] {
-        assert!(bad.parse::<EngineAddress>().is_err(), "{bad}");
-    }
 }
 
 /// Debian's registry with the login robot:pw, or `None` with a loud word.
