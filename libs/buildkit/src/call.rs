@@ -70,6 +70,12 @@ impl Calls {
         ControlClient::with_origin(self.channel.clone(), origin).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
+    /// The connection itself, for other services than the control service.
+    #[cfg(test)]
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     /// Ends the connection as HTTP/2 wants it, once the last client is gone.
     pub async fn close(self) {
         drop(self.channel);

@@ -99,7 +99,28 @@ impl FromStr for Address {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::{TcpListener, UnixListener};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_dropped_hangup_ends_a_connection_that_is_still_held() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s");
+        let unix = UnixListener::bind(&path).expect("a socket");
+        let (held, hangup) = dial(&Address::Unix(path)).await.expect("connected");
+        let (mut other, _) = unix.accept().await.expect("accepted");
+        drop(hangup);
+        assert_eq!(other.read(&mut [0]).await.expect("read"), 0);
+        drop(held);
+        let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = Address::Tcp(tcp.local_addr().expect("an address").to_string());
+        let (_held, hangup) = dial(&address).await.expect("connected");
+        let (mut other, _) = tcp.accept().await.expect("accepted");
+        drop(hangup);
+        assert_eq!(other.read(&mut [0]).await.expect("read"), 0);
+    }
 
     #[test]
     fn addresses_are_read_as_docker_writes_them() {

@@ -1,6 +1,7 @@
 //! Against a real engine: run them by `slipway-testenv`, which names it in `TEST_DOCKER_HOST` and has put the base
 //! image into it. Tests that measure run alone; all others may run beside each other.
 
+mod buildkitd;
 mod builds;
 mod endings;
 mod leavings;

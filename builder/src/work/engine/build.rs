@@ -132,3 +132,42 @@ fn explain_said(said: &Said, steps: &Steps, outline: &Outline) -> Failure {
     };
     Failure { class, message, step, exit_code, dockerfile_line: line }
 }
+
+#[cfg(test)]
+mod tests {
+    use FailureClass::*;
+    use slipway_buildkit::error::Source;
+
+    use super::*;
+
+    #[test]
+    fn what_an_engine_says_is_the_users_or_its_own() {
+        let outline = dockerfile::scan("FROM a\nRUN b\n");
+        let said = |message: &str, code: i32, session_lost: bool| Said {
+            message: message.to_owned(),
+            code,
+            session_lost,
+            ..Said::default()
+        };
+        for (said, class) in [
+            (said("nobody knows this", 2, false), BuildRejected),
+            (said("nobody knows this", 14, false), EngineDown),
+            (said("dockerfile parse error line 2: x", 13, false), DockerfileSyntax),
+            (said("failed to read dockerfile: x", 2, true), EngineDown),
+            (said("process \"x\" did not complete successfully: exit code: 3", 2, true), RunFailed),
+            (said("context canceled", 1, false), EngineDown),
+        ] {
+            let failure = explain_said(&said, &Steps::default(), &outline);
+            assert_eq!(failure.class, class, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_the_engine_tells_is_taken() {
+        let source = Source { file: "Dockerfile".to_owned(), lines: vec![(4, 6)] };
+        let message = "process \"x\" did not complete successfully: exit code: 3".to_owned();
+        let said = Said { message, code: 2, sources: vec![source], ..Said::default() };
+        let failure = explain_said(&said, &Steps::default(), &dockerfile::scan(""));
+        assert_eq!((failure.dockerfile_line, failure.exit_code), (Some(4), Some(3)));
+    }
+}

@@ -43,7 +43,8 @@ async fn args_labels_and_a_target_reach_the_image() {
 async fn a_secret_is_seen_by_its_step_and_nowhere_else() {
     let Some(site) = Site::beside().await else { return };
     let secret = format!("canary-{}", site.salt.repeat(2));
-    let dockerfile = "FROM BASE\nRUN --mount=type=secret,id=s,required=true \
+    // The session is asked for after so long that an engine would have ended an unhealthy one.
+    let dockerfile = "FROM BASE\nRUN sleep 2\nRUN --mount=type=secret,id=s,required=true \
          test \"$(cut -c1-7 /run/secrets/s)\" = canary- && echo SALT $(wc -c < /run/secrets/s) && ls -l /run/secrets/s\n\
          RUN test ! -e /run/secrets/s && ! env | grep canary\nCOPY hello /\n";
     let secrets = [("s".to_owned(), Bytes::from(secret.clone()))];

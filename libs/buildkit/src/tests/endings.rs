@@ -55,7 +55,7 @@ fn reading(context: &std::path::Path) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_ends_an_upload() {
-    const HUGE: u64 = 20 << 30;
+    const HUGE: u64 = 4 << 30;
     let Some(site) = Site::beside().await else { return };
     let request = site.request("FROM BASE\n");
     let context = request.context.clone();
