@@ -3,10 +3,10 @@
 //! told, the workspace is removed and the slot is free.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use slipway_domain::agent::{Claimed, Finish, LogEnd, PushedImage};
+use slipway_domain::agent::{Claimed, Finish, LogEnd};
 use slipway_domain::attempt::AttemptOutcome;
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::timing::{KILL_WITHIN, LOG_DURABLE_WAIT, RUNNING_GRACE};
@@ -30,6 +30,7 @@ use crate::work::engine::local_image;
 
 mod flow;
 mod loose_keys;
+mod outputs;
 mod policy;
 mod push;
 mod strangers;
@@ -38,6 +39,7 @@ mod tags;
 mod tests;
 
 use flow::Flow;
+use outputs::Outputs;
 
 /// The last reports may take this long; after it the finish goes first.
 const LAST_REPORTS: Duration = Duration::from_secs(5);
@@ -60,7 +62,7 @@ struct Attempt {
     progress: Arc<Progress>,
     log: Arc<AttemptLog>,
     shelf: Arc<Shelf>,
-    images: Arc<Mutex<Vec<PushedImage>>>,
+    outputs: Arc<Outputs>,
 }
 
 /// The last word as decided here; `None` when nothing may be said.
@@ -89,7 +91,7 @@ impl Attempt {
         let log = Arc::new(AttemptLog::new(agent.clock.clone(), Arc::clone(&shelf), reins.halted().clone()));
         let began = agent.clock.monotonic();
         let progress = Arc::new(Progress::default());
-        Self { agent, api, claimed, began, reins, progress, log, shelf, images: Arc::default() }
+        Self { agent, api, claimed, began, reins, progress, log, shelf, outputs: Arc::default() }
     }
 
     async fn conduct(self) {
@@ -184,9 +186,9 @@ impl Attempt {
             () = self.reins.stopped().cancelled() => return,
         }
         let LogEnd { end, sha256 } = self.shelf.log_end().unwrap_or(LogEnd { end: 0, sha256: String::new() });
-        let images = std::mem::take(&mut *self.images.lock().unwrap_or_else(PoisonError::into_inner));
+        let (built, images) = self.outputs.take();
         info!(%outcome, class = failure.as_ref().map(|failure| failure.class.as_str()), log_end = end, "attempt ended");
-        let finish = Finish { outcome, failure, images, log_end: end, log_sha256: sha256 };
+        let finish = Finish { outcome, failure, images, built, log_end: end, log_sha256: sha256 };
         crash::point("builder.finish");
         let spent = self.agent.clock.monotonic().duration_since(self.began);
         let within =
@@ -294,6 +296,7 @@ async fn without_log(agent: &Agent, claimed: &Claimed, failure: Failure) {
         outcome: failure.class.outcome(),
         failure: Some(failure),
         images: Vec::new(),
+        built: Vec::new(),
         log_end: 0,
         log_sha256: digest.hex(),
     };

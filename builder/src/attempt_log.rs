@@ -67,6 +67,11 @@ impl AttemptLog {
         self.store(&mut writer)
     }
 
+    /// A text as it may be shown.
+    pub fn masked(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.writer().secrets.mask(text.as_bytes())).into_owned()
+    }
+
     /// What a step wrote. Waits while too much is not yet durable.
     pub async fn write(&self, step: u32, stream: Stream, bytes: &[u8]) -> Result<(), Failure> {
         tokio::select! {

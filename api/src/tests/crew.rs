@@ -7,6 +7,7 @@ use slipway_domain::agent::{ClaimRequest, Finish, OpenSession, PushedImage, Repo
 use slipway_domain::attempt::{AttemptOutcome, AttemptRef, Phase, StepState};
 use slipway_domain::failure::Failure;
 use slipway_domain::ids::{BuildId, SessionId};
+use slipway_domain::image::BuiltImage;
 use slipway_domain::placement::Pool;
 use slipway_runtime::ids::{new_id, random_id, token_hash};
 use slipway_store::claims::Claim;
@@ -72,8 +73,18 @@ impl App {
     }
 
     pub async fn finish(&self, attempt: AttemptRef, failure: Option<Failure>, images: Vec<PushedImage>) {
+        self.finish_with(attempt, failure, (images, Vec::new())).await;
+    }
+
+    /// The same with what was built.
+    pub async fn finish_with(
+        &self,
+        attempt: AttemptRef,
+        failure: Option<Failure>,
+        (images, built): (Vec<PushedImage>, Vec<BuiltImage>),
+    ) {
         let outcome = failure.as_ref().map_or(AttemptOutcome::Succeeded, |failure| failure.class.outcome());
-        let finish = Finish { outcome, failure, images, log_end: 0, log_sha256: "00".repeat(32) };
+        let finish = Finish { outcome, failure, images, built, log_end: 0, log_sha256: "00".repeat(32) };
         self.state.db.finish_attempt(attempt, &finish, self.state.clock.now()).await.expect("booked");
     }
 }

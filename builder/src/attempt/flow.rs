@@ -3,11 +3,11 @@
 
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use slipway_domain::agent::{Credentials, Login, PushedImage, StepReport};
+use slipway_domain::agent::{Credentials, Login, StepReport};
 use slipway_domain::attempt::{AttemptRef, Phase, StepState};
 use slipway_domain::dockerfile::{self, secret_mounts};
 use slipway_domain::failure::{Failure, FailureClass};
@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::outputs::Outputs;
 use super::{Attempt, loose_keys, no_room, policy, strangers};
 use crate::agent::Agent;
 use crate::attempt_log::AttemptLog;
@@ -47,7 +48,7 @@ pub struct Flow {
     pub(super) spec: JobSpec,
     pub(super) reins: Reins,
     pub(super) log: Arc<AttemptLog>,
-    pub(super) images: Arc<Mutex<Vec<PushedImage>>>,
+    pub(super) outputs: Arc<Outputs>,
     progress: Arc<Progress>,
     workspace: PathBuf,
     began: Instant,
@@ -69,7 +70,7 @@ impl Flow {
             spec: attempt.claimed.spec.clone(),
             reins: attempt.reins.clone(),
             log: Arc::clone(&attempt.log),
-            images: Arc::clone(&attempt.images),
+            outputs: Arc::clone(&attempt.outputs),
             progress: Arc::clone(&attempt.progress),
             workspace,
             began: attempt.began,
@@ -207,7 +208,16 @@ impl Flow {
         };
         let image = beside(building, self.follow(heard), &stop).await?;
         debug!(image, "image built");
+        self.look_into(&image).await;
         Ok(())
+    }
+
+    /// What was built, for those who read it later: not knowing it is no reason to fail.
+    async fn look_into(&self, image: &str) {
+        match self.agent.engine.layers(image, |text| self.log.masked(text)).await {
+            Ok(built) => self.outputs.built(0, built),
+            Err(failure) => warn!(reason = failure.message, "the image's layers are not known"),
+        }
     }
 
     async fn follow(&self, mut events: mpsc::Receiver<StepEvent>) -> Result<(), Failure> {

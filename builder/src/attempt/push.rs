@@ -7,7 +7,6 @@
 //! it (<https://github.com/project-zot/zot/issues/67>); nothing tells them apart before it is done.
 
 use std::future::Future;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -94,7 +93,7 @@ impl Flow {
                 size_bytes: pushed.size_bytes,
                 moved: moved == Moved::Yes,
             };
-            self.images.lock().unwrap_or_else(PoisonError::into_inner).push(image);
+            self.outputs.pushed(image);
         }
         Ok(())
     }
@@ -132,6 +131,7 @@ impl Flow {
         };
         let manifest = registry.manifest(&digest).await?;
         let size_bytes = registry.size_bytes(&manifest).await?;
+        self.outputs.stored(0, &manifest.digest, registry.layers(&manifest).await?);
         Ok(Pushed { target, registry, manifest, size_bytes })
     }
 

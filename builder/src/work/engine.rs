@@ -4,6 +4,7 @@
 mod build;
 mod images;
 mod lane;
+mod layers;
 mod push;
 mod steps;
 

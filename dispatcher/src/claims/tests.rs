@@ -208,6 +208,7 @@ async fn a_job_that_many_may_not_have_reaches_who_may_in_two_rounds() {
             outcome: AttemptOutcome::Succeeded,
             failure: None,
             images: Vec::new(),
+            built: Vec::new(),
             log_end: 0,
             log_sha256: "00".repeat(32),
         };

@@ -11,6 +11,7 @@ use crate::attempt::{AttemptOutcome, AttemptRef, Phase, StepState};
 use crate::builder::Load;
 use crate::failure::Failure;
 use crate::ids::{BuilderId, ClaimId, DispatchId, JobId, SessionId};
+use crate::image::BuiltImage;
 use crate::placement::Pool;
 use crate::spec::JobSpec;
 
@@ -348,6 +349,9 @@ pub struct Finish {
     pub failure: Option<Failure>,
     /// What was pushed.
     pub images: Vec<PushedImage>,
+    /// What was built, with its layers; pushed or not.
+    #[serde(default)]
+    pub built: Vec<BuiltImage>,
     /// Length of the masked log stream, bytes.
     pub log_end: i64,
     /// SHA-256 of it, lower-case hexadecimal.

@@ -68,6 +68,14 @@ struct Descriptor {
     digest: String,
     #[serde(default)]
     size: i64,
+    #[serde(default)]
+    platform: Option<Platform>,
+}
+
+#[derive(Deserialize)]
+struct Platform {
+    #[serde(default)]
+    os: String,
 }
 
 impl Registry {
@@ -159,6 +167,17 @@ impl Registry {
             size = size.saturating_add(self.parse(&manifest)?.own_size());
         }
         Ok(size)
+    }
+
+    /// Digests and compressed sizes of an image's layers, the lowest first; of an index its first image's that can run.
+    pub async fn layers(&self, manifest: &Manifest) -> Result<Vec<(String, i64)>, Failure> {
+        let mut body = self.parse(manifest)?;
+        // What builders attach to images says of itself that it runs nowhere.
+        let runs = |child: &&Descriptor| child.platform.as_ref().is_none_or(|platform| platform.os != "unknown");
+        if let Some(child) = body.manifests.iter().find(runs) {
+            body = self.parse(&self.manifest(&child.digest).await?)?;
+        }
+        Ok(body.layers.into_iter().map(|layer| (layer.digest, layer.size.max(0))).collect())
     }
 
     fn parse(&self, manifest: &Manifest) -> Result<ManifestBody, Failure> {

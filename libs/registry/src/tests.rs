@@ -54,7 +54,13 @@ impl Server {
             let manifest = (TYPE.to_owned(), IMAGE.as_bytes().to_vec());
             fake.manifests.lock().expect("a lock").insert(name.to_owned(), manifest);
         }
-        let index = format!("{{\"manifests\":[{{\"digest\":\"{digest}\",\"size\":5}},{{\"digest\":\"{digest}\"}}]}}");
+        // What a builder attaches comes first here.
+        let attached = r#"{"layers":[{"size":7}]}"#;
+        let other = format!("sha256:{}", hex::encode(Sha256::digest(attached)));
+        let unknown = format!("{{\"digest\":\"{other}\",\"platform\":{{\"os\":\"unknown\"}}}}");
+        fake.manifests.lock().expect("a lock").insert(other, (TYPE.to_owned(), attached.into()));
+        let index =
+            format!("{{\"manifests\":[{unknown},{{\"digest\":\"{digest}\",\"size\":5}},{{\"digest\":\"{digest}\"}}]}}");
         let oci = "application/vnd.oci.image.index.v1+json; charset=utf-8".to_owned();
         fake.manifests.lock().expect("a lock").insert("index".to_owned(), (oci, index.into_bytes()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -145,7 +151,13 @@ async fn a_tag_gets_the_same_bytes_and_digest() {
         assert_eq!(registry.size_bytes(&manifest).await, Ok(1110));
         let index = registry.manifest("index").await.expect("an index");
         assert_eq!(index.media_type, "application/vnd.oci.image.index.v1+json");
-        assert_eq!(registry.size_bytes(&index).await, Ok(2220));
+        assert_eq!(registry.size_bytes(&index).await, Ok(2227));
+        let layers = registry.layers(&manifest).await.expect("layers");
+        assert_eq!(layers.iter().map(|(_, size)| *size).collect::<Vec<_>>(), [100, 1000]);
+        assert_eq!(registry.layers(&index).await, Ok(layers), "of what runs");
+        let layers = registry.layers(&manifest).await.expect("layers");
+        assert_eq!(layers.iter().map(|(_, size)| size).sum::<i64>(), 1100);
+        assert_eq!(registry.layers(&index).await, Ok(layers), "of the child that runs");
         registry.put_tag("latest", &manifest, Duration::from_secs(5)).await.expect("put");
         let stored = server.fake.manifests.lock().expect("a lock")["latest"].clone();
         assert_eq!(stored, (TYPE.to_owned(), IMAGE.as_bytes().to_vec()));

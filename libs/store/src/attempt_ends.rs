@@ -9,6 +9,7 @@ use slipway_domain::agent::{Finish, PushedImage};
 use slipway_domain::attempt::{AttemptOutcome, AttemptRef};
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::ids::{BuilderId, JobId};
+use slipway_domain::image::{BuiltImage, bounded};
 use slipway_domain::job::{JobEvent, JobState};
 use slipway_domain::timing;
 
@@ -31,6 +32,8 @@ pub(crate) struct AttemptEnd {
     pub(crate) failure: Option<Failure>,
     /// What it pushed.
     pub(crate) images: Vec<PushedImage>,
+    /// What it built.
+    pub(crate) built: Vec<BuiltImage>,
 }
 
 /// What became of an end.
@@ -78,7 +81,8 @@ impl Db {
         let mut ends = BTreeMap::new();
         for (attempt, finish) in finishes {
             let (failure, images) = (finish.failure.clone(), finish.images.clone());
-            ends.insert(*attempt, AttemptEnd { outcome: finish.outcome, failure, images });
+            let built = bounded(&finish.built);
+            ends.insert(*attempt, AttemptEnd { outcome: finish.outcome, failure, images, built });
         }
         let ended = end_attempts(&mut tx, ends, now).await?;
         let now_ended = finishes.iter().filter(|(attempt, _)| matches!(ended.get(attempt), Some(Ended::Now(_))));
@@ -112,7 +116,7 @@ impl AttemptEnd {
     /// The builder vanished.
     pub fn lost(why: &str) -> Self {
         let failure = Some(Failure::new(FailureClass::BuilderLost, why));
-        Self { outcome: AttemptOutcome::Lost, failure, images: Vec::new() }
+        Self { outcome: AttemptOutcome::Lost, failure, images: Vec::new(), built: Vec::new() }
     }
 
     /// The row's deadline passed without a word from the builder.
@@ -123,7 +127,7 @@ impl AttemptEnd {
             let message = format!("The build ran longer than {} s and its builder did not stop it.", job.timeout_secs);
             (AttemptOutcome::TimedOut, Some(Failure::new(FailureClass::TimedOut, message)))
         };
-        Self { outcome, failure, images: Vec::new() }
+        Self { outcome, failure, images: Vec::new(), built: Vec::new() }
     }
 }
 
@@ -157,11 +161,12 @@ pub(crate) async fn end_attempts(
     }
     let rows: Vec<End<'_>> = normal
         .iter()
-        .map(|(attempt, AttemptEnd { outcome, failure, images })| End {
+        .map(|(attempt, AttemptEnd { outcome, failure, images, built })| End {
             attempt: *attempt,
             outcome: *outcome,
             failure: failure.as_ref(),
             images,
+            built,
         })
         .collect();
     let closed = batches::attempts::close_attempts(tx, &rows, now).await?;

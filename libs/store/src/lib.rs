@@ -9,6 +9,7 @@ mod batches;
 pub mod build_pages;
 pub mod builders;
 pub mod builds;
+pub mod built_images;
 pub mod census;
 pub mod claims;
 pub mod connections;

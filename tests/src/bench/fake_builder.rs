@@ -216,6 +216,7 @@ impl FakeBuilder {
             outcome: AttemptOutcome::Succeeded,
             failure: None,
             images: Vec::new(),
+            built: Vec::new(),
             log_end: end.end,
             log_sha256: end.sha256,
         };

@@ -16,7 +16,7 @@ use hyper::upgrade::Upgraded;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::image::Images;
+use super::image::{Images, digest};
 use super::jobs::Jobs;
 use super::ledger::Ledger;
 use super::sessions::Sessions;
@@ -152,10 +152,18 @@ fn list(server: &Server, request: &Request) -> Response {
 }
 
 fn inspect(server: &Server, path: &str) -> Response {
+    if let Some(image) = path.strip_suffix("/history").and_then(|name| server.images.get(name)) {
+        let entry = json!({
+            "Id": image.id, "Created": 0, "CreatedBy": "COPY . / # buildkit", "Tags": null,
+            "Size": image.layer.len(), "Comment": "",
+        });
+        return Json(json!([entry])).into_response();
+    }
     match path.strip_suffix("/json").and_then(|name| server.images.get(name)) {
         Some(image) => {
             let config = json!({ "Labels": image.labels });
-            Json(json!({ "Id": image.id, "Config": config, "Size": image.layer.len() })).into_response()
+            let root = json!({ "Type": "layers", "Layers": [digest(&image.layer)] });
+            Json(json!({ "Id": image.id, "Config": config, "Size": image.layer.len(), "RootFS": root })).into_response()
         }
         None => no_such_image(path),
     }

@@ -136,7 +136,7 @@ async fn tags_move_one_by_one_under_leave_and_older_builds_move_none() {
     let asked = story.fake.with(|told| told.leaves.clone());
     assert_eq!(asked.iter().map(|leave| leave.tag.as_str()).collect::<Vec<_>>(), ["one", "one", "one", "two"]);
     assert!(asked.iter().all(|leave| leave.digest == digest() && leave.repository == "team/app"));
-    let images = story.flow.images.lock().expect("not poisoned").clone();
+    let (_, images) = story.flow.outputs.take();
     assert_eq!(
         images.iter().map(|image| (image.moved, image.size_bytes)).collect::<Vec<_>>(),
         [(true, 107), (false, 107)]

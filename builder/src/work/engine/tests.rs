@@ -207,6 +207,32 @@ async fn a_build_has_steps_logs_and_an_image() {
 }
 
 #[tokio::test]
+async fn an_image_is_told_layer_by_layer_with_what_made_it() {
+    let Some(site) = site().await else { return };
+    let secret = format!("canary-{}", random_id::<JobId>());
+    let dockerfile = format!(
+        "FROM {BASE}\nARG WORD=x\nENV A=1\nWORKDIR /work\nRUN true\nCOPY hello /hello\nRUN echo {secret} > /x\nCMD [\"sh\"]\n"
+    );
+    site.build(&dockerfile, offline(), None).await.result.expect("built");
+    let mask = |text: &str| text.replace(&secret, "***");
+    let image = site.engine.layers(&site.image(), mask).await.expect("its layers");
+    let told: Vec<(&str, bool)> =
+        image.layers.iter().map(|layer| (layer.instruction.as_str(), layer.size_bytes > 0)).collect();
+    let [base, rest @ ..] = told.as_slice() else { panic!("no layers") };
+    assert!(base.1, "{base:?}");
+    assert_eq!(
+        rest,
+        [("WORKDIR /work", false), ("RUN true", false), ("COPY hello /hello", true), ("RUN echo *** > /x", true)]
+    );
+    assert!(image.layers.iter().all(|layer| layer.diff_id.starts_with("sha256:")), "{image:?}");
+    assert_eq!(
+        site.engine.layers("slipway-build/none:1", str::to_owned).await.expect_err("none").class,
+        FailureClass::EngineDown
+    );
+    site.engine.remove_leftovers(site.builder, &[]).await.expect("removed");
+}
+
+#[tokio::test]
 async fn failures_have_class_step_exit_code_and_line() {
     use FailureClass::*;
     let Some(site) = site().await else { return };
@@ -361,6 +387,12 @@ async fn a_built_image_is_pushed_tagged_and_built_upon() {
     let digest = registry.digest(&carrier).await.expect("an answer").expect("it is there");
     let manifest = registry.manifest(&digest).await.expect("a manifest");
     assert!(registry.size_bytes(&manifest).await.expect("a size") > 1000);
+    let mut layers = site.engine.layers(&image, str::to_owned).await.expect("its layers");
+    layers.pushed(&digest, registry.layers(&manifest).await.expect("their sizes"));
+    assert!(
+        layers.layers.len() == 2 && layers.layers.iter().all(|layer| layer.compressed_bytes > Some(0)),
+        "{layers:?}"
+    );
     registry.put_tag("latest", &manifest, Duration::from_secs(10)).await.expect("put");
     assert_eq!(registry.digest("latest").await, Ok(Some(digest)));
 

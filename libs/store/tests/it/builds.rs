@@ -1,9 +1,10 @@
 //! A build is made once per key, takes its place within its ref, and is seen only by whom it concerns.
 
-use slipway_domain::agent::{Report, StepReport};
+use slipway_domain::agent::{Finish, Report, StepReport};
 use slipway_domain::attempt::{AttemptOutcome, StepState};
 use slipway_domain::build::BuildState;
 use slipway_domain::git_ref::GitRef;
+use slipway_domain::image::{BuiltImage, Layer, MAX_LAYERS};
 use slipway_domain::job::JobState;
 use slipway_domain::tenant::Role;
 use slipway_runtime::ids::new_id;
@@ -162,5 +163,46 @@ both! {
         assert!(ids(failed).await.is_empty());
         let foreign = BuildFilter { limit: 10, project: Some(other.project.id), ..BuildFilter::default() };
         assert!(ids(foreign).await.is_empty());
+    }
+}
+
+both! {
+    async fn what_was_built_is_read_with_its_build_and_found_by_the_next_of_its_ref(env) {
+        let world = env.world("own").await;
+        let other = env.world("other").await;
+        let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
+        let main = GitRef::parse("refs/heads/main").unwrap();
+        let mut builds = Vec::new();
+        for (key, outcome, layers) in [
+            ("1", AttemptOutcome::Succeeded, 2),
+            ("2", AttemptOutcome::Succeeded, 0),
+            ("3", AttemptOutcome::Failed, 1),
+            ("4", AttemptOutcome::Succeeded, MAX_LAYERS + 1),
+        ] {
+            let build = env.db.create_build(&new_build(&world.project, key, commit('a'))).await.unwrap().build;
+            let job = env.job_of(build).await.id;
+            let attempt = env.running(&crew, &lead, job, start()).await;
+            let layer = |n| Layer { diff_id: format!("sha256:{n}"), size_bytes: 5, ..Layer::default() };
+            let image = BuiltImage { layers: (0..layers).map(layer).collect(), ..BuiltImage::default() };
+            let built = if layers == 0 { Vec::new() } else { vec![image] };
+            let log_sha256 = "00".repeat(32);
+            let finish = Finish { outcome, failure: None, images: Vec::new(), built, log_end: 0, log_sha256 };
+            env.db.finish_attempt(attempt, &finish, start()).await.unwrap();
+            builds.push((build, job));
+        }
+        let member = Scope::Member { tenant: world.tenant, role: Role::Viewer };
+        let built = env.db.built_images(&member, builds[0].0).await.unwrap();
+        assert_eq!(built[&builds[0].1][0].layers[1].diff_id, "sha256:1");
+        let stranger = Scope::Member { tenant: other.tenant, role: Role::Owner };
+        for scope in [stranger, Scope::Public] {
+            assert!(env.db.built_images(&scope, builds[0].0).await.unwrap().is_empty());
+        }
+        let most = env.db.built_images(&Scope::Operator, builds[3].0).await.unwrap();
+        assert_eq!(most[&builds[3].1][0].layers.len(), MAX_LAYERS, "whatever a builder says");
+        let earlier = async |build| env.db.earlier_built(world.project.id, &main, build).await.unwrap();
+        assert_eq!(earlier(builds[3].0).await, Some(builds[0].0), "the others failed or built nothing");
+        assert_eq!(earlier(builds[0].0).await, None);
+        let elsewhere = env.db.earlier_built(other.project.id, &main, builds[3].0).await.unwrap();
+        assert_eq!(elsewhere, None, "another project's");
     }
 }

@@ -126,7 +126,14 @@ impl Env {
     }
 
     pub async fn finish(&self, attempt: AttemptRef, outcome: AttemptOutcome, now: DateTime<Utc>) -> Ended {
-        let finish = Finish { outcome, failure: None, images: Vec::new(), log_end: 0, log_sha256: "00".repeat(32) };
+        let finish = Finish {
+            outcome,
+            failure: None,
+            images: Vec::new(),
+            built: Vec::new(),
+            log_end: 0,
+            log_sha256: "00".repeat(32),
+        };
         self.db.finish_attempt(attempt, &finish, now).await.expect("the store answers")
     }
 

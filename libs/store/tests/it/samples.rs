@@ -155,6 +155,9 @@ async fn attempts(db: &Db) {
     assert_eq!(attempt.failure.unwrap().class, FailureClass::RunFailed);
     assert_eq!(attempt.images[0].size_bytes, 1234);
     assert_eq!(db.attempts(id(17)).await.unwrap().len(), 2);
+    assert_eq!(db.built_images(&Scope::Operator, id(16)).await.unwrap()[&id(17)][0].layers[0].size_bytes, 1500);
+    let main = GitRef::parse("refs/heads/main").unwrap();
+    assert_eq!(db.earlier_built(id(4), &main, id(30)).await.unwrap(), None, "none succeeded");
     assert!(db.steps(failed).await.unwrap()[0].cached);
 }
 

@@ -123,6 +123,7 @@ both! {
             outcome: AttemptOutcome::Succeeded,
             failure: None,
             images: vec![image("main", true), image("other", true), image("third", false)],
+            built: Vec::new(),
             log_end: 0,
             log_sha256: String::new(),
         };

@@ -59,7 +59,14 @@ pub fn said(finish: &AFinish) -> Finish {
         moved: true,
     };
     let images = finish.moved.iter().map(image).collect();
-    Finish { outcome: finish.outcome, failure: None, images, log_end: 0, log_sha256: "00".repeat(32) }
+    Finish {
+        outcome: finish.outcome,
+        failure: None,
+        images,
+        built: Vec::new(),
+        log_end: 0,
+        log_sha256: "00".repeat(32),
+    }
 }
 
 pub fn told_leave(leave: Leave) -> LeaveAnswer {

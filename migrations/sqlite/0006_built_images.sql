@@ -1,0 +1,2 @@
+-- What attempts built: images with their layers.
+alter table attempts add column built text not null default '[]';
