@@ -49,22 +49,6 @@ pub fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     }
 }
 
-/// Bytes for people, in powers of 1000.
-pub fn bytes(count: i64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let mut value = count.max(0) as f64;
-    let mut unit = 0;
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 || value >= 99.95 {
-        format!("{value:.0} {}", UNITS[unit])
-    } else {
-        format!("{value:.1} {}", UNITS[unit])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_and_sizes_read_well() {
+    fn spans_read_well() {
         for (millis, wanted) in [
             (0, "0.0 s"),
             (449, "0.4 s"),
@@ -92,11 +76,6 @@ mod tests {
             (-5, "0.0 s"),
         ] {
             assert_eq!(span(TimeDelta::milliseconds(millis)), wanted);
-        }
-        for (count, wanted) in
-            [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (999_950, "1.0 MB"), (123_456_789, "123 MB")]
-        {
-            assert_eq!(bytes(count), wanted);
         }
     }
 }

@@ -17,6 +17,7 @@ use slipway_store::queues::Waiting;
 use slipway_store::statuses::StatusView;
 use utoipa::ToSchema;
 
+use crate::builds::outputs::{BuiltJson, Outputs};
 use crate::openapi::BuildOptionsDoc;
 
 /// What makes a build by hand: either `ref` or `commit`.
@@ -110,6 +111,9 @@ pub struct JobJson {
     steps: Vec<StepJson>,
     /// What the newest attempt pushed.
     images: Vec<ImageJson>,
+    /// What the newest attempt built, layer by layer; left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    built: Option<Vec<BuiltJson>>,
     failure: Option<FailureJson>,
 }
 
@@ -204,6 +208,15 @@ impl BuildJson {
             url,
         }
     }
+
+    /// With what its jobs built.
+    pub fn with(mut self, mut outputs: Outputs) -> Self {
+        for job in &mut self.jobs {
+            let built = outputs.remove(&job.id).unwrap_or_default();
+            job.built = Some(built.into_iter().map(BuiltJson::from).collect());
+        }
+        self
+    }
 }
 
 impl From<StatusView> for StatusJson {
@@ -224,6 +237,7 @@ impl From<JobView> for JobJson {
             state: view.job.state,
             pool: view.job.pool.to_string(),
             images: images.into_iter().map(ImageJson::from).collect(),
+            built: None,
             failure,
             steps: view.steps.into_iter().map(StepJson::from).collect(),
             attempts: view.attempts.into_iter().map(AttemptJson::from).collect(),

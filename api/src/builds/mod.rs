@@ -2,6 +2,7 @@
 
 pub mod json;
 pub mod make;
+pub mod outputs;
 
 use axum::Json;
 use axum::extract::State;
@@ -201,6 +202,7 @@ async fn shown(state: &ApiState, caller: Caller, id: BuildId) -> Result<BuildJso
     let view = state.db.build_view(&caller.scope, id).await.or_problem()?;
     let waiting = waiting(state, caller, &view).await?;
     let statuses = statuses(state, caller, &view).await?;
+    let outputs = outputs::outputs(state, caller, &view).await?;
     let url = state.config.url(&format!("builds/{id}"));
-    Ok(BuildJson::new(view, waiting, statuses, url))
+    Ok(BuildJson::new(view, waiting, statuses, url).with(outputs))
 }

@@ -7,12 +7,15 @@ use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use slipway_domain::ids::{BuildId, JobId, ProjectId};
 use slipway_domain::job::JobState;
+use slipway_domain::size::bytes;
 use slipway_runtime::problem::{ApiError, PathOf};
 use slipway_store::builds::{BuildView, JobView};
 
 use crate::builds::json::{FailureJson, WaitingJson, failure_of, newest};
+use crate::builds::outputs::{Output, outputs};
 use crate::builds::{make, statuses, waiting};
 use crate::caller::Caller;
+use crate::pages::layers::BuiltFacts;
 use crate::pages::view::{
     Badge, Moment, attempt_badge, build_badge, build_title, cancelling_badge, moment, ref_word, step_badge,
     trigger_word,
@@ -20,7 +23,7 @@ use crate::pages::view::{
 use crate::pages::{Chrome, LIVE_MS, render};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
-use crate::words::{bytes, took};
+use crate::words::took;
 
 #[derive(Template)]
 #[template(path = "build.html")]
@@ -59,6 +62,7 @@ struct JobFacts {
     pool: String,
     failure: Option<FailureJson>,
     images: Vec<ImageRow>,
+    built: Vec<BuiltFacts>,
     steps: Vec<StepRow>,
     attempts: Vec<AttemptRow>,
 }
@@ -97,6 +101,7 @@ pub async fn page(
     let view = state.db.build_view(&caller.scope, id).await.or_problem()?;
     let waiting = waiting(&state, caller, &view).await?;
     let statuses = statuses(&state, caller, &view).await?;
+    let mut outputs = outputs(&state, caller, &view).await?;
     let now = state.clock.now();
     let chrome = Chrome::new(&state, caller, &headers, "");
     let chrome = if view.build.state.is_terminal() { chrome } else { chrome.refreshed(LIVE_MS) };
@@ -105,7 +110,11 @@ pub async fn page(
         untold: statuses.into_iter().filter_map(|status| status.last_error).collect(),
         may_build: caller.scope.may_write(view.build.tenant_id),
         build: BuildFacts::new(&view, waiting, now),
-        jobs: view.jobs.iter().map(|job| JobFacts::new(job, now)).collect(),
+        jobs: view
+            .jobs
+            .iter()
+            .map(|job| JobFacts::new(job, outputs.remove(&job.job.id).unwrap_or_default(), now))
+            .collect(),
     })
 }
 
@@ -181,7 +190,7 @@ fn sentence(reason: &str) -> String {
 }
 
 impl JobFacts {
-    fn new(view: &JobView, now: DateTime<Utc>) -> Self {
+    fn new(view: &JobView, outputs: Vec<Output>, now: DateTime<Utc>) -> Self {
         let images = newest(view).map(|attempt| attempt.images.0.as_slice()).unwrap_or_default();
         Self {
             id: view.job.id,
@@ -197,6 +206,7 @@ impl JobFacts {
                     moved: image.moved,
                 })
                 .collect(),
+            built: outputs.iter().map(BuiltFacts::new).collect(),
             steps: view
                 .steps
                 .iter()

@@ -15,7 +15,7 @@ use crate::caller::Caller;
 use crate::pages::view::{Badge, Moment, builder_badge, moment};
 use crate::pages::{Chrome, LIST_MS, render};
 use crate::state::ApiState;
-use crate::words::bytes;
+use slipway_domain::size::bytes;
 
 #[derive(Template)]
 #[template(path = "builders.html")]

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use slipway_domain::delivery::DeliveryState;
 use slipway_domain::event::HookAuth;
 use slipway_domain::ids::{BuildId, DeliveryId, ProjectId};
+use slipway_domain::size::bytes;
 use slipway_forges::inspect::Inspection;
 use slipway_runtime::problem::{ApiError, PathOf};
 use slipway_store::deliveries::DeliveryView;
@@ -20,7 +21,6 @@ use crate::pages::view::{Badge, Moment, delivery_badge, forge_word, moment};
 use crate::pages::{Chrome, LIST_MS, render};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
-use crate::words;
 
 /// Of a longer text the page shows the beginning, in bytes; the API gives all of it.
 const MAX_SHOWN: usize = 64 * 1024;
@@ -172,7 +172,7 @@ impl Meaning {
 fn excerpt(text: &str) -> Excerpt {
     let shown = &text[..text.floor_char_boundary(MAX_SHOWN)];
     let whole = i64::try_from(text.len()).unwrap_or(i64::MAX);
-    Excerpt { text: shown.to_owned(), of: (shown.len() < text.len()).then(|| words::bytes(whole)) }
+    Excerpt { text: shown.to_owned(), of: (shown.len() < text.len()).then(|| bytes(whole)) }
 }
 
 fn auth_words(auth: HookAuth) -> &'static str {

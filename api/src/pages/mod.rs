@@ -7,6 +7,7 @@ mod delivery;
 mod event_words;
 mod github_apps;
 mod home;
+mod layers;
 mod login;
 mod problem;
 mod project;

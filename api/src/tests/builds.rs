@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use slipway_domain::agent::PushedImage;
 use slipway_domain::attempt::{Phase, StepState};
 use slipway_domain::failure::{Failure, FailureClass};
+use slipway_domain::image::{BuiltImage, Layer};
 
 use super::crew::step;
+use super::fake_forge::FakeForge;
 use super::{Answer, App, COMMIT};
 
 impl App {
@@ -248,4 +250,66 @@ async fn the_forge_says_where_a_branch_points() {
     let build = build.json();
     assert_eq!((&build["ref"], &build["commit"]), (&json!("refs/heads/main"), &json!(COMMIT)));
     assert_eq!(build["jobs"][0]["pool"], "eu/standard/linux-amd64");
+}
+
+/// A project with a branch `main` that its forge knows.
+async fn project_with_main(app: &App) -> (FakeForge, Value) {
+    let forge = FakeForge::start(&app.state.life).await;
+    forge.seen.lock().expect("not poisoned").head = Some(COMMIT);
+    let connection = json!({"kind": "github", "base_url": forge.base_url, "token": "ghp-hidden"});
+    let connection = app.post("/api/v1/connections", connection).await.json();
+    let mut body = super::project_body("app");
+    body.as_object_mut().expect("an object").remove("forge");
+    body["connection"] = connection["id"].clone();
+    (forge, app.post("/api/v1/projects", body).await.json())
+}
+
+#[tokio::test]
+async fn an_image_is_shown_layer_by_layer_and_compared_with_the_build_before() {
+    let app = App::with(|config| config.fetch_allow = "127.0.0.1".parse().expect("an address")).await;
+    let ((_forge, project), crew) = (project_with_main(&app).await, app.crew("alpha").await);
+    let layer = |diff_id: &str, size_bytes, instruction: &str| Layer {
+        diff_id: diff_id.to_owned(),
+        size_bytes,
+        compressed_bytes: Some(size_bytes / 2),
+        instruction: instruction.to_owned(),
+        ..Layer::default()
+    };
+    let base = layer("sha256:base", 70_000_000, "ADD <rootfs> /");
+    let wishes = [
+        (json!({"ref": "main"}), vec![base.clone(), layer("sha256:one", 1_000_000, "RUN make")]),
+        (json!({"ref": "main"}), vec![base.clone(), layer("sha256:two", 13_300_000, "RUN make")]),
+        // A bare commit is compared with the main branch.
+        (json!({"commit": COMMIT}), vec![base]),
+    ];
+    let mut built = Vec::new();
+    for (wish, layers) in wishes {
+        let build = app.post(&format!("/api/v1/projects/{}/builds", id(&project)), wish).await.json();
+        let attempt = app.start(&crew, id(&build).parse().expect("an id")).await;
+        let image = BuiltImage { digest: Some("sha256:manifest".to_owned()), layers, ..BuiltImage::default() };
+        app.finish_with(attempt, None, (Vec::new(), vec![image])).await;
+        built.push(app.get(&format!("/api/v1/builds/{}", id(&build))).await.json());
+    }
+    let [first, second, third] = [0, 1, 2].map(|place| &built[place]["jobs"][0]["built"][0]);
+    assert_eq!((&first["difference"], &first["layers"][0]["new"]), (&Value::Null, &Value::Null));
+    let told = &second["layers"];
+    assert_eq!((&second["size_bytes"], &second["digest"]), (&json!(83_300_000), &json!("sha256:manifest")));
+    assert_eq!((&told[0]["new"], &told[1]["new"]), (&json!(false), &json!(true)));
+    assert_eq!((&told[1]["instruction"], &told[1]["compressed_bytes"]), (&json!("RUN make"), &json!(6_650_000)));
+    let grew = json!({"instruction": "RUN make", "size_bytes_change": 12_300_000});
+    assert_eq!(
+        second["difference"],
+        json!({"build": built[0]["id"], "size_bytes_change": 12_300_000, "shared_layers": 1, "new_layers": 1,
+            "gone_layers": 1, "grew_most": grew})
+    );
+    assert_eq!((&third["difference"]["build"], &third["difference"]["gone_layers"]), (&built[1]["id"], &json!(1)));
+    let page = app.get(&format!("/builds/{}", id(&built[1]))).await.text;
+    for part in
+        ["+12.3 MB, 1 layer shared, 1 new and 1 gone; RUN make grew most", "ADD &#60;rootfs&#62; /", "83.3 MB unpacked"]
+    {
+        assert!(page.contains(part), "{part} is missing in {page}");
+    }
+    assert!(page.contains(&format!("/builds/{}\">an earlier build", id(&built[0]))), "{page}");
+    let listed = app.get("/api/v1/builds").await.json();
+    assert_eq!(listed["items"][0]["jobs"][0].get("built"), None, "lists are short");
 }

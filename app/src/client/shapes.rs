@@ -114,6 +114,8 @@ pub struct Job {
     pub steps: Vec<Step>,
     #[serde(default)]
     pub images: Vec<PushedImage>,
+    #[serde(default)]
+    pub built: Vec<Built>,
     pub failure: Option<Failure>,
 }
 
@@ -142,6 +144,33 @@ pub struct PushedImage {
     pub digest: String,
     #[serde(default = "yes")]
     pub moved: bool,
+}
+
+/// An image, layer by layer.
+#[derive(Debug, Deserialize)]
+pub struct Built {
+    pub target: Option<String>,
+    pub size_bytes: i64,
+    pub layers: Vec<Layer>,
+    pub difference: Option<Difference>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Layer {
+    pub size_bytes: i64,
+    pub compressed_bytes: Option<i64>,
+    pub instruction: String,
+    #[serde(default)]
+    pub new: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Difference {
+    pub build: String,
+    pub size_bytes_change: i64,
+    pub shared_layers: i64,
+    pub new_layers: i64,
+    pub gone_layers: i64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 
-use crate::client::shapes::{Build, Failure, Job, PushedImage};
+use slipway_domain::size;
+
+use crate::client::shapes::{Build, Built, Failure, Job, PushedImage};
 use crate::client::span::{ago, took};
 use crate::client::table::{Cell, fields, table};
 use crate::client::terminal::on_one_line;
@@ -79,9 +81,39 @@ fn job_text(job: &Job, now: DateTime<Utc>, colours: bool) -> String {
     for image in &job.images {
         let _ = writeln!(text, "{}", image_line(image));
     }
+    for image in &job.built {
+        text.push_str(&layers_text(image, colours));
+    }
     if let Some(failure) = &job.failure {
         let _ = writeln!(text, "{}", failure_lines(failure));
     }
+    text
+}
+
+/// An image's layers, and how it differs from the build before.
+fn layers_text(image: &Built, colours: bool) -> String {
+    let rows: Vec<Vec<Cell>> = image
+        .layers
+        .iter()
+        .map(|layer| {
+            let pushed = layer.compressed_bytes.map(size::bytes);
+            let new = layer.new.filter(|new| *new).map(|_| "new".to_owned());
+            vec![
+                Cell::text(size::bytes(layer.size_bytes)),
+                Cell::maybe(pushed),
+                Cell::maybe(new),
+                Cell::text(&layer.instruction),
+            ]
+        })
+        .collect();
+    let target = image.target.as_ref().map(|target| format!(" of {target}")).unwrap_or_default();
+    let mut text = on_one_line(&format!("layers{target}, {} unpacked", size::bytes(image.size_bytes))) + "\n";
+    if let Some(difference) = &image.difference {
+        let (change, build) = (size::change(difference.size_bytes_change), on_one_line(&difference.build));
+        let (shared, new, gone) = (difference.shared_layers, difference.new_layers, difference.gone_layers);
+        let _ = writeln!(text, "{change} since {build}: {shared} layers shared, {new} new, {gone} gone");
+    }
+    text.push_str(&table(&["SIZE", "PUSHED", "", "MADE BY"], &rows, colours));
     text
 }
 

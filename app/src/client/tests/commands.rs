@@ -218,6 +218,13 @@ async fn builds_are_listed_and_shown() {
     ]);
     failed["jobs"][0]["images"] =
         json!([{ "ref": "r/app:main", "digest": "sha256:d", "size_bytes": 1, "moved": false }]);
+    failed["jobs"][0]["built"] = json!([{
+        "target": "run", "size_bytes": 71_500_000, "layers": [
+            { "size_bytes": 70_000_000, "compressed_bytes": 30_000_000, "instruction": "ADD x /", "new": false },
+            { "size_bytes": 1_500_000, "compressed_bytes": null, "instruction": "RUN make", "new": true },
+        ],
+        "difference": { "build": "b0", "size_bytes_change": -1500, "shared_layers": 1, "new_layers": 1, "gone_layers": 2 },
+    }]);
     failed["jobs"][0]["failure"] = json!({
         "class": "run_failed", "message": "The command failed.", "step": "RUN make", "exit_code": 2,
         "dockerfile_line": 7, "hint": "Read the log.",
@@ -243,6 +250,8 @@ async fn builds_are_listed_and_shown() {
         "RUN \u{fffd}[2Jmake",
         "cached",
         "r/app:main@sha256:d (tag not moved",
+        "layers of run, 71.5 MB unpacked\n−1.5 kB since b0: 1 layers shared, 1 new, 2 gone",
+        "1.5 MB   -        new  RUN make",
         "run_failed: The command failed.",
         "at step RUN make, exit code 2, Dockerfile line 7",
         "Read the log.",

@@ -1,0 +1,117 @@
+//! The layers of an image on a build's page.
+
+use slipway_domain::ids::BuildId;
+use slipway_domain::image::{Difference, LayerMark};
+use slipway_domain::size::{bytes, change};
+
+use crate::builds::outputs::Output;
+
+/// Of an image with more layers the table is folded.
+const MANY_LAYERS: usize = 12;
+
+/// An image, layer by layer.
+pub(super) struct BuiltFacts {
+    pub(super) heading: String,
+    pub(super) size: String,
+    /// How it differs from the one before, and that build.
+    pub(super) difference: Option<(String, BuildId)>,
+    pub(super) layers: Vec<LayerRow>,
+    /// More than are read at a glance.
+    pub(super) long: bool,
+}
+
+pub(super) struct LayerRow {
+    pub(super) instruction: String,
+    pub(super) diff_id: String,
+    pub(super) size: String,
+    pub(super) compressed: String,
+    pub(super) new: bool,
+}
+
+impl BuiltFacts {
+    pub(super) fn new(output: &Output) -> Self {
+        let layers: Vec<LayerRow> = output
+            .layers()
+            .into_iter()
+            .map(|(layer, mark)| LayerRow {
+                instruction: layer.instruction.clone(),
+                diff_id: layer.diff_id.clone(),
+                size: bytes(layer.size_bytes),
+                compressed: layer.compressed_bytes.map(bytes).unwrap_or_default(),
+                new: mark == Some(LayerMark::New),
+            })
+            .collect();
+        Self {
+            heading: output.image.target.as_ref().map_or("Layers".to_owned(), |target| format!("Layers of {target}")),
+            size: bytes(output.image.size_bytes()),
+            difference: output.difference().map(|(build, difference)| (difference_words(&difference), build)),
+            long: layers.len() > MANY_LAYERS,
+            layers,
+        }
+    }
+}
+
+/// A difference in one sentence, up to what it is compared with.
+fn difference_words(difference: &Difference) -> String {
+    let Difference { size_bytes_change, shared_layers, new_layers, gone_layers, grew_most } = difference;
+    let size = match size_bytes_change {
+        0 => "The same size".to_owned(),
+        changed => change(*changed),
+    };
+    let layers = match (new_layers, gone_layers) {
+        (0, 0) => format!("{} all shared", layer_count(*shared_layers)),
+        _ => format!("{} shared, {new_layers} new and {gone_layers} gone", layer_count(*shared_layers)),
+    };
+    let grew = grew_most.as_ref().filter(|_| *new_layers > 0).map_or(String::new(), |most| {
+        format!("; {} grew most ({})", short(&most.instruction), change(most.size_bytes_change))
+    });
+    format!("{size}, {layers}{grew}, compared with")
+}
+
+fn layer_count(count: usize) -> String {
+    if count == 1 { "1 layer".to_owned() } else { format!("{count} layers") }
+}
+
+/// The beginning of an instruction.
+fn short(instruction: &str) -> String {
+    match instruction.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", instruction.get(..end).unwrap_or_default()),
+        None => instruction.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slipway_domain::image::Growth;
+
+    use super::*;
+
+    #[test]
+    fn a_difference_is_one_sentence() {
+        let growth =
+            |instruction: &str| Some(Growth { instruction: instruction.to_owned(), size_bytes_change: 12_300_000 });
+        let long = "RUN ".to_owned() + &"x".repeat(90);
+        for (size_bytes_change, layers, grew_most, words) in [
+            (0, (3, 0, 0), None, "The same size, 3 layers all shared, compared with".to_owned()),
+            (
+                -1500,
+                (1, 1, 2),
+                growth("RUN make"),
+                "−1.5 kB, 1 layer shared, 1 new and 2 gone; RUN make grew most (+12.3 MB), compared with".to_owned(),
+            ),
+            (
+                12_300_000,
+                (0, 1, 0),
+                growth(&long),
+                format!(
+                    "+12.3 MB, 0 layers shared, 1 new and 0 gone; RUN {}… grew most (+12.3 MB), compared with",
+                    "x".repeat(56)
+                ),
+            ),
+        ] {
+            let (shared_layers, new_layers, gone_layers) = layers;
+            let difference = Difference { size_bytes_change, shared_layers, new_layers, gone_layers, grew_most };
+            assert_eq!(difference_words(&difference), words);
+        }
+    }
+}
