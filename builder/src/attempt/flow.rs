@@ -190,11 +190,13 @@ impl Flow {
         let mounted = Vec::from_iter(secret_mounts(&dockerfile::scan(&context.dockerfile_text)));
         let credentials = self.credentials(Phase::Building, &mounted).await?;
         self.tell_missing(&mounted, &credentials)?;
+        let whose = (self.agent.identity.builder, self.attempt);
+        let labels = labels(whose, &self.spec, (&context.dockerfile_text, options.target.as_deref()));
         let request = BuildRequest {
             image: local_image(self.attempt),
             context,
             options: options.clone(),
-            labels: labels(self.agent.identity.builder, self.attempt, &self.spec),
+            labels,
             logins: credentials.registries,
             secrets: credentials.secrets,
             scratch: self.workspace.clone(),

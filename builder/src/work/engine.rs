@@ -3,6 +3,7 @@
 
 mod build;
 mod images;
+mod labels;
 mod lane;
 mod layers;
 mod push;
@@ -11,7 +12,6 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,12 +21,11 @@ use slipway_buildkit::socket::Address;
 use slipway_domain::agent::StepReport;
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::failure::{Failure, FailureClass};
-use slipway_domain::ids::BuilderId;
-use slipway_domain::spec::JobSpec;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::lifecycle::Life;
 
 pub use build::BuildRequest;
+pub use labels::labels;
 use lane::Lane;
 pub use push::PushRequest;
 
@@ -122,22 +121,6 @@ impl Engine {
 /// The local name of an attempt's image; never pushed, removed after the attempt.
 pub fn local_image(attempt: AttemptRef) -> String {
     format!("{LOCAL_PREFIX}{}:{}", attempt.job, attempt.epoch)
-}
-
-/// The labels of an attempt's image: where it comes from, and whose it is.
-pub fn labels(builder: BuilderId, attempt: AttemptRef, spec: &JobSpec) -> BTreeMap<String, String> {
-    let created = spec.created_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    [
-        (LABEL_BUILDER, builder.to_string()),
-        (LABEL_JOB, attempt.job.to_string()),
-        (LABEL_EPOCH, attempt.epoch.to_string()),
-        ("org.opencontainers.image.source", spec.clone_url.clone()),
-        ("org.opencontainers.image.revision", spec.commit.clone()),
-        ("org.opencontainers.image.created", created),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
 }
 
 /// An engine that does not answer, or not sensibly.

@@ -13,6 +13,10 @@ use slipway_runtime::ids::{new_id, random_id};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use std::collections::BTreeMap;
+
+use slipway_domain::ids::BuilderId;
+
 use super::*;
 use crate::work::context::{ContextRequest, make_context};
 
@@ -204,6 +208,47 @@ async fn a_build_has_steps_logs_and_an_image() {
     site.engine.remove_leftovers(site.builder, &[]).await.expect("removed");
     assert_eq!(site.images().await, 0);
     site.engine.remove_image(&site.image()).await.expect("gone is no error");
+}
+
+#[tokio::test]
+async fn labels_win_over_those_of_the_base_not_of_the_dockerfile_and_leave_the_cache_alone() {
+    const NAME: &str = "org.opencontainers.image.";
+    let Some(site) = site().await else { return };
+    let text = salted(&format!(
+        "FROM {BASE} AS base\nLABEL {NAME}version=base\nFROM base\nLABEL {NAME}title=mine\nRUN echo SALT\n"
+    ));
+    let label = |name: &str, value: &str| (format!("{NAME}{name}"), value.to_owned());
+    for (created, cached) in [("1970", false), ("1971", true)] {
+        let mut request = site.request(&text, offline()).await;
+        // As if the base were an image and not a stage, its label is replaced.
+        request.labels.extend([label("created", created), label("version", "ours")]);
+        let (events, mut seen) = mpsc::channel(1000);
+        let build = async {
+            let built = site.engine.build(request, &events, &CancellationToken::new()).await;
+            drop(events);
+            built
+        };
+        let listen = async {
+            let mut steps = BTreeMap::new();
+            while let Some(event) = seen.recv().await {
+                if let StepEvent::Step(step) = event {
+                    steps.insert(step.name.clone(), step.cached);
+                }
+            }
+            steps
+        };
+        let (built, steps) = tokio::join!(build, listen);
+        built.expect("built");
+        let run = steps.iter().find(|(name, _)| name.contains("RUN echo")).expect("its step");
+        assert_eq!(*run.1, cached, "{steps:?}");
+        let lane = site.engine.lane(QUESTION_TIMEOUT).expect("a lane");
+        let found = lane.docker().inspect_image(&site.image()).await.expect("it is there");
+        let labels = found.config.and_then(|config| config.labels).expect("labels");
+        for (name, value) in [label("created", created), label("version", "ours"), label("title", "mine")] {
+            assert_eq!(labels.get(&name), Some(&value), "{name}");
+        }
+    }
+    site.engine.remove_leftovers(site.builder, &[]).await.expect("removed");
 }
 
 #[tokio::test]

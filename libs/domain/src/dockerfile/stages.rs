@@ -165,7 +165,7 @@ impl Graph {
     }
 }
 
-fn last_by_name(outline: &Outline) -> HashMap<String, usize> {
+pub(super) fn last_by_name(outline: &Outline) -> HashMap<String, usize> {
     let named = outline.stages.iter().enumerate();
     named.filter_map(|(index, stage)| Some((stage.name.clone()?, index))).collect()
 }
