@@ -10,7 +10,7 @@ use slipway_domain::spec::{BuildOptions, ChangeSpec, ImageTarget, JobSpec};
 use slipway_domain::timing::{JOB_TIMEOUT, JOB_TIMEOUT_MAX};
 use slipway_runtime::ids::new_id;
 use slipway_store::builds::{NewBuild, NewJob, RefOrder};
-use slipway_store::projects::Project;
+use slipway_store::projects::{Project, ProjectImage};
 
 use crate::state::ApiConfig;
 
@@ -101,10 +101,12 @@ fn timeout(wanted: &WantedBuild, project: &BuildOptions) -> i64 {
 
 fn spec(build: BuildId, project: &Project, wanted: &WantedBuild) -> JobSpec {
     // A change shows whether it builds; images come from the branches it goes to.
-    let image = project
-        .image()
-        .filter(|_| wanted.change.is_none())
-        .map(|image| ImageTarget { repository: image.repository, tags: image.tags.unwrap_or_default() });
+    let images = if wanted.change.is_none() { project.images() } else { Vec::new() };
+    let mut images = images.into_iter().map(|ProjectImage { repository, tags, target }| ImageTarget {
+        repository,
+        tags: tags.unwrap_or_default(),
+        target,
+    });
     JobSpec {
         build,
         project: project.id,
@@ -118,7 +120,8 @@ fn spec(build: BuildId, project: &Project, wanted: &WantedBuild) -> JobSpec {
         change: wanted.change.clone(),
         asked: wanted.asked.clone(),
         project_options: project.options.0.clone(),
-        image,
+        image: images.next(),
+        more_images: images.collect(),
         created_at: wanted.now,
         context_max_bytes: CONTEXT_MAX_BYTES,
         context_max_entries: CONTEXT_MAX_ENTRIES,

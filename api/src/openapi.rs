@@ -46,12 +46,27 @@ pub struct BuildOptionsDoc {
     args: Option<BTreeMap<String, String>>,
     /// Image tags, instead of the project's.
     tags: Option<Vec<String>>,
+    /// Which of the project's images are made; all of them unless set. At most 10.
+    images: Option<Vec<ImageOptionsDoc>>,
     /// Ignore the layer cache.
     no_cache: Option<bool>,
     /// Network of RUN steps: `default` or `none`.
     network: Option<String>,
     /// Seconds that the job may run.
     timeout_secs: Option<u64>,
+}
+
+/// One of the project's images, as a build makes it.
+#[derive(ToSchema)]
+#[schema(as = ImageOptions)]
+#[expect(dead_code, reason = "only its schema is used; the real one is domain's, which knows no OpenAPI")]
+pub struct ImageOptionsDoc {
+    /// One of the project's repositories.
+    repository: String,
+    /// The stage that is built; as the project has it unless set.
+    target: Option<String>,
+    /// Its tags; `build.tags`, or else as the project has them, unless set.
+    tags: Option<Vec<String>>,
 }
 
 /// What of a project is built. A twin of the domain's type, which knows nothing of OpenAPI.
@@ -108,7 +123,7 @@ pub struct InspectionDoc {
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(receive_hook, job_log, job_log_stream, job_log_lines),
-    components(schemas(ProblemDoc, BuildOptionsDoc, RulesDoc, InspectionDoc)),
+    components(schemas(ProblemDoc, BuildOptionsDoc, ImageOptionsDoc, RulesDoc, InspectionDoc)),
     tags(
         (name = "projects"), (name = "builds"), (name = "jobs"), (name = "logs"), (name = "deliveries"),
         (name = "builders"), (name = "connections"), (name = "registries"), (name = "secrets"), (name = "tenants"),

@@ -34,7 +34,6 @@ mod outputs;
 mod policy;
 mod push;
 mod strangers;
-mod tags;
 #[cfg(test)]
 mod tests;
 
@@ -203,19 +202,20 @@ impl Attempt {
     }
 
     async fn clean_up(&self, workspace: PathBuf) {
-        let image = local_image(self.claimed.attempt);
+        let begun = self.outputs.begun();
+        let images: Vec<String> = (0..begun).map(|variant| local_image(self.claimed.attempt, variant)).collect();
         let removed = self.agent.life.blocking("remove workspace", move || remove_dir(&workspace)).await;
         match removed {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(%error, "workspace not removed; the next start tries again"),
             Err(error) => warn!(%error, "workspace not removed; the next start tries again"),
         }
-        remove_image(&self.agent, &image).await;
+        remove_images(&self.agent, &images).await;
         if self.reins.cause().is_some() {
             let agent = Arc::clone(&self.agent);
             self.agent.life.errand("late export", async move {
                 tokio::select! {
-                    () = agent.clock.sleep(LATE_EXPORT) => remove_image(&agent, &image).await,
+                    () = agent.clock.sleep(LATE_EXPORT) => remove_images(&agent, &images).await,
                     () = agent.over.cancelled() => {}
                     () = agent.life.killed() => {}
                 }
@@ -301,6 +301,12 @@ async fn without_log(agent: &Agent, claimed: &Claimed, failure: Failure) {
         log_sha256: digest.hex(),
     };
     finish_until_heard(agent, &api, &finish, RUNNING_GRACE).await;
+}
+
+async fn remove_images(agent: &Agent, images: &[String]) {
+    for image in images {
+        remove_image(agent, image).await;
+    }
 }
 
 async fn remove_image(agent: &Agent, image: &str) {

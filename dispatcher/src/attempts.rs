@@ -85,25 +85,21 @@ pub async fn finish(
     }
 }
 
-/// Whether a tag is the job's to move: of its own image, and one of the tags that the build was asked for. Where
-/// none were, `slipway.yml` may name any, which only the builder has read; but never what looks like the carrier
-/// of a build.
+/// Whether a tag is the job's to move: of one of its project's repositories, and one of the tags that the build was
+/// asked for. Where none were, `slipway.yml` may name any, which only the builder has read; but never what looks like
+/// the carrier of a build.
 fn may_move(spec: &JobSpec, request: &LeaveRequest) -> bool {
-    let own = spec.image.as_ref().is_some_and(|image| image.split() == (&request.registry, &request.repository));
-    let named = match &spec.asked.tags {
-        Some(tags) => spec.tags_of(tags).is_ok_and(|tags| tags.contains(&request.tag)),
-        None => is_image_tag(&request.tag) && !is_carrier_tag(&request.tag),
-    };
-    own && named
+    let LeaveRequest { registry, repository, tag, digest: _ } = request;
+    is_image_tag(tag) && !is_carrier_tag(tag) && spec.may_show(&format!("{registry}/{repository}"), tag)
 }
 
-/// `b<build>.<epoch>`
+/// `b<build>.<epoch>`, and those of further images.
 fn is_carrier_tag(tag: &str) -> bool {
     let parts = tag.strip_prefix('b').and_then(|rest| rest.split_once('.'));
     parts.is_some_and(|(build, epoch)| {
         build.len() == 32
             && build.bytes().all(|byte| byte.is_ascii_hexdigit())
-            && epoch.bytes().all(|byte| byte.is_ascii_digit())
+            && epoch.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
     })
 }
 
@@ -138,11 +134,16 @@ mod tests {
             change: None,
             asked: BuildOptions { tags, ..BuildOptions::default() },
             project_options: BuildOptions::default(),
-            image: image.map(|repository| ImageTarget { repository: repository.to_owned(), tags: Vec::new() }),
+            image: image.map(target),
+            more_images: image.map(|_| target("r:5000/team/second")).into_iter().collect(),
             created_at: Clock::system().now(),
             context_max_bytes: 1,
             context_max_entries: 1,
         }
+    }
+
+    fn target(repository: &str) -> ImageTarget {
+        ImageTarget { repository: repository.to_owned(), tags: Vec::new(), target: None }
     }
 
     #[test]
@@ -159,7 +160,10 @@ mod tests {
         assert!(!may(&open, "r", "team/app", "v1") && !may(&open, "r:5000", "team/other", "v1"));
         assert!(!may(&open, "r:5000", "team/app", "no tag") && !may(&open, "r:5000", "team/app", "../x"));
         assert!(!may(&spec(None, None), "r:5000", "team/app", "v1"), "it pushes nothing");
-        let (carrier, close) = (open.carrier_tag(7), format!("b{}.x", "0".repeat(32)));
-        assert!(!may(&open, "r:5000", "team/app", &carrier) && may(&open, "r:5000", "team/app", &close));
+        assert!(may(&open, "r:5000", "team/second", "v1") && may(&asked, "r:5000", "team/second", "v1"));
+        let (carrier, close) = (open.carrier_tag(7, 0), format!("b{}.x", "0".repeat(32)));
+        let second = open.carrier_tag(7, 1);
+        assert!(!may(&open, "r:5000", "team/app", &carrier) && !may(&open, "r:5000", "team/app", &second));
+        assert!(may(&open, "r:5000", "team/app", &close));
     }
 }

@@ -26,6 +26,7 @@ use crate::intake;
 use crate::limits;
 use crate::new_build::{WantedBuild, new_build};
 use crate::projects::checks::check_options;
+use crate::projects::images::check_own;
 use crate::projects::writable;
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
@@ -51,6 +52,7 @@ pub async fn manual(
     let project = writable(state, caller, project).await?;
     limits::build(state, &caller.scope).await?;
     check_options(&body.build)?;
+    check_own(&project.images(), &body.build)?;
     let (git_ref, commit, order) = match what(body.git_ref, body.commit)? {
         What::Commit(commit) => (None, commit, RefOrder::None),
         What::Ref(git_ref) => {

@@ -8,11 +8,11 @@ use http::HeaderMap;
 use serde::Deserialize;
 use slipway_domain::git_ref::is_commit_id;
 use slipway_domain::ids::{BuildId, ProjectId};
-use slipway_domain::spec::{BuildOptions, NetworkMode};
+use slipway_domain::spec::{BuildOptions, ImageOptions, NetworkMode};
 use slipway_domain::tenant::{ProjectState, Visibility};
 use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
 use slipway_store::builds::{Build, BuildFilter};
-use slipway_store::projects::Project;
+use slipway_store::projects::{Project, ProjectImage};
 
 use crate::builds::json::CreateBuild;
 use crate::builds::make;
@@ -59,8 +59,8 @@ struct ProjectFacts {
     repo_path: String,
     forge: &'static str,
     clone_url: String,
-    image: Option<String>,
-    tags: String,
+    /// Each with its stage and its tags.
+    images: Vec<(String, Option<String>, String)>,
     public: bool,
     paused: bool,
     paused_reason: Option<String>,
@@ -175,15 +175,17 @@ pub async fn resume(
 
 impl ProjectFacts {
     fn new(project: Project, shows_options: bool) -> Self {
-        let image = project.image();
-        let tags = image.as_ref().and_then(|image| image.tags.clone()).filter(|tags| !tags.is_empty());
+        let images = project.images().into_iter().map(|ProjectImage { repository, tags, target }| {
+            let tags = tags.filter(|tags| !tags.is_empty()).map(|tags| tags.join(", "));
+            (repository, target, tags.unwrap_or_else(|| "the commit id, and the branch or tag".to_owned()))
+        });
+        let images = images.collect();
         Self {
             id: project.id,
             repo_path: project.repo_path,
             forge: project.forge.as_str(),
             clone_url: project.clone_url,
-            image: image.map(|image| image.repository),
-            tags: tags.map_or_else(|| "the commit id, and the branch or tag".to_owned(), |tags| tags.join(", ")),
+            images,
             public: project.visibility == Visibility::Public,
             paused: project.state == ProjectState::Paused,
             paused_reason: project.paused_reason,
@@ -192,6 +194,15 @@ impl ProjectFacts {
             name: project.name,
         }
     }
+}
+
+fn image_words(images: &[ImageOptions]) -> String {
+    let words = images.iter().map(|ImageOptions { repository, target, tags }| {
+        let target = target.as_ref().map(|target| format!(" of {target}")).unwrap_or_default();
+        let tags = tags.as_ref().map(|tags| format!(" as {}", tags.join(", "))).unwrap_or_default();
+        format!("{repository}{target}{tags}")
+    });
+    words.collect::<Vec<_>>().join("; ")
 }
 
 fn option_words(options: &BuildOptions) -> Vec<(&'static str, String)> {
@@ -209,6 +220,7 @@ fn option_words(options: &BuildOptions) -> Vec<(&'static str, String)> {
         ("Target", options.target.clone()),
         ("Arguments", args),
         ("Build tags", options.tags.as_ref().map(|tags| tags.join(", "))),
+        ("Build images", options.images.as_ref().map(|images| image_words(images))),
         ("Layer cache", options.no_cache.filter(|off| *off).map(|_| "off".to_owned())),
         ("Network of RUN", network),
         ("Timeout", options.timeout_secs.map(|secs| format!("{secs} s"))),

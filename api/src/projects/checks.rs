@@ -8,6 +8,8 @@ use slipway_domain::tag_template::check;
 use slipway_domain::timing::JOB_TIMEOUT_MAX;
 use slipway_runtime::problem::ApiError;
 
+use crate::projects::images::check_chosen;
+
 /// Most tags of one image.
 const MAX_TAGS: usize = 20;
 /// Longest path or name in build options.
@@ -48,11 +50,8 @@ pub fn check_options(options: &BuildOptions) -> Result<(), ApiError> {
             check_path(field, path)?;
         }
     }
-    if let Some(target) = &options.target
-        && (target.is_empty() || target.len() > MAX_TEXT || target.chars().any(char::is_control))
-    {
-        return Err(ApiError::Invalid("build.target: write the name of a stage.".to_owned()));
-    }
+    check_target("build.target", options.target.as_deref())?;
+    check_chosen(options.images.as_deref().unwrap_or_default())?;
     if let Some(bad) = options.args.iter().flatten().map(|(name, _)| name).find(|name| !is_arg_name(name)) {
         let shown: String = bad.chars().take(100).collect();
         return Err(ApiError::Invalid(format!("build.args: \"{shown}\" is no name; use letters, digits and _.")));
@@ -75,6 +74,16 @@ pub fn check_options(options: &BuildOptions) -> Result<(), ApiError> {
             "build.timeout_secs must be 1 to {}; it is {secs}.",
             JOB_TIMEOUT_MAX.as_secs()
         ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The name of a stage, where one is given.
+pub fn check_target(field: &str, target: Option<&str>) -> Result<(), ApiError> {
+    match target {
+        Some(name) if name.is_empty() || name.len() > MAX_TEXT || name.chars().any(char::is_control) => {
+            Err(ApiError::Invalid(format!("{field}: write the name of a stage.")))
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -120,6 +129,9 @@ mod tests {
             ("build.tags", r#"{"tags":["a b"]}"#),
             ("build.args: the value of KEY looks like an AWS", r#"{"args":{"KEY":"AKIA0123456789ABCDEF"}}"#),
             ("build.timeout_secs", r#"{"timeout_secs":0}"#),
+            ("build.images.repository", r#"{"images":[{"repository":""}]}"#),
+            ("build.images.target", r#"{"images":[{"repository":"r/a","target":""}]}"#),
+            ("build.images.tags", r#"{"images":[{"repository":"r/a","tags":["a b"]}]}"#),
         ];
         for (field, json) in bad {
             let options: BuildOptions = serde_json::from_str(json).expect("reads");

@@ -34,6 +34,9 @@ pub struct CreateProject {
     /// Where the image goes; without it nothing is pushed.
     #[serde(default)]
     pub image: Option<ImageJson>,
+    /// Where images go, if there are several: the same one to several repositories, or several stages.
+    #[serde(default)]
+    pub images: Option<Vec<ImageJson>>,
     /// `private` (unless set) or `public`: everybody sees builds, logs and badge.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -71,6 +74,10 @@ pub struct PatchProject {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<ImageJson>)]
     pub image: Option<Option<ImageJson>>,
+    /// Where images go, if there are several; replaces all of them.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<ImageJson>>)]
+    pub images: Option<Option<Vec<ImageJson>>>,
     /// The region that shall build it.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
@@ -100,7 +107,7 @@ pub struct RepoJson {
 }
 
 /// Where an image goes.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageJson {
     /// `host[:port]/path`, without a tag.
@@ -109,6 +116,9 @@ pub struct ImageJson {
     /// that a build has nothing for is left out. The commit id and the branch or tag unless set.
     #[serde(default)]
     pub tags: Option<Vec<String>>,
+    /// The stage that is built for it; wins over `build.target`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 /// A hook.
@@ -153,7 +163,9 @@ pub struct ProjectJson {
     #[schema(value_type = String)]
     forge: ForgeKind,
     repo: RepoJson,
+    /// The first of `images`.
     image: Option<ImageJson>,
+    images: Vec<ImageJson>,
     #[schema(value_type = String)]
     visibility: Visibility,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -194,7 +206,7 @@ impl ProjectJson {
 
     /// For everybody: no hook, no arguments, no connection.
     pub fn public(project: Project) -> Self {
-        let image = project.image().map(|image| ImageJson { repository: image.repository, tags: image.tags });
+        let images: Vec<ImageJson> = project.images().into_iter().map(ImageJson::from).collect();
         Self {
             id: project.id,
             name: project.name,
@@ -202,7 +214,8 @@ impl ProjectJson {
             connection: None,
             forge: project.forge,
             repo: RepoJson { full_path: project.repo_path, clone_url: project.clone_url },
-            image,
+            image: images.first().cloned(),
+            images,
             visibility: project.visibility,
             build: None,
             rules: None,
@@ -219,7 +232,13 @@ impl ProjectJson {
 
 impl From<ImageJson> for ProjectImage {
     fn from(image: ImageJson) -> Self {
-        Self { repository: image.repository, tags: image.tags }
+        Self { repository: image.repository, tags: image.tags, target: image.target }
+    }
+}
+
+impl From<ProjectImage> for ImageJson {
+    fn from(image: ProjectImage) -> Self {
+        Self { repository: image.repository, tags: image.tags, target: image.target }
     }
 }
 

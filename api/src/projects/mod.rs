@@ -2,6 +2,7 @@
 
 pub mod checks;
 mod deploy_key;
+pub mod images;
 pub mod json;
 pub mod webhook;
 
@@ -18,17 +19,17 @@ use slipway_runtime::ids::{new_id, new_token, random_bytes, random_id};
 use slipway_runtime::problem::{ApiError, JsonBody, PathOf, QueryOf};
 use slipway_store::connections::NewConnection;
 use slipway_store::hooks::NewHook;
-use slipway_store::projects::{NewProject, Project, ProjectConnection, ProjectFilter, ProjectImage, ProjectPatch};
+use slipway_store::projects::{NewProject, Project, ProjectConnection, ProjectFilter, ProjectPatch};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::addresses::{check_repository, check_url};
+use crate::addresses::check_url;
 use crate::caller::Caller;
 use crate::openapi::ProblemDoc;
 use crate::page_of::{self, PageOf};
-use crate::projects::checks::{check_options, check_repo_path, check_rules, check_tags};
-use crate::projects::json::{CreateProject, ForgeRef, HookJson, ImageJson, PatchProject, ProjectJson};
+use crate::projects::checks::{check_options, check_repo_path, check_rules};
+use crate::projects::json::{CreateProject, ForgeRef, HookJson, PatchProject, ProjectJson};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
 use crate::tenants::tenant_of;
@@ -78,9 +79,8 @@ async fn create(
     let clone_url = check_url(&state, "repo.clone_url", &body.repo.clone_url).await?;
     check_options(&body.build)?;
     check_rules(&body.rules)?;
-    if let Some(image) = &body.image {
-        check_image(&state, image).await?;
-    }
+    let images = images::given(&state, body.image.map(Some), body.images.map(Some)).await?.unwrap_or_default();
+    images::check_own(&images, &body.build)?;
     let hook: HookId = random_id();
     let secret = hook_secret(forge);
     let now = state.clock.now();
@@ -91,7 +91,7 @@ async fn create(
         name: body.name,
         repo_path: body.repo.full_path,
         clone_url,
-        image: body.image.map(ProjectImage::from),
+        images,
         visibility: body.visibility.unwrap_or(Visibility::Private),
         options: body.build,
         rules: body.rules,
@@ -151,21 +151,21 @@ async fn patch(
     PathOf(id): PathOf<ProjectId>,
     JsonBody(body): JsonBody<PatchProject>,
 ) -> Result<Json<ProjectJson>, ApiError> {
-    writable(&state, caller, id).await?;
+    let project = writable(&state, caller, id).await?;
     if let Some(options) = &body.build {
         check_options(options)?;
     }
     if let Some(rules) = &body.rules {
         check_rules(rules)?;
     }
-    if let Some(Some(image)) = &body.image {
-        check_image(&state, image).await?;
-    }
+    let images = images::given(&state, body.image, body.images).await?;
+    let own = images.clone().unwrap_or_else(|| project.images());
+    images::check_own(&own, body.build.as_ref().unwrap_or(&project.options))?;
     let patch = ProjectPatch {
         options: body.build,
         rules: body.rules,
         visibility: body.visibility,
-        image: body.image.map(|image| image.map(ProjectImage::from)),
+        images,
         region: body.region,
     };
     let project = state.db.patch_project(&caller.scope, id, &patch, state.clock.now()).await.or_problem()?;
@@ -235,11 +235,6 @@ async fn shown(state: &ApiState, caller: Caller, project: Project) -> Result<Pro
 
 pub(crate) fn hook_url(state: &ApiState, hook: HookId) -> String {
     state.config.url(&format!("hooks/{hook}"))
-}
-
-async fn check_image(state: &ApiState, image: &ImageJson) -> Result<(), ApiError> {
-    check_repository(state, "image.repository", &image.repository).await?;
-    check_tags("image.tags", image.tags.as_deref().unwrap_or_default())
 }
 
 /// A new secret in the form that the forge's hooks take. GitLab signs only under a key of this form, and takes

@@ -153,6 +153,46 @@ async fn patch_changes_what_is_given_and_null_takes_away() {
 }
 
 #[tokio::test]
+async fn several_images_go_where_the_project_says_and_a_build_chooses_among_them() {
+    let app = App::with(|config| config.fetch_allow = "10.1.2.3".parse().expect("an address")).await;
+    let project = app.project("app", "private").await;
+    let path = format!("/api/v1/projects/{}", project["id"].as_str().expect("an id"));
+    let patch = |body: Value| app.call_as(Method::PATCH, &app.admin, &path, body);
+    let (run, debug) = (json!("10.1.2.3:5000/app"), json!("10.1.2.3:5000/debug"));
+    let images = json!([
+        {"repository": run, "tags": ["{{sha}}"]},
+        {"repository": debug, "tags": null, "target": "debug"},
+    ]);
+    let changed = patch(json!({"images": images})).await.json();
+    assert_eq!((&changed["images"], &changed["image"]), (&images, &images[0]));
+    let page = app.get(&format!("/projects/{}", project["id"].as_str().expect("an id"))).await.text;
+    assert!(page.contains("10.1.2.3:5000/debug") && page.contains("of the stage <code>debug</code>"), "{page}");
+    let twice = json!([{"repository": run}, {"repository": run, "target": "debug"}]);
+    let many = json!(vec![json!({"repository": run}); 11]);
+    for (bad, words) in [
+        (json!({"images": twice}), "images: 10.1.2.3:5000/app stands there twice"),
+        (json!({"images": many}), "images: at most 10"),
+        (json!({"images": [{"repository": "no"}]}), "images.repository"),
+        (json!({"images": images, "image": images[0]}), "either image"),
+        (
+            json!({"build": {"images": [{"repository": "10.1.2.3:5000/other"}]}}),
+            "build.images: 10.1.2.3:5000/other is none",
+        ),
+    ] {
+        let detail = patch(bad).await.problem(StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(detail.contains(words), "{detail}");
+    }
+    let commit = "a".repeat(40);
+    let wish = |repository: &Value| json!({"commit": commit, "build": {"images": [{"repository": repository}]}});
+    let refused = app.post(&format!("{path}/builds"), wish(&json!("10.1.2.3:5000/other"))).await;
+    assert!(refused.problem(StatusCode::UNPROCESSABLE_ENTITY).contains("none of the project's repositories"));
+    assert_eq!(app.post(&format!("{path}/builds"), wish(&debug)).await.status, StatusCode::CREATED);
+    let one = patch(json!({"image": {"repository": debug}})).await.json();
+    assert_eq!((one["images"].as_array().map(Vec::len), &one["image"]["repository"]), (Some(1), &debug));
+    assert_eq!(patch(json!({"images": null})).await.json()["images"], json!([]));
+}
+
+#[tokio::test]
 async fn pause_and_resume() {
     let app = App::new().await;
     let project = app.project("app", "private").await;

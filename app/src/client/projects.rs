@@ -49,9 +49,9 @@ pub struct CreateArgs {
     /// Where builders fetch the repository
     #[arg(long, value_name = "URL")]
     clone_url: String,
-    /// Where to push the image, host/path without a tag; without it nothing is pushed
+    /// Where to push the image, host/path without a tag, may be repeated; without it nothing is pushed
     #[arg(long, value_name = "REPOSITORY")]
-    image: Option<String>,
+    image: Vec<String>,
     /// Tag of the image, may be repeated; {{branch}}, {{tag}}, {{ref}}, {{sha}}, {{sha7}} and {{build}} are filled in
     #[arg(long = "tag", value_name = "TAG", requires = "image")]
     tags: Vec<String>,
@@ -98,10 +98,19 @@ fn row(project: &Project) -> Vec<Cell> {
         Cell::state(&project.state),
         Cell::text(&project.forge),
         Cell::text(&project.repo.full_path),
-        Cell::maybe(project.image.as_ref().map(|image| &image.repository)),
+        Cell::maybe(images_text(project)),
         Cell::text(&project.visibility),
         Cell::text(&project.id),
     ]
+}
+
+/// The first repository, and how many more there are.
+fn images_text(project: &Project) -> Option<String> {
+    let first = &project.image.as_ref()?.repository;
+    Some(match project.images.len() {
+        0 | 1 => first.clone(),
+        count => format!("{first} (+{})", count - 1),
+    })
 }
 
 async fn create(args: CreateArgs, api: &Api, screen: &mut Screen) -> Result<Exit, Failed> {
@@ -134,14 +143,16 @@ fn body(args: CreateArgs) -> Value {
         };
         body.insert("forge".to_owned(), forge);
     }
-    if let Some(repository) = args.image {
-        let image = if args.tags.is_empty() {
-            json!({ "repository": repository })
-        } else {
-            json!({ "repository": repository, "tags": args.tags })
-        };
-        body.insert("image".to_owned(), image);
-    }
+    let image = |repository: &String| match args.tags.as_slice() {
+        [] => json!({ "repository": repository }),
+        tags => json!({ "repository": repository, "tags": tags }),
+    };
+    let images = match args.image.as_slice() {
+        [] => None,
+        [only] => Some(("image", image(only))),
+        several => Some(("images", several.iter().map(image).collect())),
+    };
+    body.extend(images.map(|(name, value)| (name.to_owned(), value)));
     let rest = [("connection", args.connection), ("tenant", args.tenant)];
     body.extend(rest.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?)))));
     if let Some(visibility) = args.visibility {

@@ -41,6 +41,8 @@ pub struct Project {
     #[serde(default)]
     pub image: Option<Image>,
     #[serde(default)]
+    pub images: Vec<Image>,
+    #[serde(default)]
     pub visibility: String,
     #[serde(default)]
     pub state: String,

@@ -12,6 +12,8 @@ use slipway_domain::attempt::{AttemptRef, Phase, StepState};
 use slipway_domain::dockerfile::{self, secret_mounts};
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::git_ref::GitRef;
+use slipway_domain::image::BuiltImage;
+use slipway_domain::outputs::Variant;
 use slipway_domain::pipeline::Pipeline;
 use slipway_domain::spec::{BuildOptions, JobSpec};
 use slipway_logfmt::chunk::Stream;
@@ -87,10 +89,15 @@ impl Flow {
         make_private_dir(&self.workspace).map_err(no_room)?;
         let checkout = self.fetch().await?;
         let options = self.options(&checkout)?;
+        let variants = self.spec.outputs(&options);
+        let variants = variants.map_err(|bad| Failure::new(FailureClass::PipelineInvalid, format!("{bad}.")))?;
         let context = self.pack(&checkout, &options).await?;
-        self.build(context, &options).await?;
+        for (place, Variant { target, .. }) in variants.iter().enumerate() {
+            let options = BuildOptions { target: target.clone(), ..options.clone() };
+            self.build(context.clone(), &options, place).await?;
+        }
         match &self.spec.image {
-            Some(target) => self.push(target, &options).await,
+            Some(_) => self.push(&variants).await,
             None if self.spec.change.is_some() => self.log.meta(0, "It is a pull request, so nothing is pushed."),
             None => self.log.meta(0, "No image is configured for this project, so nothing is pushed."),
         }
@@ -185,7 +192,9 @@ impl Flow {
         self.end(step, packed)
     }
 
-    async fn build(&self, context: ContextTar, options: &BuildOptions) -> Result<(), Failure> {
+    /// Builds one variant.
+    async fn build(&self, context: ContextTar, options: &BuildOptions, place: usize) -> Result<(), Failure> {
+        self.outputs.begin(place);
         self.progress.phase(Phase::Building);
         let mounted = Vec::from_iter(secret_mounts(&dockerfile::scan(&context.dockerfile_text)));
         let credentials = self.credentials(Phase::Building, &mounted).await?;
@@ -193,7 +202,7 @@ impl Flow {
         let whose = (self.agent.identity.builder, self.attempt);
         let labels = labels(whose, &self.spec, (&context.dockerfile_text, options.target.as_deref()));
         let request = BuildRequest {
-            image: local_image(self.attempt),
+            image: local_image(self.attempt, place),
             context,
             options: options.clone(),
             labels,
@@ -208,24 +217,31 @@ impl Flow {
             drop(said);
             built
         };
-        let image = beside(building, self.follow(heard), &stop).await?;
+        let image = beside(building, self.follow(heard, place), &stop).await?;
         debug!(image, "image built");
-        self.look_into(&image).await;
+        self.look_into(&image, options.target.clone(), place).await;
         Ok(())
     }
 
     /// What was built, for those who read it later: not knowing it is no reason to fail.
-    async fn look_into(&self, image: &str) {
-        match self.agent.engine.layers(image, |text| self.log.masked(text)).await {
-            Ok(built) => self.outputs.built(0, built),
+    async fn look_into(&self, image: &str, target: Option<String>, place: usize) {
+        let told = tokio::select! {
+            told = self.agent.engine.layers(image, |text| self.log.masked(text)) => told,
+            () = self.reins.halted().cancelled() => return,
+        };
+        match told {
+            Ok(built) => self.outputs.built(place, BuiltImage { target, ..built }),
             Err(failure) => warn!(reason = failure.message, "the image's layers are not known"),
         }
     }
 
-    async fn follow(&self, mut events: mpsc::Receiver<StepEvent>) -> Result<(), Failure> {
+    /// Variants share steps, which have one digest; what one of them took is not the other's.
+    async fn follow(&self, mut events: mpsc::Receiver<StepEvent>, place: usize) -> Result<(), Failure> {
+        let own = |digest: String| if place == 0 { digest } else { format!("{place}:{digest}") };
         while let Some(event) = events.recv().await {
             match event {
                 StepEvent::Step(report) => {
+                    let report = StepReport { digest: own(report.digest), ..report };
                     let ended = match report.state {
                         StepState::Pending | StepState::Running => false,
                         StepState::Succeeded | StepState::Failed | StepState::Cancelled => true,
@@ -237,10 +253,10 @@ impl Flow {
                 }
                 StepEvent::Log { digest, stream, bytes } => {
                     let stream = if stream == 2 { Stream::Stderr } else { Stream::Stdout };
-                    self.log.write(narrow(self.progress.number(&digest)), stream, &bytes).await?;
+                    self.log.write(narrow(self.progress.number(&own(digest))), stream, &bytes).await?;
                 }
                 StepEvent::Notice { digest, text } => {
-                    self.log.meta(narrow(self.progress.number(&digest)), &text)?;
+                    self.log.meta(narrow(self.progress.number(&own(digest))), &text)?;
                 }
             }
         }

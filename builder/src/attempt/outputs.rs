@@ -1,33 +1,43 @@
-//! What an attempt has made so far: told with its last word, also where it failed later.
+//! What an attempt has made so far: told with its last word, also where it failed later, and cleaned up after it.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use slipway_domain::agent::PushedImage;
-use slipway_domain::image::BuiltImage;
+use slipway_domain::image::{BuiltImage, bounded};
 
-/// The outputs of one attempt.
+/// The outputs of one attempt. Variants are named by their place among those that are built.
 #[derive(Debug, Default)]
 pub struct Outputs(Mutex<Made>);
 
 #[derive(Debug, Default)]
 struct Made {
-    built: Vec<BuiltImage>,
+    /// So many were begun: each may have left an image on the engine.
+    begun: usize,
+    built: BTreeMap<usize, BuiltImage>,
     pushed: Vec<PushedImage>,
 }
 
 impl Outputs {
-    /// An image was built, or more is known of the one at this place.
-    pub fn built(&self, place: usize, image: BuiltImage) {
+    /// A variant is built from now on.
+    pub fn begin(&self, variant: usize) {
         let mut made = self.made();
-        match made.built.get_mut(place) {
-            Some(known) => *known = image,
-            None => made.built.push(image),
-        }
+        made.begun = made.begun.max(variant + 1);
     }
 
-    /// The registry took the image at this place.
-    pub fn stored(&self, place: usize, digest: &str, layers: Vec<(String, i64)>) {
-        if let Some(image) = self.made().built.get_mut(place) {
+    /// How many were begun.
+    pub fn begun(&self) -> usize {
+        self.made().begun
+    }
+
+    /// A variant was built.
+    pub fn built(&self, variant: usize, image: BuiltImage) {
+        self.made().built.insert(variant, image);
+    }
+
+    /// A registry took a variant.
+    pub fn stored(&self, variant: usize, digest: &str, layers: Vec<(String, i64)>) {
+        if let Some(image) = self.made().built.get_mut(&variant) {
             image.pushed(digest, layers);
         }
     }
@@ -37,10 +47,11 @@ impl Outputs {
         self.made().pushed.push(image);
     }
 
-    /// All of it, for the last word.
+    /// What is told with the last word.
     pub fn take(&self) -> (Vec<BuiltImage>, Vec<PushedImage>) {
-        let made = std::mem::take(&mut *self.made());
-        (made.built, made.pushed)
+        let mut made = self.made();
+        let built = std::mem::take(&mut made.built).into_values().collect();
+        (bounded(built), std::mem::take(&mut made.pushed))
     }
 
     fn made(&self) -> MutexGuard<'_, Made> {

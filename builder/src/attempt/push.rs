@@ -13,7 +13,7 @@ use bytes::Bytes;
 use slipway_domain::agent::{Leave, LeaveRequest, LeaveReturn, Login, PushedImage};
 use slipway_domain::attempt::Phase;
 use slipway_domain::failure::{Failure, FailureClass};
-use slipway_domain::spec::{BuildOptions, ImageTarget};
+use slipway_domain::outputs::{Push, Variant, split_repository};
 use slipway_domain::timing::LEAVE_LEASE;
 use slipway_registry::{Manifest, Registry};
 use slipway_runtime::backoff::Backoff;
@@ -22,7 +22,6 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::flow::{Flow, beside, stopped};
-use super::tags::wanted_tags;
 use crate::client::CallError;
 use crate::halt::Halt;
 use crate::work::engine::{PushRequest, local_image};
@@ -35,7 +34,7 @@ mod tests;
 
 /// What all tags of one push share.
 struct Pushed<'a> {
-    target: &'a ImageTarget,
+    repository: &'a str,
     registry: Registry,
     manifest: Manifest,
     size_bytes: i64,
@@ -51,35 +50,43 @@ pub(super) enum Moved {
 }
 
 impl Flow {
-    pub(super) async fn push(&self, target: &ImageTarget, options: &BuildOptions) -> Result<(), Failure> {
-        let tags = wanted_tags(&self.spec, target, options)?;
-        if tags.is_empty() {
+    pub(super) async fn push(&self, variants: &[Variant]) -> Result<(), Failure> {
+        if variants.iter().all(|variant| variant.pushes.is_empty()) {
             return self.log.meta(0, "No tag of the project is one for this build, so nothing is pushed.");
         }
         self.phase(Phase::Pushing);
         let step = self.begin("slipway:push", "[slipway] push image");
-        let result = self.push_in(step.number, target, &tags).await;
+        let result = self.push_in(step.number, variants).await;
         self.end(step, result)
     }
 
-    async fn push_in(&self, step: u32, target: &ImageTarget, tags: &[String]) -> Result<(), Failure> {
+    /// All images first, and only then the first tag: nobody sees one of them where another is refused.
+    async fn push_in(&self, step: u32, variants: &[Variant]) -> Result<(), Failure> {
         let credentials = self.credentials(Phase::Pushing, &[]).await?;
-        let (host, _) = target.split();
-        let login = credentials.registries.iter().find(|registry| registry.host == host).map(|known| &known.login);
-        let carrier = self.spec.carrier_tag(self.attempt.epoch);
-        self.push_carrier(step, target, &carrier, login).await?;
-        crash::point("builder.carrier.pushed");
-        let pushed = self.unless_halted(self.read_back(target, &carrier, login)).await?;
-        self.move_tags(step, &pushed, tags).await
+        let mut stored = Vec::new();
+        for (place, variant) in variants.iter().enumerate() {
+            for Push { repository, tags } in &variant.pushes {
+                let (host, _) = split_repository(repository);
+                let login = credentials.registries.iter().find(|registry| registry.host == host);
+                let login = login.map(|known| &known.login);
+                self.push_carrier(step, (repository, place), login).await?;
+                crash::point("builder.carrier.pushed");
+                let pushed = self.unless_halted(self.read_back((repository, place), login)).await?;
+                self.log.meta(step, &format!("Pushed {repository} as {}", pushed.manifest.digest))?;
+                stored.push((pushed, tags));
+            }
+        }
+        for (pushed, tags) in &stored {
+            self.move_tags(step, pushed, tags).await?;
+        }
+        Ok(())
     }
 
     async fn move_tags(&self, step: u32, pushed: &Pushed<'_>, tags: &[String]) -> Result<(), Failure> {
-        let target = pushed.target;
         let digest = &pushed.manifest.digest;
-        self.log.meta(step, &format!("Pushed {} as {digest}", target.repository))?;
         for tag in tags {
             let moved = self.move_tag(pushed, tag).await?;
-            let reference = format!("{}:{tag}", target.repository);
+            let reference = format!("{}:{tag}", pushed.repository);
             self.log.meta(
                 step,
                 &match &moved {
@@ -101,12 +108,11 @@ impl Flow {
     async fn push_carrier(
         &self,
         step: u32,
-        target: &ImageTarget,
-        tag: &str,
+        (repository, place): (&str, usize),
         login: Option<&Login>,
     ) -> Result<(), Failure> {
-        let image = local_image(self.attempt);
-        let request = PushRequest { image: &image, repository: &target.repository, tag, login };
+        let (image, tag) = (local_image(self.attempt, place), self.spec.carrier_tag(self.attempt.epoch, place));
+        let request = PushRequest { image: &image, repository, tag: &tag, login };
         let stop = self.reins.halted().child_token();
         let (said, heard) = mpsc::channel::<Bytes>(64);
         let pushing = async {
@@ -120,23 +126,23 @@ impl Flow {
     /// The digest is what the registry says, not what the engine believes.
     async fn read_back<'a>(
         &self,
-        target: &'a ImageTarget,
-        carrier: &str,
+        (repository, place): (&'a str, usize),
         login: Option<&Login>,
     ) -> Result<Pushed<'a>, Failure> {
-        let registry = Registry::connect(&self.agent.egress, &target.repository, login).await?;
-        let Some(digest) = registry.digest(carrier).await? else {
-            let message = format!("The registry took {}:{carrier} but does not show it.", target.repository);
+        let carrier = self.spec.carrier_tag(self.attempt.epoch, place);
+        let registry = Registry::connect(&self.agent.egress, repository, login).await?;
+        let Some(digest) = registry.digest(&carrier).await? else {
+            let message = format!("The registry took {repository}:{carrier} but does not show it.");
             return Err(Failure::new(FailureClass::RegistryUnreachable, message));
         };
         let manifest = registry.manifest(&digest).await?;
         let size_bytes = registry.size_bytes(&manifest).await?;
-        self.outputs.stored(0, &manifest.digest, registry.layers(&manifest).await?);
-        Ok(Pushed { target, registry, manifest, size_bytes })
+        self.outputs.stored(place, &manifest.digest, registry.layers(&manifest).await?);
+        Ok(Pushed { repository, registry, manifest, size_bytes })
     }
 
     async fn move_tag(&self, pushed: &Pushed<'_>, tag: &str) -> Result<Moved, Failure> {
-        let (registry, repository) = pushed.target.split();
+        let (registry, repository) = split_repository(pushed.repository);
         let leave = LeaveRequest {
             registry: registry.to_owned(),
             repository: repository.to_owned(),

@@ -186,6 +186,7 @@ pub fn spec(clone_url: &str) -> JobSpec {
         asked: BuildOptions::default(),
         project_options: BuildOptions::default(),
         image: None,
+        more_images: Vec::new(),
         created_at: Clock::system().now(),
         context_max_bytes: 1 << 20,
         context_max_entries: 100,

@@ -118,9 +118,10 @@ impl Engine {
     }
 }
 
-/// The local name of an attempt's image; never pushed, removed after the attempt.
-pub fn local_image(attempt: AttemptRef) -> String {
-    format!("{LOCAL_PREFIX}{}:{}", attempt.job, attempt.epoch)
+/// The local name of an attempt's image, of the variant at this place; never pushed, removed after the attempt.
+pub fn local_image(attempt: AttemptRef, variant: usize) -> String {
+    let first = format!("{LOCAL_PREFIX}{}:{}", attempt.job, attempt.epoch);
+    if variant == 0 { first } else { format!("{first}-{variant}") }
 }
 
 /// An engine that does not answer, or not sensibly.

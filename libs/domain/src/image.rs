@@ -6,11 +6,17 @@ mod instruction;
 
 use serde::{Deserialize, Serialize};
 
+use crate::outputs::MAX_IMAGES;
+
 pub use difference::{Difference, Growth, LayerMark, difference, marks};
 pub use instruction::readable;
 
 /// An image has at most 127 layers; of all images of an attempt so many are kept.
 pub const MAX_LAYERS: usize = 512;
+/// All instructions of an attempt together; further ones are left out.
+const MAX_TEXT_BYTES: usize = 256 * 1024;
+/// Longest digest or name of a stage.
+const MAX_NAME_CHARS: usize = 200;
 
 /// One image that an attempt built, whether it was pushed or not.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,16 +103,29 @@ impl BuiltImage {
     }
 }
 
-/// No more layers than are kept, whatever was told.
-pub fn bounded(built: &[BuiltImage]) -> Vec<BuiltImage> {
-    let mut room = MAX_LAYERS;
-    let mut kept = Vec::new();
-    for image in built.iter().take(MAX_LAYERS) {
-        let layers: Vec<Layer> = image.layers.iter().take(room).cloned().collect();
-        room -= layers.len();
-        kept.push(BuiltImage { layers, ..image.clone() });
+/// No more than is kept, whatever engines, registries and builders tell: a finish has to fit into one message.
+pub fn bounded(built: Vec<BuiltImage>) -> Vec<BuiltImage> {
+    let (mut layers_left, mut text_left) = (MAX_LAYERS, MAX_TEXT_BYTES);
+    let mut layer = |layer: Layer| {
+        let Layer { digest, diff_id, size_bytes, compressed_bytes, instruction } = layer;
+        let instruction = if instruction.len() > text_left { String::new() } else { instruction };
+        text_left -= instruction.len();
+        Layer { digest: digest.map(name), diff_id: name(diff_id), size_bytes, compressed_bytes, instruction }
+    };
+    let mut image = |BuiltImage { target, digest, layers }: BuiltImage| {
+        let layers: Vec<Layer> = layers.into_iter().take(layers_left).map(&mut layer).collect();
+        layers_left -= layers.len();
+        BuiltImage { target: target.map(name), digest: digest.map(name), layers }
+    };
+    built.into_iter().take(MAX_IMAGES).map(&mut image).collect()
+}
+
+/// As much of a digest or a stage's name as any has.
+fn name(text: String) -> String {
+    match text.char_indices().nth(MAX_NAME_CHARS) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned(),
+        None => text,
     }
-    kept
 }
 
 #[cfg(test)]
@@ -171,6 +190,24 @@ mod tests {
         assert_eq!((other.digest.as_deref(), other.layers[0].compressed_bytes), (Some("sha256:m"), None));
     }
 
+    #[test]
+    fn what_is_told_fits_into_a_message_whatever_it_is() {
+        let long = "é".repeat(100_000);
+        let layer = Layer {
+            digest: Some(long.clone()),
+            diff_id: long.clone(),
+            instruction: readable(&long),
+            ..Layer::default()
+        };
+        let image = BuiltImage { target: Some(long.clone()), digest: Some(long), layers: vec![layer; 300] };
+        let kept = bounded(vec![image; 30]);
+        assert_eq!(kept.iter().map(|image| image.layers.len()).sum::<usize>(), MAX_LAYERS);
+        let size = serde_json::to_string(&kept).expect("JSON").len();
+        assert!((300_000..1_000_000).contains(&size), "{size}");
+        let small = vec![BuiltImage::new(vec!["sha256:a".to_owned()], &history(&[("COPY a /", 3)]))];
+        assert_eq!(bounded(small.clone()), small);
+    }
+
     proptest! {
         #[test]
         fn there_are_as_many_layers_as_ids_and_no_more_than_are_kept(
@@ -180,9 +217,6 @@ mod tests {
             let entries: Vec<(&str, i64)> = entries.iter().map(|(text, size)| (text.as_str(), *size)).collect();
             let made = made(layers, &entries);
             prop_assert_eq!(made.len(), layers.min(MAX_LAYERS));
-            let image = BuiltImage { layers: vec![Layer::default(); made.len()], ..BuiltImage::default() };
-            let kept = bounded(&vec![image; 3]);
-            prop_assert!(kept.iter().map(|image| image.layers.len()).sum::<usize>() <= MAX_LAYERS);
         }
     }
 }

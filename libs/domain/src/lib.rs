@@ -15,6 +15,7 @@ pub mod image;
 pub mod job;
 pub mod known_keys;
 pub mod nearest;
+pub mod outputs;
 pub mod pipeline;
 pub mod placement;
 pub mod rules;

@@ -32,6 +32,9 @@ pub struct BuildOptions {
     /// Image tags, instead of the project's; templates, see [`crate::tag_template`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
+    /// Which of the project's images are made, and how; all of them unless set. See [`crate::outputs`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<Vec<ImageOptions>>,
     /// Ignore the layer cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_cache: Option<bool>,
@@ -52,15 +55,46 @@ struct Written {
     target: Option<String>,
     args: Option<BTreeMap<String, String>>,
     tags: Option<Vec<String>>,
+    images: Option<Vec<WrittenImage>>,
     no_cache: Option<bool>,
     network: Option<NetworkMode>,
     timeout_secs: Option<u64>,
 }
 
+/// One of the project's images, as a build makes it. What is unset is as the project has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageOptions {
+    /// One of the project's repositories, `host[:port]/path`.
+    pub repository: String,
+    /// The stage that is built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Its tags; templates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenImage {
+    repository: String,
+    #[serde(default)]
+    target: Option<String>,
+    #[serde(default)]
+    tags: Option<Vec<String>>,
+}
+
+impl From<WrittenImage> for ImageOptions {
+    fn from(WrittenImage { repository, target, tags }: WrittenImage) -> Self {
+        Self { repository, target, tags }
+    }
+}
+
 impl From<Written> for BuildOptions {
     fn from(written: Written) -> Self {
-        let Written { dockerfile, context, target, args, tags, no_cache, network, timeout_secs } = written;
-        Self { dockerfile, context, target, args, tags, no_cache, network, timeout_secs }
+        let Written { dockerfile, context, target, args, tags, images, no_cache, network, timeout_secs } = written;
+        let images = images.map(|images| images.into_iter().map(ImageOptions::from).collect());
+        Self { dockerfile, context, target, args, tags, images, no_cache, network, timeout_secs }
     }
 }
 
@@ -93,6 +127,7 @@ impl BuildOptions {
             target: self.target.or(fallback.target),
             args: self.args.or(fallback.args),
             tags: self.tags.or(fallback.tags),
+            images: self.images.or(fallback.images),
             no_cache: self.no_cache.or(fallback.no_cache),
             network: self.network.or(fallback.network),
             timeout_secs: self.timeout_secs.or(fallback.timeout_secs),
@@ -107,12 +142,15 @@ pub struct ImageTarget {
     pub repository: String,
     /// Tags that users see, as templates; none means the default ones.
     pub tags: Vec<String>,
+    /// The stage that is built for it; what the build says unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 impl ImageTarget {
-    /// The registry's host with its port, and the path below it.
-    pub fn split(&self) -> (&str, &str) {
-        self.repository.split_once('/').unwrap_or(("", &self.repository))
+    /// Its tags, where it has some of its own.
+    pub fn own_tags(&self) -> Option<&Vec<String>> {
+        Some(&self.tags).filter(|tags| !tags.is_empty())
     }
 }
 
@@ -170,6 +208,9 @@ pub struct JobSpec {
     pub project_options: BuildOptions,
     /// Where to push, if anywhere.
     pub image: Option<ImageTarget>,
+    /// Further images, where there is a first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_images: Vec<ImageTarget>,
     /// When the build was made; for labels.
     pub created_at: DateTime<Utc>,
     /// Largest context, bytes.
@@ -184,9 +225,11 @@ impl JobSpec {
         self.change.as_ref().is_none_or(|change| change.trusted)
     }
 
-    /// The immutable tag that the engine pushes first: `b<build>.<epoch>`.
-    pub fn carrier_tag(&self, epoch: i64) -> String {
-        format!("b{}.{epoch}", self.build.to_string().replace('-', ""))
+    /// The immutable tag that the engine pushes first: `b<build>.<epoch>`; that of the second stage that is built is
+    /// `b<build>.<epoch>.1`, and so on.
+    pub fn carrier_tag(&self, epoch: i64, variant: usize) -> String {
+        let first = format!("b{}.{epoch}", self.build.to_string().replace('-', ""));
+        if variant == 0 { first } else { format!("{first}.{variant}") }
     }
 
     /// The tags that these templates give for this build, in the order in which they are moved.
@@ -234,11 +277,13 @@ mod tests {
         let asked = |build: &str, instead: &str| {
             serde_json::from_str::<Asked>(&format!(r#"{{"build":{build},"instead":{instead}}}"#))
         };
-        for refused in [asked(newer, "null"), asked("{}", newer)] {
+        let image = r#"{"images":[{"repository":"r/a","x_newer":true}]}"#;
+        for refused in [asked(newer, "null"), asked("{}", newer), asked(image, "null")] {
             let error = refused.err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.contains("unknown field `x_newer`"), "{error}");
         }
         let known = r#"{"dockerfile":"D","context":"c","target":"t","args":{"A":"1"},"tags":["x"],"no_cache":true,
+            "images":[{"repository":"r/a","target":"t","tags":["x"]},{"repository":"r/b"}],
             "network":"none","timeout_secs":9}"#;
         let asked = asked(known, known).expect("all of them are known");
         assert_eq!(serde_json::from_str::<BuildOptions>(known).ok().as_ref(), Some(&asked.build));

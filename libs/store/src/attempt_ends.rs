@@ -81,7 +81,7 @@ impl Db {
         let mut ends = BTreeMap::new();
         for (attempt, finish) in finishes {
             let (failure, images) = (finish.failure.clone(), finish.images.clone());
-            let built = bounded(&finish.built);
+            let built = bounded(finish.built.clone());
             ends.insert(*attempt, AttemptEnd { outcome: finish.outcome, failure, images, built });
         }
         let ended = end_attempts(&mut tx, ends, now).await?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use slipway_domain::event::ForgeKind;
 use slipway_domain::ids::{ConnectionId, ProjectId, TenantId};
 use slipway_domain::rules::Rules;
@@ -46,6 +47,10 @@ pub struct Project {
     pub image_repository: Option<String>,
     /// Tags instead of the default ones.
     pub image_tags: Option<Json<Vec<String>>>,
+    /// The stage that is built for it.
+    pub image_target: Option<String>,
+    /// Further images.
+    pub more_images: Json<Vec<ProjectImage>>,
     /// Who sees its builds.
     pub visibility: Visibility,
     /// How it is built.
@@ -64,13 +69,16 @@ pub struct Project {
     pub updated_at: DateTime<Utc>,
 }
 
-/// Where a project's image goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where an image of a project goes. Stored as JSON, but for the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProjectImage {
     /// `host[:port]/path`, without a tag.
     pub repository: String,
     /// Tags instead of the default ones.
     pub tags: Option<Vec<String>>,
+    /// The stage that is built for it; what the build says unless set.
+    #[serde(default)]
+    pub target: Option<String>,
 }
 
 /// The connection of a new project. No `Debug`: it may hold a secret.
@@ -97,8 +105,8 @@ pub struct NewProject {
     pub repo_path: String,
     /// Where to clone from.
     pub clone_url: String,
-    /// Where the image goes.
-    pub image: Option<ProjectImage>,
+    /// Where its images go.
+    pub images: Vec<ProjectImage>,
     /// Who sees its builds.
     pub visibility: Visibility,
     /// How it is built.
@@ -122,8 +130,8 @@ pub struct ProjectPatch {
     pub rules: Option<Rules>,
     /// New visibility.
     pub visibility: Option<Visibility>,
-    /// New image; `Some(None)` pushes nothing any more.
-    pub image: Option<Option<ProjectImage>>,
+    /// New images, as a whole; with none nothing is pushed any more.
+    pub images: Option<Vec<ProjectImage>>,
     /// New region; `Some(None)` is the installation's.
     pub region: Option<Option<String>>,
 }
@@ -141,7 +149,8 @@ pub struct ProjectFilter {
 macro_rules! select_projects {
     () => {
         "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, p.repo_id, p.clone_url, \
-        p.deploy_key_public, p.image_repository, p.image_tags, p.visibility, p.options, p.rules, p.region, p.state, \
+        p.deploy_key_public, p.image_repository, p.image_tags, p.image_target, p.more_images, p.visibility, p.options, p.rules, \
+        p.region, p.state, \
         p.paused_reason, p.created_at, p.updated_at from projects p join connections c on c.id = p.connection_id "
     };
 }
@@ -150,10 +159,13 @@ pub(crate) use select_projects;
 const PROJECT: &str = concat!(select_projects!(), "where p.id = $1");
 
 impl Project {
-    /// Where its image goes, if anywhere.
-    pub fn image(&self) -> Option<ProjectImage> {
-        let repository = self.image_repository.clone()?;
-        Some(ProjectImage { repository, tags: self.image_tags.clone().map(|Json(tags)| tags) })
+    /// Where its images go; nowhere if empty.
+    pub fn images(&self) -> Vec<ProjectImage> {
+        // A release that knows of one only leaves the others when it takes that one away.
+        let Some(repository) = self.image_repository.clone() else { return Vec::new() };
+        let tags = self.image_tags.clone().map(|Json(tags)| tags);
+        let first = ProjectImage { repository, tags, target: self.image_target.clone() };
+        std::iter::once(first).chain(self.more_images.iter().cloned()).collect()
     }
 }
 
@@ -240,11 +252,12 @@ impl Db {
         now: DateTime<Utc>,
     ) -> Result<Project> {
         const PATCH: &str = "update projects set options = $2, visibility = $3, image_repository = $4, \
-            image_tags = $5, region = $6, rules = $7 where id = $1";
+            image_tags = $5, region = $6, rules = $7, image_target = $8, more_images = $9 where id = $1";
         let mut tx = self.begin_write().await?;
         touch(&mut tx, scope, id, now).await?;
         let project = project_in(&mut tx, id).await?;
-        let image = patch.image.clone().unwrap_or_else(|| project.image());
+        let images = patch.images.clone().unwrap_or_else(|| project.images());
+        let (first, more) = first_and_more(&images);
         let options = patch.options.as_ref().unwrap_or(&project.options);
         let rules = patch.rules.as_ref().unwrap_or(&project.rules);
         let region = patch.region.as_ref().unwrap_or(&project.region);
@@ -254,10 +267,12 @@ impl Db {
             id,
             Json(options),
             patch.visibility.unwrap_or(project.visibility),
-            image.as_ref().map(|image| &image.repository),
-            image.as_ref().and_then(|image| image.tags.as_ref()).map(Json),
+            first.map(|image| &image.repository),
+            first.and_then(|image| image.tags.as_ref()).map(Json),
             region,
-            Json(rules)
+            Json(rules),
+            first.and_then(|image| image.target.as_ref()),
+            Json(more)
         );
         let project = project_in(&mut tx, id).await?;
         tx.commit().await?;
@@ -295,6 +310,10 @@ async fn touch(tx: &mut Tx, scope: &Scope, id: ProjectId, now: DateTime<Utc>) ->
     if touched == 1 { Ok(()) } else { Err(StoreError::NotFound("project")) }
 }
 
+fn first_and_more(images: &[ProjectImage]) -> (Option<&ProjectImage>, &[ProjectImage]) {
+    images.split_first().map_or((None, &[]), |(first, more)| (Some(first), more))
+}
+
 async fn project_in(tx: &mut Tx, id: ProjectId) -> Result<Project> {
     on_tx!(tx, conn => sqlx::query_as(PROJECT).bind(id).fetch_optional(conn).await?)
         .ok_or(StoreError::NotFound("project"))
@@ -308,9 +327,11 @@ async fn owned_connection(tx: &mut Tx, tenant: TenantId, id: ConnectionId) -> Re
 
 async fn insert_project(tx: &mut Tx, new: &NewProject, connection: ConnectionId) -> Result<()> {
     const CREATE: &str = "insert into projects (id, tenant_id, connection_id, name, repo_path, clone_url, \
-        image_repository, image_tags, visibility, options, region, state, created_at, updated_at, rules) \
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14) \
+        image_repository, image_tags, visibility, options, region, state, created_at, updated_at, rules, \
+        image_target, more_images) \
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14, $15, $16) \
         on conflict (tenant_id, name) do nothing";
+    let (first, more) = first_and_more(&new.images);
     let added = execute!(
         tx,
         CREATE,
@@ -320,14 +341,16 @@ async fn insert_project(tx: &mut Tx, new: &NewProject, connection: ConnectionId)
         &new.name,
         &new.repo_path,
         &new.clone_url,
-        new.image.as_ref().map(|image| &image.repository),
-        new.image.as_ref().and_then(|image| image.tags.as_ref()).map(Json),
+        first.map(|image| &image.repository),
+        first.and_then(|image| image.tags.as_ref()).map(Json),
         new.visibility,
         Json(&new.options),
         &new.region,
         ProjectState::Active,
         new.now,
-        Json(&new.rules)
+        Json(&new.rules),
+        first.and_then(|image| image.target.as_ref()),
+        Json(more)
     );
     if added == 1 {
         Ok(())

@@ -83,7 +83,7 @@ struct Story {
     fake: Fake,
     flow: Flow,
     reins: Reins,
-    target: ImageTarget,
+    repository: String,
     tags: Tags,
 }
 
@@ -97,20 +97,18 @@ impl Story {
             agent::assemble(config, Clock::system(), life.clone()).await.expect("assembled");
         let attempt = AttemptRef { job: new_id(), epoch: 1 };
         let spec = spec("https://127.0.0.1:1/a.git");
-        let (repository, tags) = registry(&life, &spec.carrier_tag(1)).await;
+        let (repository, tags) = registry(&life, &spec.carrier_tag(1, 0)).await;
         let claimed = Claimed { attempt, token: ATTEMPT_TOKEN.to_owned(), spec, timeout_secs: 60 };
         let reins = Reins::default();
         let shelf = open_shelf(&agent, &claimed).expect("room");
         let attempt = Attempt::begin(agent, claimed, reins.clone(), shelf);
         let (limit, _) = watch::channel(Duration::from_secs(60));
         let flow = Flow::new(&attempt, dir.path().to_owned(), limit);
-        let target = ImageTarget { repository, tags: Vec::new() };
-        Self { _dir: dir, _life: life, fake, flow, reins, target, tags }
+        Self { _dir: dir, _life: life, fake, flow, reins, repository, tags }
     }
 
     async fn publish(&self, tags: &[&str]) -> Result<(), Failure> {
-        let carrier = self.flow.spec.carrier_tag(1);
-        let pushed = self.flow.read_back(&self.target, &carrier, None).await?;
+        let pushed = self.flow.read_back((&self.repository, 0), None).await?;
         let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
         self.flow.move_tags(1, &pushed, &tags).await
     }
@@ -142,7 +140,7 @@ async fn tags_move_one_by_one_under_leave_and_older_builds_move_none() {
         [(true, 107), (false, 107)]
     );
     assert!(images.iter().all(|image| image.digest == digest()));
-    assert_eq!(images.first().map(|image| image.reference.clone()), Some(format!("{}:one", story.target.repository)));
+    assert_eq!(images.first().map(|image| image.reference.clone()), Some(format!("{}:one", story.repository)));
 }
 
 #[tokio::test]

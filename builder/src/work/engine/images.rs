@@ -61,7 +61,7 @@ fn own_names(image: &ImageSummary) -> Vec<String> {
     named.into_iter().filter(|name| name.starts_with(LOCAL_PREFIX) || is_carrier(name)).cloned().collect()
 }
 
-/// `…:b<32 hexadecimal digits>.<epoch>`, as `JobSpec::carrier_tag` makes it.
+/// `…:b<32 hexadecimal digits>.<epoch>`, for further images with `.<number>`, as `JobSpec::carrier_tag` makes it.
 fn is_carrier(name: &str) -> bool {
     let Some((build, epoch)) = name.rsplit_once(':').and_then(|(_, tag)| tag.strip_prefix('b')?.split_once('.')) else {
         return false;
@@ -69,7 +69,7 @@ fn is_carrier(name: &str) -> bool {
     build.len() == 32
         && build.bytes().all(|b| b.is_ascii_hexdigit())
         && !epoch.is_empty()
-        && epoch.bytes().all(|b| b.is_ascii_digit())
+        && epoch.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 #[cfg(test)]
@@ -79,13 +79,15 @@ mod tests {
     #[test]
     fn only_own_names_are_removed() {
         let carrier = format!("reg.example:5000/a:b{}.3", "0a".repeat(16));
-        let tags = ["slipway-build/x:1", &carrier, "reg.example/a:latest", "reg.example/a:b1.2", "<none>:<none>"];
+        let second = format!("{carrier}.1");
+        let tags =
+            ["slipway-build/x:1", &carrier, &second, "reg.example/a:latest", "reg.example/a:b1.2", "<none>:<none>"];
         let image = ImageSummary {
             id: "sha256:1".to_owned(),
             repo_tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
             ..ImageSummary::default()
         };
-        assert_eq!(own_names(&image), ["slipway-build/x:1", &carrier]);
+        assert_eq!(own_names(&image), ["slipway-build/x:1", &carrier, &second]);
         let dangling = ImageSummary { repo_tags: vec!["<none>:<none>".to_owned()], ..image };
         assert_eq!(own_names(&dangling), ["sha256:1"]);
     }

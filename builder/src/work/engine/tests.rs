@@ -92,7 +92,7 @@ impl Outcome {
 
 impl Site {
     fn image(&self) -> String {
-        local_image(self.attempt)
+        local_image(self.attempt, 0)
     }
 
     async fn request(&self, dockerfile: &str, options: BuildOptions) -> BuildRequest {

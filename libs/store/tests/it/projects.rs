@@ -14,14 +14,16 @@ both! {
     async fn a_project_reads_back_as_it_was_made(env) {
         let tenant = env.tenant("own").await;
         let tags = Some(vec!["latest".to_owned(), "stable".to_owned()]);
-        let image = ProjectImage { repository: "registry.example/app".to_owned(), tags };
-        let new = NewProject { image: Some(image.clone()), region: Some("eu".to_owned()), ..new_project(tenant, "team/app") };
+        let image = ProjectImage { repository: "registry.example/app".to_owned(), tags, target: Some("run".to_owned()) };
+        let debug = ProjectImage { repository: "registry.example/debug".to_owned(), tags: None, target: None };
+        let images = vec![image, debug];
+        let new = NewProject { images: images.clone(), region: Some("eu".to_owned()), ..new_project(tenant, "team/app") };
         let made = env.db.create_project(&env.key, &new).await.unwrap();
         let member = Scope::Member { tenant, role: Role::Viewer };
         let project = env.db.project(&member, new.id).await.unwrap();
         assert_eq!(project, made);
         assert_eq!(env.db.project_by_name(&member, tenant, "team/app").await.unwrap(), made);
-        assert_eq!(project.image(), Some(image));
+        assert_eq!(project.images(), images);
         assert_eq!(project.options.0, new.options);
         assert_eq!((project.forge, project.state, project.visibility), (ForgeKind::Github, ProjectState::Active, Visibility::Private));
         assert_eq!((project.region.as_deref(), project.created_at, project.updated_at), (Some("eu"), start(), start()));
@@ -100,16 +102,16 @@ both! {
         let options = BuildOptions { no_cache: Some(true), ..BuildOptions::default() };
         let patch = ProjectPatch { options: Some(options.clone()), ..ProjectPatch::default() };
         let patched = env.db.patch_project(&member, project.id, &patch, later(1)).await.unwrap();
-        assert_eq!((&patched.options.0, patched.image(), patched.updated_at), (&options, project.image(), later(1)));
+        assert_eq!((&patched.options.0, patched.images(), patched.updated_at), (&options, project.images(), later(1)));
 
         let patch = ProjectPatch {
             visibility: Some(Visibility::Public),
-            image: Some(None),
+            images: Some(Vec::new()),
             region: Some(Some("eu".to_owned())),
             ..ProjectPatch::default()
         };
         let patched = env.db.patch_project(&member, project.id, &patch, later(2)).await.unwrap();
-        assert_eq!((patched.image(), patched.region.as_deref()), (None, Some("eu")));
+        assert_eq!((patched.images(), patched.region.as_deref()), (Vec::new(), Some("eu")));
         assert_eq!((patched.visibility, &patched.options.0), (Visibility::Public, &options));
 
         let paused = env.db.set_project_state(&member, project.id, ProjectState::Paused, later(3)).await.unwrap();

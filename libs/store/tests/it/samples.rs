@@ -90,6 +90,7 @@ async fn projects(db: &Db, key: &SecretKey) {
     let scope = Scope::Operator;
     let project = db.project(&scope, id(4)).await.unwrap();
     assert_eq!((project.name.as_str(), project.options.target.as_deref()), ("app", Some("run")));
+    assert_eq!(project.images()[1].target.as_deref(), Some("debug"));
     assert_eq!(db.projects(&scope, &[id(4), id(5)]).await.unwrap().len(), 1);
     assert_eq!(db.project_by_name(&scope, id(1), "app").await.unwrap().id, id(4));
     assert_eq!(db.list_projects(&scope, &ProjectFilter { after: None, limit: 10 }).await.unwrap().len(), 1);

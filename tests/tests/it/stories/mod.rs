@@ -24,6 +24,7 @@ mod reconcile;
 mod scripted;
 mod secrets;
 mod self_hosted;
+mod several_images;
 mod sick_neighbours;
 mod smoke;
 mod stalling_registry;
