@@ -8,7 +8,9 @@ use super::*;
 
 #[tokio::test]
 async fn args_labels_and_a_target_reach_the_image() {
-    let Some(site) = Site::beside().await else { return };
+    // As long as the build runs in which a base was first used, engines before BuildKit 0.32 reuse nothing above that
+    // base (moby/buildkit#4674).
+    let Some(site) = Site::alone().await else { return };
     let dockerfile = "FROM BASE AS one\nARG A\nARG B\nRUN echo $A-$B SALT; cat /etc/hosts; printf 'a\\377b' >&2\n\
                       COPY hello /\nFROM scratch AS two\nCOPY --from=one /hello /\nFROM BASE\nRUN exit 1\n";
     let word = |text: &str| text.to_owned();
@@ -32,7 +34,8 @@ async fn args_labels_and_a_target_reach_the_image() {
     let labels = held.config.and_then(|config| config.labels).expect("labels");
     assert_eq!((labels["l.a"].as_str(), labels["l.b"].as_str()), ("1", "two, three"));
 
-    assert!(site.build(request.clone()).await.step("RUN echo").cached);
+    let again = site.build(request.clone()).await;
+    assert!(again.step("RUN echo").cached, "{:?}", again.vertices);
     let anew = site.build(Solve { no_cache: true, export: Export::Nothing, ..request }).await;
     assert_eq!(anew.result.as_ref().expect("built").image, None);
     assert!(!anew.step("RUN echo").cached);
