@@ -6,18 +6,15 @@ use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::{BuildId, DeliveryId, JobId};
 use slipway_domain::job::JobKind;
 use slipway_domain::placement::{BadPool, PlacementInput, place};
+use slipway_domain::plan::Limits;
 use slipway_domain::spec::{BuildOptions, ChangeSpec, ImageTarget, JobSpec};
 use slipway_domain::timing::{JOB_TIMEOUT, JOB_TIMEOUT_MAX};
 use slipway_runtime::ids::new_id;
 use slipway_store::builds::{NewBuild, NewJob, RefOrder};
 use slipway_store::projects::{Project, ProjectImage};
+use slipway_store::tenants::Tenant;
 
 use crate::state::ApiConfig;
-
-/// Largest context that a builder takes.
-const CONTEXT_MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;
-/// Most entries of a context.
-const CONTEXT_MAX_ENTRIES: u64 = 200_000;
 
 /// What shall be built, and why.
 #[derive(Debug, Clone)]
@@ -59,17 +56,23 @@ pub struct WantedBuild {
 }
 
 /// The rows of a build. Fails when a region is no valid name.
-pub fn new_build(config: &ApiConfig, project: &Project, class: &str, wanted: WantedBuild) -> Result<NewBuild, BadPool> {
+pub fn new_build(
+    config: &ApiConfig,
+    project: &Project,
+    tenant: &Tenant,
+    wanted: WantedBuild,
+) -> Result<NewBuild, BadPool> {
     let pool = place(&PlacementInput {
         wanted_region: wanted.region.as_deref().or(project.region.as_deref()),
         default_region: &config.region,
-        class,
+        class: &tenant.class,
         wanted_platform: None,
         default_platform: &config.platform,
     })?;
     let id: BuildId = new_id();
-    let timeout_secs = timeout(&wanted, &project.options.0);
-    let spec = spec(id, project, &wanted);
+    let limits = config.plans.limits(&tenant.plan);
+    let timeout_secs = timeout(&wanted, &project.options.0, limits);
+    let spec = spec(id, project, &wanted, limits);
     let blocked = wanted.needs_approval;
     let job = NewJob { id: new_id::<JobId>(), kind: JobKind::Image, pool, timeout_secs, blocked, spec };
     Ok(NewBuild {
@@ -93,13 +96,13 @@ pub fn new_build(config: &ApiConfig, project: &Project, class: &str, wanted: Wan
     })
 }
 
-fn timeout(wanted: &WantedBuild, project: &BuildOptions) -> i64 {
+fn timeout(wanted: &WantedBuild, project: &BuildOptions, limits: Limits) -> i64 {
     let asked = wanted.asked.timeout_secs.or(wanted.timeout_secs).or(project.timeout_secs);
-    let secs = asked.unwrap_or(JOB_TIMEOUT.as_secs()).clamp(1, JOB_TIMEOUT_MAX.as_secs());
+    let secs = asked.unwrap_or(JOB_TIMEOUT.as_secs()).clamp(1, JOB_TIMEOUT_MAX.as_secs().min(limits.wall_secs));
     i64::try_from(secs).unwrap_or(i64::MAX)
 }
 
-fn spec(build: BuildId, project: &Project, wanted: &WantedBuild) -> JobSpec {
+fn spec(build: BuildId, project: &Project, wanted: &WantedBuild, limits: Limits) -> JobSpec {
     // A change shows whether it builds; images come from the branches it goes to.
     let images = if wanted.change.is_none() { project.images() } else { Vec::new() };
     let mut images = images.into_iter().map(|ProjectImage { repository, tags, target }| ImageTarget {
@@ -123,7 +126,8 @@ fn spec(build: BuildId, project: &Project, wanted: &WantedBuild) -> JobSpec {
         image: images.next(),
         more_images: images.collect(),
         created_at: wanted.now,
-        context_max_bytes: CONTEXT_MAX_BYTES,
-        context_max_entries: CONTEXT_MAX_ENTRIES,
+        context_max_bytes: limits.context_bytes,
+        context_max_entries: limits.context_entries,
+        limits,
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use metrics_exporter_prometheus::PrometheusHandle;
 use slipway_blobs::Blobs;
+use slipway_domain::plan::Plans;
 use slipway_forges::access::AppTokens;
 use slipway_live::Live;
 use slipway_runtime::breakers::Breakers;
@@ -72,6 +73,8 @@ pub struct ApiConfig {
     pub region: String,
     /// Class of join tokens and tenants that name none.
     pub class: String,
+    /// What tenants may use.
+    pub plans: Plans,
     /// Platform of jobs that ask for none, `linux-amd64`.
     pub platform: String,
     /// How often the refs of each active project are looked at; `None` is never.

@@ -46,10 +46,11 @@ pub struct Control {
 }
 
 impl Control {
-    /// The default tenant exists from the start, and the first operator where a token is set.
+    /// The default tenant exists from the start, all tenants follow their plans, and the first operator where a token is set.
     pub async fn first_rows(&self, bootstrap_token: Option<&str>) -> anyhow::Result<()> {
         let now = self.db.now(&self.clock).await?;
         self.db.ensure_default_tenant(now).await?;
+        self.db.follow_plans(&self.config.plans).await?;
         if let Some(token) = bootstrap_token {
             self.db.ensure_bootstrap_token(&token_hash(token), now).await?;
         }
@@ -138,6 +139,7 @@ impl Control {
             fetch_allow: self.config.fetch_allow.clone(),
             region: self.config.region.clone(),
             class: DEFAULT_CLASS.to_owned(),
+            plans: self.config.plans.clone(),
             platform: own_platform(),
             builds_per_minute: self.config.tenant_builds_per_minute,
             writes_per_minute: self.config.tenant_writes_per_minute,

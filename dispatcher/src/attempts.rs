@@ -139,6 +139,7 @@ mod tests {
             created_at: Clock::system().now(),
             context_max_bytes: 1,
             context_max_entries: 1,
+            limits: slipway_domain::plan::Limits::default(),
         }
     }
 

@@ -192,7 +192,7 @@ async fn insert(state: &ApiState, project: &Project, mut wanted: WantedBuild) ->
     wanted.region = file.region;
     wanted.timeout_secs = file.build.timeout_secs;
     let tenant = state.db.tenant(&Scope::Operator, project.tenant_id).await.or_problem()?;
-    let new = new_build(&state.config, project, &tenant.class, wanted)
+    let new = new_build(&state.config, project, &tenant, wanted)
         .map_err(|error| ApiError::Invalid(format!("The project's region or class: {error}.")))?;
     let created = state.db.create_build(&new).await.or_problem()?;
     state.live.publish(Topic::Wake(WakeKind::Jobs), Bytes::new());

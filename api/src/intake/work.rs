@@ -286,7 +286,7 @@ pub(super) async fn make(
     let file = pipeline::read(state, project, pipeline::place(&wanted.commit, wanted.change.as_ref())).await;
     (wanted.region, wanted.timeout_secs) = (file.region, file.build.timeout_secs);
     let now = wanted.now;
-    let new = match new_build(&state.config, project, &tenant.class, wanted) {
+    let new = match new_build(&state.config, project, &tenant, wanted) {
         Ok(new) => new,
         Err(error) => return Ok(Err(format!("the region of slipway.yml or of the project: {error}"))),
     };

@@ -64,6 +64,8 @@ async fn why_a_public_build_waits_names_its_builder_to_members_only() {
         name: "other".into(),
         class: "standard".into(),
         running_limit: 2,
+        plan: "team".to_owned(),
+        own_limit: true,
         now: app.state.clock.now(),
     };
     app.state.db.create_tenant(&other).await.expect("a tenant");
@@ -92,6 +94,8 @@ async fn what_is_private_is_404_for_strangers_and_other_tenants() {
         name: "other".into(),
         class: "standard".into(),
         running_limit: 1,
+        plan: "team".to_owned(),
+        own_limit: true,
         now,
     };
     app.state.db.create_tenant(&other).await.expect("a tenant");
@@ -124,7 +128,15 @@ async fn members_see_builders_that_build_for_them_without_their_hosts() {
     let now = app.state.clock.now();
     let own = app.state.db.ensure_default_tenant(now).await.expect("a tenant");
     let (name, class) = ("other".to_owned(), "standard".to_owned());
-    let other = NewTenant { id: slipway_runtime::ids::new_id(), name, class, running_limit: 1, now };
+    let other = NewTenant {
+        id: slipway_runtime::ids::new_id(),
+        name,
+        class,
+        running_limit: 1,
+        plan: "team".to_owned(),
+        own_limit: true,
+        now,
+    };
     app.state.db.create_tenant(&other).await.expect("a tenant");
     let (member, stranger) = (app.member_of(own, Role::Viewer).await, app.member_of(other.id, Role::Owner).await);
     let seen = async |token: &str| app.get_as(token, "/api/v1/builders").await.json()["items"].clone();

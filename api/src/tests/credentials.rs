@@ -25,6 +25,36 @@ async fn a_second_tenant_needs_trust_or_an_engine_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_plan_says_what_a_tenants_next_build_may_use() {
+    let app = App::with(|config| config.trust_tenants = true).await;
+    let made = app.post("/api/v1/tenants", json!({"name": "b", "plan": "free"})).await.json();
+    assert_eq!(
+        (&made["plan"], &made["running_limit"], &made["limits"]["pids"]),
+        (&json!("free"), &json!(1), &json!(512))
+    );
+    let detail = app.post("/api/v1/tenants", json!({"name": "c", "plan": "gold"})).await;
+    assert!(detail.problem(StatusCode::UNPROCESSABLE_ENTITY).contains("there are free, pro, team"));
+
+    let change = async |body| app.call_as(Method::PATCH, &app.admin, "/api/v1/tenants/b", body).await;
+    let pro = change(json!({"plan": "pro"})).await.json();
+    assert_eq!((&pro["plan"], &pro["running_limit"], &pro["running"]), (&json!("pro"), &json!(3), &json!(0)));
+    assert_eq!(change(json!({"running_limit": 7})).await.json()["running_limit"], 7);
+    assert_eq!(change(json!({"plan": "free"})).await.json()["running_limit"], 7, "a number of its own");
+    assert_eq!(change(json!({"running_limit": null})).await.json()["running_limit"], 1);
+    change(json!({"running_limit": -1})).await.problem(StatusCode::UNPROCESSABLE_ENTITY);
+    change(json!({"plan": "gold"})).await.problem(StatusCode::UNPROCESSABLE_ENTITY);
+    let default = app.get("/api/v1/tenants").await.json()["items"][0].clone();
+    assert_eq!((&default["plan"], &default["running_limit"]), (&json!("team"), &json!(10)));
+
+    let call = app.call_as(Method::PATCH, &app.admin, "/api/v1/tenants/default", json!({"plan": "free"}));
+    assert_eq!(call.await.status, StatusCode::OK);
+    let build = app.build(&app.project("of-plans", "private").await).await;
+    let job = build["jobs"][0]["id"].as_str().expect("a job").parse().expect("an id");
+    let spec = app.state.db.job_spec(job).await.expect("a spec");
+    assert_eq!((spec.limits.pids, spec.context_max_entries), (512, 50_000));
+}
+
+#[tokio::test]
 async fn a_connection_keeps_its_token_to_itself() {
     let app = App::new().await;
     let body = json!({"kind": "gitlab", "base_url": "https://1.1.1.1", "token": "glpat-hidden"});

@@ -102,6 +102,7 @@ impl App {
             region: "local".to_owned(),
             class: "standard".to_owned(),
             platform: "linux-amd64".to_owned(),
+            plans: slipway_domain::plan::Plans::default(),
             builds_per_minute: 0,
             writes_per_minute: 0,
             reconcile_every: None,

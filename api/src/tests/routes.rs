@@ -26,6 +26,7 @@ async fn the_document_names_every_route_of_the_contract() {
     let paths = document["paths"].as_object().expect("paths");
     for (method, path) in [
         ("post", "/api/v1/tenants"),
+        ("patch", "/api/v1/tenants/{id}"),
         ("post", "/api/v1/connections"),
         ("post", "/api/v1/registries"),
         ("post", "/api/v1/builders/tokens"),

@@ -64,6 +64,8 @@ async fn secrets_are_for_members_and_setting_them_for_maintainers() {
         name: "other".to_owned(),
         class: "standard".to_owned(),
         running_limit: 1,
+        plan: "team".to_owned(),
+        own_limit: true,
         now: app.state.clock.now(),
     };
     app.state.db.create_tenant(&other).await.expect("a tenant");

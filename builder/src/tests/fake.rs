@@ -190,6 +190,7 @@ pub fn spec(clone_url: &str) -> JobSpec {
         created_at: Clock::system().now(),
         context_max_bytes: 1 << 20,
         context_max_entries: 100,
+        limits: slipway_domain::plan::Limits::default(),
     }
 }
 

@@ -69,7 +69,15 @@ impl Scene {
 
     async fn project(&self, name: &str) -> Project {
         let (db, now, tenant) = (&self.deps.db, self.deps.clock.now(), new_id::<TenantId>());
-        let new = NewTenant { id: tenant, name: name.to_owned(), class: "standard".to_owned(), running_limit: 99, now };
+        let new = NewTenant {
+            id: tenant,
+            name: name.to_owned(),
+            class: "standard".to_owned(),
+            running_limit: 99,
+            plan: "team".to_owned(),
+            own_limit: true,
+            now,
+        };
         db.create_tenant(&new).await.expect("a tenant");
         let connection = NewConnection {
             id: new_id(),
@@ -147,6 +155,7 @@ impl Scene {
             created_at: now,
             context_max_bytes: 1,
             context_max_entries: 1,
+            limits: slipway_domain::plan::Limits::default(),
         };
         let new = NewBuild {
             id: build,

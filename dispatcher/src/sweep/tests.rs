@@ -210,6 +210,7 @@ impl Scene {
             created_at: now,
             context_max_bytes: 1,
             context_max_entries: 1,
+            limits: slipway_domain::plan::Limits::default(),
         };
         let before = db.ref_head(self.project.id, &git_ref).await.expect("a head");
         let new = NewBuild {

@@ -18,6 +18,7 @@ pub mod nearest;
 pub mod outputs;
 pub mod pipeline;
 pub mod placement;
+pub mod plan;
 pub mod rules;
 pub mod secret;
 pub mod size;

@@ -9,6 +9,7 @@ use crate::build::Trigger;
 use crate::event::ForgeKind;
 use crate::git_ref::GitRef;
 use crate::ids::{BuildId, ProjectId, TenantId};
+use crate::plan::Limits;
 use crate::tag_template::{BadTemplate, Facts, expand};
 
 /// How a project is built: the `build` object of a project, of `POST …/builds` and of `slipway.yml`.
@@ -217,6 +218,9 @@ pub struct JobSpec {
     pub context_max_bytes: u64,
     /// Most entries of a context.
     pub context_max_entries: u64,
+    /// What the tenant's plan allows; a release that knows no plans says nothing.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 impl JobSpec {

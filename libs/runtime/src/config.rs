@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use slipway_domain::dockerfile::SyntaxAllow;
+use slipway_domain::nearest::nearest;
+use slipway_domain::plan::{Plans, WrittenPlan};
 use url::Url;
 
 use crate::client_address::TrustedProxies;
@@ -72,6 +74,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("reconcile_secs", "600", "seconds between two looks at the refs of an active project; 0 means never"),
     setting("tenant_builds_per_minute", "600", "builds that a tenant's members may ask for; 0 means any number"),
     setting("tenant_writes_per_minute", "3000", "changes that a tenant's members may ask for; 0 means any number"),
+    setting("plans_file", "", "TOML file with a table per plan, which changes or adds to free, pro and team"),
     setting("trust_tenants", "0", "1 lets several tenants share one engine"),
     setting("region", "local", "name of this region"),
     setting("slots", "2", "jobs that a builder runs at once; 0 in serve means no local builder"),
@@ -161,6 +164,8 @@ pub struct Config {
     pub tenant_builds_per_minute: u32,
     /// Changes that a tenant's members may ask for; 0 means any number.
     pub tenant_writes_per_minute: u32,
+    /// What tenants may use.
+    pub plans: Plans,
     /// Several tenants may share an engine.
     pub trust_tenants: bool,
     /// This region.
@@ -313,6 +318,10 @@ impl Config {
             reconcile_secs: required(raw, "reconcile_secs", "a whole number of seconds")?,
             tenant_builds_per_minute: required(raw, "tenant_builds_per_minute", "a whole number")?,
             tenant_writes_per_minute: required(raw, "tenant_writes_per_minute", "a whole number")?,
+            plans: match raw.get("plans_file") {
+                Some(path) => read_plans(path)?,
+                None => Plans::default(),
+            },
             trust_tenants: flag(raw, "trust_tenants")?,
             region: raw.get("region").unwrap_or("local").to_owned(),
             slots,
@@ -328,16 +337,6 @@ impl Config {
     }
 }
 
-/// The word of `known` that is nearest to `word`, if it is near enough to be meant.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|candidate| (edit_distance(word, candidate), candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(3) / 3)
-        .map(|(_, candidate)| candidate)
-}
-
 fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
@@ -347,7 +346,7 @@ fn at(place: &str, problem: String) -> ConfigError {
 }
 
 fn unknown(place: &str, key: &str) -> ConfigError {
-    let meant = nearest(key, SETTINGS.iter().map(|setting| setting.key));
+    let meant = nearest(key, &SETTINGS.iter().map(|setting| setting.key).collect::<Vec<_>>());
     let hint = meant.map_or_else(String::new, |near| format!("; did you mean {near}?"));
     at(place, format!("there is no setting {key}{hint}"))
 }
@@ -382,6 +381,12 @@ fn flag(raw: &RawConfig, key: &'static str) -> Result<bool, ConfigError> {
     }
 }
 
+fn read_plans(path: &str) -> Result<Plans, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| at(path, format!("cannot be read: {error}")))?;
+    let written: BTreeMap<String, WrittenPlan> = toml::from_str(&text).map_err(|error| at(path, error.to_string()))?;
+    Plans::with(written).map_err(|error| at(path, error.to_string()))
+}
+
 fn absolute(raw: &RawConfig) -> Result<PathBuf, ConfigError> {
     let text = raw.get("data_dir").unwrap_or("./slipway-data");
     std::path::absolute(text).map_err(|_| wrong(raw, "data_dir", "a folder"))
@@ -404,98 +409,5 @@ fn without_password(value: &str) -> String {
     }
 }
 
-/// Levenshtein's distance.
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, b) in right.iter().enumerate() {
-            let replaced = corner + usize::from(a != *b);
-            corner = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[right.len()]
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pairs(items: &[(&str, &str)]) -> Vec<(String, String)> {
-        items.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
-    }
-
-    #[test]
-    fn flags_win_over_variables_over_the_file_over_defaults() {
-        let dir = std::env::temp_dir().join(format!("slipway-config-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("a folder");
-        let file = dir.join("slipway.toml");
-        std::fs::write(&file, "slots = 3\nregion = \"file\"\nfetch_allow = [\"10.0.0.0/8\", \"git.local\"]\n")
-            .expect("a file");
-        let raw = RawConfig::collect(
-            &pairs(&[("region", "flag")]),
-            &pairs(&[("SLIPWAY_REGION", "env"), ("SLIPWAY_LISTEN", "127.0.0.1:1"), ("HOME", "/")]),
-            Some(&file),
-        )
-        .expect("valid");
-        let config = Config::parse(&raw).expect("valid");
-        assert_eq!((config.region.as_str(), config.slots, config.listen.port()), ("flag", 3, 1));
-        assert_eq!(config.public_url.as_str(), "http://127.0.0.1:1/");
-        std::fs::remove_dir_all(&dir).expect("removed");
-    }
-
-    #[test]
-    fn a_wrong_key_names_the_nearest_one() {
-        let error = RawConfig::collect(&[], &pairs(&[("SLIPWAY_DATABSE_URL", "x")]), None).expect_err("unknown");
-        assert_eq!(
-            error.to_string(),
-            "SLIPWAY_DATABSE_URL: there is no setting databse_url; did you mean database_url?"
-        );
-        let error = RawConfig::collect(&[], &pairs(&[("SLIPWAY_REGION_FILE", "x")]), None).expect_err("not a secret");
-        assert!(error.to_string().contains("no setting"), "{error}");
-    }
-
-    #[test]
-    fn a_wrong_value_names_setting_source_and_form() {
-        let raw = RawConfig::collect(&[], &pairs(&[("SLIPWAY_SLOTS", "many")]), None).expect("known");
-        let error = Config::parse(&raw).expect_err("not a number");
-        assert_eq!(error.to_string(), "SLIPWAY_SLOTS: slots is many, but must be a whole number");
-        let raw = RawConfig::collect(&[], &pairs(&[("SLIPWAY_CA_FILE", "/nowhere/ca.pem")]), None).expect("known");
-        let error = Config::parse(&raw).expect_err("no file").to_string();
-        assert!(error.starts_with("SLIPWAY_CA_FILE: /nowhere/ca.pem cannot be read"), "{error}");
-        let raw = RawConfig::collect(&[], &pairs(&[("SLIPWAY_SECRET_KEY", "short")]), None).expect("known");
-        assert!(!Config::parse(&raw).expect_err("short").to_string().contains("short"), "never the secret");
-    }
-
-    #[test]
-    fn urls_with_passwords_come_from_files_and_are_shown_without_them() {
-        let dir = std::env::temp_dir().join(format!("slipway-config-url-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("a folder");
-        for key in WITH_PASSWORD {
-            let file = dir.join(key);
-            std::fs::write(&file, "amqp://user:hush@host/place\n").expect("a file");
-            let variable = format!("SLIPWAY_{}_FILE", key.to_uppercase());
-            let raw = RawConfig::collect(&[], &pairs(&[(&variable, file.to_str().expect("text"))]), None);
-            let raw = raw.expect("known");
-            assert_eq!(raw.get(key), Some("amqp://user:hush@host/place"));
-            let shown = raw.masked().into_iter().find(|(shown, _, _)| shown == key).expect("set");
-            assert_eq!(shown, (*key, "amqp://user:***@host/place".to_owned(), variable));
-        }
-        std::fs::remove_dir_all(&dir).expect("removed");
-    }
-
-    #[test]
-    fn secrets_and_passwords_are_masked() {
-        let raw = RawConfig::collect(
-            &[],
-            &pairs(&[("SLIPWAY_JOIN_TOKEN", "hush"), ("SLIPWAY_DATABASE_URL", "postgres://u:hush@h/d")]),
-            None,
-        )
-        .expect("valid");
-        let shown = format!("{:?}", raw.masked());
-        assert!(!shown.contains("hush") && shown.contains("postgres://u:***@h/d"), "{shown}");
-    }
-}
+mod tests;

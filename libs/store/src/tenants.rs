@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use slipway_domain::ids::TenantId;
+use slipway_domain::plan::{DEFAULT_PLAN, Limits, Plans};
 use slipway_runtime::ids::new_id;
 use sqlx::FromRow;
 
@@ -14,8 +15,6 @@ use crate::scope::Scope;
 pub const DEFAULT_TENANT: &str = "default";
 /// The class of builders that the default tenant's plan buys.
 pub const DEFAULT_CLASS: &str = "standard";
-/// How many jobs a tenant runs at once unless somebody says otherwise.
-pub const DEFAULT_RUNNING_LIMIT: i64 = 100;
 
 /// Who pays.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -26,8 +25,13 @@ pub struct Tenant {
     pub name: String,
     /// The class of builders that its plan buys.
     pub class: String,
+    /// The plan that it buys; one that the operator took away counts as the default one.
+    pub plan: String,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    /// How much it runs.
+    #[sqlx(flatten)]
+    pub jobs: TenantRunning,
 }
 
 /// A tenant to be made.
@@ -39,8 +43,12 @@ pub struct NewTenant {
     pub name: String,
     /// The class of builders that its plan buys.
     pub class: String,
+    /// The plan that it buys.
+    pub plan: String,
     /// Jobs that it may run at once.
     pub running_limit: i64,
+    /// Whether this number is its own, which no plan changes.
+    pub own_limit: bool,
     /// When it is made.
     pub now: DateTime<Utc>,
 }
@@ -52,6 +60,15 @@ pub struct TenantRunning {
     pub running: i64,
     /// How many there may be.
     pub running_limit: i64,
+    /// Whether this number is its own, which no plan changes.
+    pub own_limit: bool,
+}
+
+macro_rules! select_tenant {
+    () => {
+        "select id, name, class, plan, created_at, running, running_limit, own_limit \
+         from tenants join tenant_running on tenant_id = id "
+    };
 }
 
 impl Db {
@@ -62,7 +79,9 @@ impl Db {
             id: new_id(),
             name: DEFAULT_TENANT.to_owned(),
             class: DEFAULT_CLASS.to_owned(),
-            running_limit: DEFAULT_RUNNING_LIMIT,
+            plan: DEFAULT_PLAN.to_owned(),
+            running_limit: jobs_of(Limits::default()),
+            own_limit: false,
             now,
         };
         let mut tx = self.begin_write().await?;
@@ -83,7 +102,7 @@ impl Db {
 
     /// One tenant that the scope sees.
     pub async fn tenant(&self, scope: &Scope, id: TenantId) -> Result<Tenant> {
-        const TENANT: &str = "select id, name, class, created_at from tenants where id = $1 and ($2 or id = $3)";
+        const TENANT: &str = concat!(select_tenant!(), "where id = $1 and ($2 or id = $3)");
         on_db!(self, conn => sqlx::query_as(TENANT)
             .bind(id)
             .bind(scope.sight().all)
@@ -95,7 +114,7 @@ impl Db {
 
     /// One tenant that the scope sees, by name.
     pub async fn tenant_by_name(&self, scope: &Scope, name: &str) -> Result<Tenant> {
-        const TENANT: &str = "select id, name, class, created_at from tenants where name = $1 and ($2 or id = $3)";
+        const TENANT: &str = concat!(select_tenant!(), "where name = $1 and ($2 or id = $3)");
         on_db!(self, conn => sqlx::query_as(TENANT)
             .bind(name)
             .bind(scope.sight().all)
@@ -107,7 +126,7 @@ impl Db {
 
     /// The tenants that the scope sees, oldest first.
     pub async fn list_tenants(&self, scope: &Scope) -> Result<Vec<Tenant>> {
-        const LIST: &str = "select id, name, class, created_at from tenants where ($1 or id = $2) order by id";
+        const LIST: &str = concat!(select_tenant!(), "where ($1 or id = $2) order by id");
         Ok(on_db!(self, conn => sqlx::query_as(LIST)
             .bind(scope.sight().all)
             .bind(scope.sight().tenant)
@@ -117,18 +136,45 @@ impl Db {
 
     /// How much a tenant runs; for services.
     pub async fn tenant_running(&self, id: TenantId) -> Result<TenantRunning> {
-        const RUNNING: &str = "select running, running_limit from tenant_running where tenant_id = $1";
+        const RUNNING: &str = "select running, running_limit, own_limit from tenant_running where tenant_id = $1";
         on_db!(self, conn => sqlx::query_as(RUNNING).bind(id).fetch_optional(conn).await?)
             .ok_or(StoreError::NotFound("tenant"))
     }
 
-    /// Sets how many jobs a tenant may run at once. The caller has authorised it.
-    pub async fn set_running_limit(&self, id: TenantId, running_limit: i64) -> Result<()> {
-        const SET: &str = "update tenant_running set running_limit = $2 where tenant_id = $1";
+    /// Sets how many jobs a tenant may run at once, as a number of its own or as its plan's. The caller has authorised
+    /// it.
+    pub async fn set_running_limit(&self, id: TenantId, running_limit: i64, own: bool) -> Result<()> {
+        const SET: &str = "update tenant_running set running_limit = $2, own_limit = $3 where tenant_id = $1";
         let mut tx = self.begin_write().await?;
-        let set = execute!(&mut tx, SET, id, running_limit);
+        let set = execute!(&mut tx, SET, id, running_limit, own);
         if set == 0 {
             return Err(StoreError::NotFound("tenant"));
+        }
+        tx.commit().await
+    }
+
+    /// Gives a tenant another plan. Its jobs at once become the plan's, unless it has a number of its own. The caller
+    /// has authorised it.
+    pub async fn set_plan(&self, id: TenantId, plan: &str, limits: Limits) -> Result<()> {
+        const SET: &str = "update tenants set plan = $2 where id = $1";
+        const FOLLOW: &str = "update tenant_running set running_limit = $2 where tenant_id = $1 and not own_limit";
+        let mut tx = self.begin_write().await?;
+        if execute!(&mut tx, SET, id, plan) == 0 {
+            return Err(StoreError::NotFound("tenant"));
+        }
+        execute!(&mut tx, FOLLOW, id, jobs_of(limits));
+        tx.commit().await
+    }
+
+    /// Makes the plans' numbers of jobs count for all tenants that follow them; at every start, because an operator may
+    /// have changed them. Processes that know different plans undo each other's work; the last one to start wins.
+    pub async fn follow_plans(&self, plans: &Plans) -> Result<()> {
+        const FOLLOW: &str = "update tenant_running set running_limit = $2 where tenant_id = $1 and not own_limit \
+            and running_limit <> $2";
+        let tenants = self.list_tenants(&Scope::Operator).await?;
+        let mut tx = self.begin_write().await?;
+        for tenant in tenants {
+            execute!(&mut tx, FOLLOW, tenant.id, jobs_of(plans.limits(&tenant.plan)));
         }
         tx.commit().await
     }
@@ -136,12 +182,17 @@ impl Db {
 
 /// False if the name is taken.
 async fn insert_tenant(tx: &mut Tx, new: &NewTenant) -> Result<bool> {
-    const TENANT: &str = "insert into tenants (id, name, class, created_at) values ($1, $2, $3, $4) \
+    const TENANT: &str = "insert into tenants (id, name, class, plan, created_at) values ($1, $2, $3, $4, $5) \
         on conflict (name) do nothing";
-    const RUNNING: &str = "insert into tenant_running (tenant_id, running, running_limit) values ($1, 0, $2)";
-    let added = execute!(tx, TENANT, new.id, &new.name, &new.class, new.now);
+    const RUNNING: &str = "insert into tenant_running (tenant_id, running, running_limit, own_limit) \
+        values ($1, 0, $2, $3)";
+    let added = execute!(tx, TENANT, new.id, &new.name, &new.class, &new.plan, new.now);
     if added == 1 {
-        execute!(tx, RUNNING, new.id, new.running_limit);
+        execute!(tx, RUNNING, new.id, new.running_limit, new.own_limit);
     }
     Ok(added == 1)
+}
+
+fn jobs_of(limits: Limits) -> i64 {
+    i64::try_from(limits.jobs).unwrap_or(i64::MAX)
 }

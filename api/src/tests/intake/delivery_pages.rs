@@ -44,7 +44,15 @@ impl Hooked {
     /// A token of somebody who has nothing to do with this project.
     async fn stranger(&self) -> String {
         let (name, class) = ("other".to_owned(), "standard".to_owned());
-        let other = NewTenant { id: new_id(), name, class, running_limit: 1, now: self.now() };
+        let other = NewTenant {
+            id: new_id(),
+            name,
+            class,
+            running_limit: 1,
+            plan: "team".to_owned(),
+            own_limit: true,
+            now: self.now(),
+        };
         self.app.state.db.create_tenant(&other).await.expect("a tenant");
         self.app.member_of(other.id, Role::Owner).await
     }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use slipway_domain::size::bytes as in_words;
+
 /// How many of the largest files are named.
 const LARGEST: usize = 10;
 /// A longer path is shown by its end, characters.
@@ -32,25 +34,11 @@ impl Contents {
     /// The lines of the log.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let entries = if self.entries == 1 { "1 entry".to_owned() } else { format!("{} entries", self.entries) };
-        let head = format!("{entries}, {}; the largest:", human(self.bytes));
+        let head = format!("{entries}, {}; the largest:", in_words(self.bytes));
         let head = if self.largest.is_empty() { head.replace("; the largest:", "") } else { head };
-        let files = self.largest.iter().map(|(bytes, path)| format!("{:>10}  {path}", human(*bytes)));
+        let files = self.largest.iter().map(|(bytes, path)| format!("{:>10}  {path}", in_words(*bytes)));
         std::iter::once(head).chain(files)
     }
-}
-
-/// Bytes as people read them: `12 B`, `3.4 MiB`.
-pub(super) fn human(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    // Tenths, so that nothing is lost to a float.
-    let (mut tenths, mut unit) = (u128::from(bytes) * 10 / 1024, 0);
-    while tenths >= 10_240 && unit + 1 < UNITS.len() {
-        (tenths, unit) = (tenths / 1024, unit + 1);
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
 /// A path that is safe in a line of a log, whatever its bytes are.
@@ -65,21 +53,6 @@ pub(super) fn shown(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_by_people() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1536, "1.5 KiB"),
-            ((1 << 20) - 1, "1023.9 KiB"),
-            (10 << 30, "10.0 GiB"),
-            (u64::MAX, "16383.9 PiB"),
-        ] {
-            assert_eq!(human(bytes), text);
-        }
-    }
 
     #[test]
     fn the_ten_largest_are_named_in_order() {

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use slipway_domain::failure::{Failure, FailureClass};
 use tokio_util::sync::CancellationToken;
 
-use super::contents::{Contents, human, shown};
+use slipway_domain::size::bytes as in_words;
+
+use super::contents::{Contents, shown};
 use super::{Refused, invalid};
 use crate::work::dockerignore::{Dockerignore, Met};
 use crate::work::{cancelled, io_failure};
@@ -174,7 +176,7 @@ impl Walk<'_> {
         let message = if *entries > limits.max_entries {
             format!("the context has {entries} files and folders; at most {} are allowed", limits.max_entries)
         } else if *bytes > limits.max_bytes {
-            let (has, allowed) = (human(*bytes), human(limits.max_bytes));
+            let (has, allowed) = (in_words(*bytes), in_words(limits.max_bytes));
             format!("the context has {bytes} bytes ({has}); at most {} ({allowed}) are allowed", limits.max_bytes)
         } else {
             return Ok(());

@@ -146,7 +146,15 @@ impl Env {
 
     pub async fn tenant(&self, name: &str) -> TenantId {
         let id = new_id();
-        let new = NewTenant { id, name: name.to_owned(), class: "standard".to_owned(), running_limit: 2, now: start() };
+        let new = NewTenant {
+            id,
+            name: name.to_owned(),
+            class: "standard".to_owned(),
+            running_limit: 2,
+            plan: "team".to_owned(),
+            own_limit: true,
+            now: start(),
+        };
         self.db.create_tenant(&new).await.expect("a new name");
         id
     }
@@ -266,5 +274,6 @@ fn job_spec(id: ProjectId, project: &Project, build: BuildId, git_ref: &GitRef, 
         created_at: start(),
         context_max_bytes: 1,
         context_max_entries: 1,
+        limits: slipway_domain::plan::Limits::default(),
     }
 }

@@ -153,7 +153,7 @@ both! {
 both! {
     async fn the_segment_that_ends_a_whole_stream_seals_its_log_and_no_neighbours(env) {
         let world = env.world("own").await;
-        env.db.set_running_limit(world.tenant, 4).await.unwrap();
+        env.db.set_running_limit(world.tenant, 4, true).await.unwrap();
         let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
         let mut attempts = Vec::new();
         for key in ["one", "two", "three", "four"] {

@@ -5,6 +5,7 @@ use slipway_domain::attempt::{AttemptOutcome, AttemptRef};
 use slipway_domain::failure::FailureClass;
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::{Id, JobId, ProcessId, TenantId};
+use slipway_domain::plan::Plans;
 use slipway_domain::spec::JobSpec;
 use slipway_runtime::secret_key::SecretKey;
 use slipway_store::builds::BuildFilter;
@@ -29,7 +30,7 @@ const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_h
     \
     lose_attempt lose_session mark_status_sent note_moves now open_session patch_project ping postpone_admission \
     postpone_seal put_registry put_secret refuse_job remove_deploy_key renew_token report renew_sessions replay_delivery request_leave retry_delivery_later \
-    retry_status_later return_leave revoke_token rotate_hook_secret seal_log set_project_state set_running_limit \
+    retry_status_later return_leave revoke_token rotate_hook_secret seal_log set_project_state set_plan set_running_limit \
     settle_unreturned_leave stop_builds_of_change supersede_builds supersede_changes_of take_lead want_statuses";
 
 /// The ids of the samples.
@@ -62,8 +63,9 @@ async fn tenants(db: &Db, key: &SecretKey) {
     assert_eq!(db.tenant(&scope, own).await.unwrap().name, "sample");
     assert_eq!(db.tenant_by_name(&scope, "sample").await.unwrap().id, own);
     assert_eq!(db.list_tenants(&scope).await.unwrap().len(), 1);
+    db.follow_plans(&Plans::default()).await.unwrap();
     let running = db.tenant_running(own).await.unwrap();
-    assert_eq!((running.running, running.running_limit), (3, 5));
+    assert_eq!((running.running, running.running_limit, running.own_limit), (3, 5, true));
     assert!(db.has_tokens().await.unwrap());
     assert_eq!(db.list_tokens(&scope).await.unwrap().len(), 1);
     assert_eq!(db.scope_for_token(&[0xaa]).await.unwrap().unwrap().0, id(2));
