@@ -27,6 +27,7 @@ use crate::session::{self, ChannelEnd};
 use crate::shelf::Shelf;
 use crate::slots::Slots;
 use crate::spool::Spool;
+use crate::work::cgroup::Cgroups;
 use crate::work::engine::Engine;
 use crate::work::mirror::{Keep, Mirrors};
 
@@ -62,6 +63,8 @@ pub struct Agent {
     pub platform: String,
     /// What is kept of repositories.
     pub mirrors: Mirrors,
+    /// Limits of steps.
+    pub cgroups: Cgroups,
     /// The pools' queues, if there is a path to them.
     pub bus: Option<Bus>,
     /// The guard for hosts that tenants chose.
@@ -101,6 +104,9 @@ pub async fn run(config: BuilderConfig, clock: Clock, life: Life) -> anyhow::Res
             Ok(())
         }
     };
+    if timeout(LAST_WORDS, agent.cgroups.end_all()).await.is_err() {
+        warn!("processes of builds do not die");
+    }
     agent.logs.close();
     tokio::select! {
         waited = timeout(LAST_LOGS, agent.logs.wait()) => if waited.is_err() {
@@ -144,6 +150,7 @@ pub(crate) async fn assemble(
     let min_free_bytes = config.limits.disk_free_min_bytes.saturating_mul(2);
     let keep = Keep { unused: MIRROR_UNUSED, max_bytes: MIRRORS_MAX_BYTES, min_free_bytes };
     let agent = Arc::new(Agent {
+        cgroups: Cgroups::find(life.clone(), clock.clone(), identity.builder),
         mirrors: Mirrors::new(life.clone(), clock.clone(), home.mirror_dir(), keep),
         bus,
         client: AgentClient::new(&config.server_url, &config.trust)?,
@@ -187,6 +194,9 @@ async fn recover(agent: &Arc<Agent>) -> anyhow::Result<()> {
     for (owner, shelf) in found.await?? {
         info!(attempt = %owner.attempt, end = shelf.marks().end, "log of a former life is sent on");
         ship_in_background(agent, Arc::new(shelf), agent.client.attempt(owner.attempt, owner.token));
+    }
+    if timeout(LAST_WORDS, agent.cgroups.end_all()).await.is_err() {
+        warn!("processes of a former life do not die");
     }
     Ok(())
 }

@@ -29,6 +29,7 @@ use crate::spool::{Owner, Spool};
 use crate::work::engine::local_image;
 
 mod flow;
+mod limits;
 mod loose_keys;
 mod outputs;
 mod policy;
@@ -87,7 +88,12 @@ impl Attempt {
     fn begin(agent: Arc<Agent>, claimed: Claimed, reins: Reins, shelf: Shelf) -> Self {
         let api = agent.client.attempt(claimed.attempt, claimed.token.clone());
         let shelf = Arc::new(shelf);
-        let log = Arc::new(AttemptLog::new(agent.clock.clone(), Arc::clone(&shelf), reins.halted().clone()));
+        let log = Arc::new(AttemptLog::new(
+            agent.clock.clone(),
+            Arc::clone(&shelf),
+            reins.halted().clone(),
+            claimed.spec.limits.log_bytes,
+        ));
         let began = agent.clock.monotonic();
         let progress = Arc::new(Progress::default());
         Self { agent, api, claimed, began, reins, progress, log, shelf, outputs: Arc::default() }
@@ -211,6 +217,9 @@ impl Attempt {
             Err(error) => warn!(%error, "workspace not removed; the next start tries again"),
         }
         remove_images(&self.agent, &images).await;
+        if timeout(KILL_WITHIN, self.agent.cgroups.end(self.claimed.attempt)).await.is_err() {
+            warn!("processes of the attempt do not die; the next start tries again");
+        }
         if self.reins.cause().is_some() {
             let agent = Arc::clone(&self.agent);
             self.agent.life.errand("late export", async move {

@@ -19,6 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::shelf::Shelf;
 
+mod overflow;
+
+use overflow::{Fate, Overflow};
+
 /// A line without an end is shown after this long.
 const WAITING_LINE: TimeDelta = TimeDelta::milliseconds(250);
 
@@ -37,17 +41,19 @@ struct Writer {
     values: Vec<String>,
     secrets: Secrets,
     maskers: BTreeMap<(u32, Stream), Masker>,
+    overflow: Overflow,
     /// Why nothing is written any more.
     broken: Option<Failure>,
 }
 
 impl AttemptLog {
-    /// An empty log over an empty shelf. Once `halted`, nobody waits for room any more.
-    pub fn new(clock: Clock, shelf: Arc<Shelf>, halted: CancellationToken) -> Self {
+    /// An empty log over an empty shelf, of at most so many bytes. Once `halted`, nobody waits for room any more.
+    pub fn new(clock: Clock, shelf: Arc<Shelf>, halted: CancellationToken, max_bytes: u64) -> Self {
         let secrets = Secrets::default();
         // Masking happens here and not in the composer, because its secrets cannot grow.
         let composer = Composer::new(secrets.clone());
-        let writer = Writer { composer, values: Vec::new(), secrets, maskers: BTreeMap::new(), broken: None };
+        let overflow = Overflow::new(max_bytes);
+        let writer = Writer { composer, values: Vec::new(), secrets, maskers: BTreeMap::new(), overflow, broken: None };
         Self { clock, shelf, halted, writer: Mutex::new(writer) }
     }
 
@@ -80,9 +86,13 @@ impl AttemptLog {
         }
         let at = self.clock.now();
         let mut writer = self.writer();
-        let Writer { composer, secrets, maskers, .. } = &mut *writer;
+        let Writer { composer, secrets, maskers, overflow, .. } = &mut *writer;
         let masked = maskers.entry((step, stream)).or_insert_with(|| secrets.masker()).push(bytes);
-        composer.write(step, stream, at, &masked);
+        match overflow.take((step, stream, masked)) {
+            Fate::Written((.., masked)) => composer.write(step, stream, at, &masked),
+            Fate::Kept(Some(words)) => composer.meta(0, at, &words),
+            Fate::Kept(None) => {}
+        }
         self.store(&mut writer)
     }
 
@@ -129,7 +139,11 @@ impl AttemptLog {
         let at = self.clock.now();
         let mut writer = self.writer();
         writer.release(None, at);
-        writer.composer.finish(at);
+        let Writer { composer, overflow, .. } = &mut *writer;
+        let (words, end) = overflow.finish();
+        words.into_iter().for_each(|words| composer.meta(0, at, &words));
+        end.for_each(|(step, stream, masked)| composer.write(step, stream, at, &masked));
+        composer.finish(at);
         // The attempt is over; a full disk has been told by the writes before.
         let _ = self.store(&mut writer);
         // Work that was dropped may still be on its way here; the end does not move any more.
@@ -189,7 +203,7 @@ mod tests {
         let attempt = AttemptRef { job: new_id::<JobId>(), epoch: 1 };
         let spool = Spool::create(dir, &Owner { attempt, token: "t".to_owned() }).expect("made");
         let shelf = Arc::new(Shelf::new(spool));
-        (AttemptLog::new(Clock::system(), Arc::clone(&shelf), CancellationToken::new()), shelf)
+        (AttemptLog::new(Clock::system(), Arc::clone(&shelf), CancellationToken::new(), 100), shelf)
     }
 
     fn text(shelf: &Shelf) -> String {
@@ -210,6 +224,23 @@ mod tests {
         assert_eq!(text(&shelf), "early\nhunter2\nsay ***\nand *** again\n");
         assert!(shelf.marks().closed);
         assert_eq!(shelf.log_end().expect("hashed").end, shelf.marks().end);
+    }
+
+    #[tokio::test]
+    async fn of_a_log_that_is_too_long_both_ends_are_kept() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (log, shelf) = log(dir.path());
+        log.hide(["secret".to_owned()]).expect("hides");
+        for line in 0..20 {
+            log.write(1, Stream::Stdout, format!("line {line:02}\n").as_bytes()).await.expect("writes");
+        }
+        log.write(1, Stream::Stdout, b"a secret\n").await.expect("writes");
+        log.meta(0, "It failed.").expect("writes");
+        log.close();
+        let text = text(&shelf);
+        assert!(text.starts_with("line 00\nline 01\n") && text.ends_with("line 18\nline 19\na ***\n"), "{text}");
+        assert!(text.contains("the 100 B that the plan allows") && text.contains("left out here"), "{text}");
+        assert!(text.contains("It failed.\n") && !text.contains("line 12"), "{text}");
     }
 
     #[tokio::test]

@@ -2,6 +2,8 @@
 //! answer, the builder offers no room and says why; jobs then wait for another builder at no cost to
 //! their attempts.
 
+use std::path::PathBuf;
+
 use slipway_domain::builder::Load;
 
 use crate::host::Reading;
@@ -43,6 +45,8 @@ pub struct Readiness {
     pub reading: Reading,
     /// Why nothing is taken, in words.
     pub not_taking: Option<String>,
+    /// Where the engine's data lies on its host, as it last said.
+    pub data_root: Option<PathBuf>,
 }
 
 impl Readiness {
@@ -129,7 +133,7 @@ mod tests {
 
     #[test]
     fn draining_is_said_before_any_pressure() {
-        let readiness = Readiness { reading: CALM, not_taking: Some("x".to_owned()) };
+        let readiness = Readiness { reading: CALM, not_taking: Some("x".to_owned()), data_root: None };
         assert_eq!(readiness.load(2, true).not_taking.as_deref(), Some("it drains"));
         assert_eq!(readiness.load(2, false).not_taking.as_deref(), Some("x"));
     }

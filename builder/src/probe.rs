@@ -45,11 +45,11 @@ pub struct Probe {
 impl Probe {
     /// One look.
     pub async fn look(&mut self, last: &Readiness) -> Readiness {
-        let engine = match self.engine_info().await {
-            Ok(_) => self.cleaned().await,
+        let (engine, data_root) = match self.engine_info().await {
+            Ok(info) => (self.cleaned().await, Some(info.data_root)),
             Err(reason) => {
                 self.clean = false;
-                EngineHealth::Down(reason)
+                (EngineHealth::Down(reason), last.data_root.clone())
             }
         };
         let work_dir = self.home.work_dir();
@@ -66,7 +66,7 @@ impl Probe {
         };
         let closed = last.not_taking.is_some();
         let not_taking = not_taking(&self.limits, &engine, &reading, self.slots.taken(), closed);
-        Readiness { reading, not_taking }
+        Readiness { reading, not_taking, data_root }
     }
 
     /// What the engine says about itself, or why it does not.

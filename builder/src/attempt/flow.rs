@@ -23,13 +23,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::outputs::Outputs;
-use super::{Attempt, loose_keys, no_room, policy, strangers};
+use super::{Attempt, limits, loose_keys, no_room, policy, strangers};
 use crate::agent::Agent;
 use crate::attempt_log::AttemptLog;
 use crate::client::{AttemptApi, CallError};
 use crate::halt::{Halt, Reins};
 use crate::home::make_private_dir;
 use crate::report::Progress;
+use crate::work::cgroup::Confined;
 use crate::work::context::{ContextRequest, ContextTar, make_context};
 use crate::work::engine::{BuildRequest, StepEvent, labels, local_image};
 use crate::work::mirror::Owner;
@@ -86,6 +87,7 @@ impl Flow {
         let what = self.spec.git_ref.as_ref().map_or_else(String::new, |git_ref| format!(" ({})", git_ref.short()));
         let (project, commit, builder) = (&self.spec.project_name, &self.spec.commit, &self.agent.config.name);
         self.log.meta(0, &format!("Building {project} at {commit}{what} on {builder}"))?;
+        self.log.meta(0, &format!("It may use {}.", self.spec.limits))?;
         make_private_dir(&self.workspace).map_err(no_room)?;
         let checkout = self.fetch().await?;
         let options = self.options(&checkout)?;
@@ -199,6 +201,7 @@ impl Flow {
         let mounted = Vec::from_iter(secret_mounts(&dockerfile::scan(&context.dockerfile_text)));
         let credentials = self.credentials(Phase::Building, &mounted).await?;
         self.tell_missing(&mounted, &credentials)?;
+        let confined = self.confine().await?;
         let whose = (self.agent.identity.builder, self.attempt);
         let labels = labels(whose, &self.spec, (&context.dockerfile_text, options.target.as_deref()));
         let request = BuildRequest {
@@ -208,6 +211,7 @@ impl Flow {
             labels,
             logins: credentials.registries,
             secrets: credentials.secrets,
+            marker: confined.as_ref().map(|confined| confined.marker().to_owned()),
             scratch: self.workspace.clone(),
         };
         let stop = self.reins.halted().child_token();
@@ -217,10 +221,44 @@ impl Flow {
             drop(said);
             built
         };
-        let image = beside(building, self.follow(heard, place), &stop).await?;
+        let holding = async {
+            match &confined {
+                Some(confined) => confined.hold().await,
+                None => std::future::pending().await,
+            }
+        };
+        let built = tokio::select! {
+            built = beside(building, self.follow(heard, place), &stop) => built,
+            never = holding => match never {},
+        };
+        let hits = confined.as_ref().map(Confined::hits);
+        let image = built.map_err(|failure| limits::judged(failure, hits, &self.spec.limits))?;
         debug!(image, "image built");
+        self.check_size(&image).await?;
         self.look_into(&image, options.target.clone(), place).await;
         Ok(())
+    }
+
+    /// Puts the plan's limits in force, where this host lets us.
+    async fn confine(&self) -> Result<Option<Confined>, Failure> {
+        let data_root = self.agent.readiness.borrow().data_root.clone();
+        let confined = match data_root {
+            Some(root) => self.agent.cgroups.confine(self.attempt, self.spec.limits, &root).await,
+            None => Err("nothing is known of the engine yet".to_owned()),
+        };
+        match confined {
+            Ok(confined) => Ok(Some(confined)),
+            Err(reason) => {
+                warn!(reason, "cores, memory and processes of this attempt are not limited");
+                self.log.meta(0, "This builder cannot hold cores, memory and processes to that.")?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn check_size(&self, image: &str) -> Result<(), Failure> {
+        let size = self.agent.engine.image_bytes(image).await?;
+        limits::check_size(size, &self.spec.limits)
     }
 
     /// What was built, for those who read it later: not knowing it is no reason to fail.
@@ -238,7 +276,15 @@ impl Flow {
     /// Variants share steps, which have one digest; what one of them took is not the other's.
     async fn follow(&self, mut events: mpsc::Receiver<StepEvent>, place: usize) -> Result<(), Failure> {
         let own = |digest: String| if place == 0 { digest } else { format!("{place}:{digest}") };
-        while let Some(event) = events.recv().await {
+        let silence = Duration::from_secs(self.spec.limits.silence_secs);
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => event,
+                    None => return Ok(()),
+                },
+                () = self.agent.clock.sleep(silence) => return Err(limits::silent(silence)),
+            };
             match event {
                 StepEvent::Step(report) => {
                     let report = StepReport { digest: own(report.digest), ..report };
@@ -255,12 +301,12 @@ impl Flow {
                     let stream = if stream == 2 { Stream::Stderr } else { Stream::Stdout };
                     self.log.write(narrow(self.progress.number(&own(digest))), stream, &bytes).await?;
                 }
+                StepEvent::Moves => {}
                 StepEvent::Notice { digest, text } => {
                     self.log.meta(narrow(self.progress.number(&own(digest))), &text)?;
                 }
             }
         }
-        Ok(())
     }
 
     /// What a phase needs; masked in the log from here on.

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::flow::{Flow, beside, stopped};
+use super::limits::check_tags;
 use crate::client::CallError;
 use crate::halt::Halt;
 use crate::work::engine::{PushRequest, local_image};
@@ -54,6 +55,8 @@ impl Flow {
         if variants.iter().all(|variant| variant.pushes.is_empty()) {
             return self.log.meta(0, "No tag of the project is one for this build, so nothing is pushed.");
         }
+        let tags = variants.iter().flat_map(|variant| &variant.pushes).map(|push| push.tags.len()).sum();
+        check_tags(tags, &self.spec.limits)?;
         self.phase(Phase::Pushing);
         let step = self.begin("slipway:push", "[slipway] push image");
         let result = self.push_in(step.number, variants).await;

@@ -69,6 +69,8 @@ pub enum StepEvent {
         /// The bytes.
         bytes: Bytes,
     },
+    /// A transfer moves on.
+    Moves,
     /// Something that the reader of a step's log should know.
     Notice {
         /// The step's digest.

@@ -46,8 +46,14 @@ text_enum! {
         RegistryAuth = "registry_auth",
         /// The registry refused the push.
         RegistryDenied = "registry_denied",
+        /// The image is larger than the plan allows.
+        ImageTooLarge = "image_too_large",
+        /// The build has more tags than the plan allows.
+        TooManyTags = "too_many_tags",
         /// The build ran longer than it may.
         TimedOut = "timed_out",
+        /// The build said nothing for longer than it may.
+        Silent = "silent",
         /// It was stopped on request.
         Cancelled = "cancelled",
         /// The engine says no to this build in words we do not know.
@@ -96,8 +102,10 @@ impl FailureClass {
             | Self::SourceForbidden
             | Self::RegistryAuth
             | Self::RegistryDenied
+            | Self::ImageTooLarge
+            | Self::TooManyTags
             | Self::BuildRejected => AttemptOutcome::Failed,
-            Self::TimedOut => AttemptOutcome::TimedOut,
+            Self::TimedOut | Self::Silent => AttemptOutcome::TimedOut,
             Self::Cancelled => AttemptOutcome::Cancelled,
             Self::BuilderLost => AttemptOutcome::Lost,
             Self::SourceUnreachable
@@ -150,7 +158,15 @@ impl FailureClass {
             Self::SourceForbidden => "An operator can allow this address with SLIPWAY_FETCH_ALLOW.",
             Self::RegistryAuth => "Correct user and password of the registry under Registries.",
             Self::RegistryDenied => "Check that the registry's user may push to this repository.",
+            Self::ImageTooLarge => {
+                "Leave out of the image what it does not need at run time (a second stage, fewer packages), or ask an \
+                 operator for a plan with larger images."
+            }
+            Self::TooManyTags => "Remove tags from build.tags or from the project.",
             Self::TimedOut => "Make the build faster, or raise the project's timeout.",
+            Self::Silent => {
+                "Let the step say how it goes; it may also wait for input or for a lock that it will never get."
+            }
             Self::Cancelled => "Retry the build when you want it after all.",
             Self::BuildRejected => "Read the engine's message; it refused this build as written.",
             Self::SourceUnreachable => {

@@ -55,9 +55,7 @@ mod tests {
             assert_eq!(bytes(count), text);
         }
         assert_eq!(bytes(-1_i64), "0 B");
-        for (count, text) in
-            [(0, "±0 B"), (1536, "+1.5 KiB"), (-1536, "−1.5 KiB"), (i64::MIN, "−8192.0 PiB")]
-        {
+        for (count, text) in [(0, "±0 B"), (1536, "+1.5 KiB"), (-1536, "−1.5 KiB"), (i64::MIN, "−8192.0 PiB")] {
             assert_eq!(change(count), text);
         }
     }

@@ -23,6 +23,8 @@ use crate::work::{cancelled, io_failure};
 
 /// Messages about the build's progress that may wait for whoever takes its steps.
 const QUEUE: usize = 4;
+/// Hosts that are reached without a proxy.
+const NO_PROXY: &str = "NO_PROXY";
 /// Codes of gRPC by which an engine speaks of itself and not of the build: resources, abort, its inside, not there.
 const OWN_TROUBLE: [i32; 4] = [8, 10, 13, 14];
 
@@ -41,6 +43,8 @@ pub struct BuildRequest {
     pub logins: Vec<RegistryLogin>,
     /// Secrets that its steps mount.
     pub secrets: Vec<BuildSecret>,
+    /// A word for `NO_PROXY` in the environment of all steps, which is no part of the cache's keys.
+    pub marker: Option<String>,
     /// A folder of the attempt, for progress that waits for its reader.
     pub scratch: PathBuf,
 }
@@ -83,17 +87,34 @@ async fn forward(new: Vec<StepEvent>, events: &mpsc::Sender<StepEvent>) {
 }
 
 fn solve(request: BuildRequest) -> Solve {
-    let BuildRequest { image, context, options, labels, logins, secrets, scratch } = request;
+    let BuildRequest { image, context, options, labels, logins, secrets, marker, scratch } = request;
+    let mut args = options.args.unwrap_or_default();
+    if let Some(marker) = marker {
+        mark(&mut args, &marker);
+    }
     Solve {
         dockerfile: context.dockerfile,
         target: options.target,
-        args: options.args.unwrap_or_default(),
+        args,
         labels,
         no_cache: options.no_cache.unwrap_or(false),
         network: options.network.unwrap_or(NetworkMode::Default),
         secrets: secrets.into_iter().map(|secret| (secret.name, Bytes::from(secret.value))).collect(),
         logins,
         ..Solve::new(context.path, scratch, Export::Image(image))
+    }
+}
+
+/// The user's own words stay: engines take the argument in any case, and one of several as it comes.
+fn mark(args: &mut BTreeMap<String, String>, marker: &str) {
+    let mut marked = false;
+    for (_, value) in args.iter_mut().filter(|(name, _)| name.eq_ignore_ascii_case(NO_PROXY)) {
+        let words = value.split(',').filter(|word| !word.is_empty()).chain([marker]);
+        *value = words.collect::<Vec<_>>().join(",");
+        marked = true;
+    }
+    if !marked {
+        args.insert(NO_PROXY.to_owned(), marker.to_owned());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Vertices become steps. A vertex is sent many times, may begin and end more than once (looked up in the
 //! cache, then run), and keeps only its digest, so everything is merged by that.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex};
@@ -24,6 +24,8 @@ pub(super) struct Steps {
     steps: Vec<StepReport>,
     errors: Vec<(usize, String)>,
     clipped: HashSet<String>,
+    /// How far each transfer is, by its step and its name.
+    transfers: HashMap<(String, String), i64>,
 }
 
 impl Steps {
@@ -32,6 +34,15 @@ impl Steps {
         let mut events = Vec::new();
         for vertex in status.vertexes {
             events.extend(self.vertex(vertex).map(StepEvent::Step));
+        }
+        let mut moves = false;
+        for transfer in status.statuses {
+            // An engine repeats what stands still.
+            let before = self.transfers.insert((transfer.vertex, transfer.id), transfer.current);
+            moves |= before != Some(transfer.current);
+        }
+        if moves {
+            events.push(StepEvent::Moves);
         }
         for log in status.logs {
             if log.msg.windows(CLIPPED.len()).any(|window| window == CLIPPED) && self.clipped.insert(log.vertex.clone())

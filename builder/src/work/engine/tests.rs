@@ -124,6 +124,7 @@ impl Site {
             labels: labels.into(),
             logins: Vec::new(),
             secrets: Vec::new(),
+            marker: None,
             scratch: self.folder.path().to_owned(),
         }
     }
@@ -140,6 +141,7 @@ impl Site {
                     StepEvent::Step(step) => {
                         steps.insert(step.digest.clone(), step);
                     }
+                    StepEvent::Moves => {}
                     StepEvent::Log { bytes, .. } => log.extend_from_slice(&bytes),
                     StepEvent::Notice { text, .. } => log.extend_from_slice(text.as_bytes()),
                 }

@@ -17,6 +17,7 @@ mod full_disk;
 pub mod gate;
 mod gitlab_hooks;
 mod later;
+mod limits;
 mod many_deliveries;
 mod processes;
 mod push_becomes_image;
