@@ -38,11 +38,18 @@ impl Site {
         stream.peer_cred().expect("credentials").pid().map(|pid| pid.to_string())
     }
 
-    /// One build of each kind: it succeeds, fails, is cancelled.
-    async fn round(&self) {
+    /// A build that only finds what an earlier one made.
+    async fn again(&self) {
         let good = Solve { export: Export::Nothing, ..self.request("FROM BASE\nRUN echo SALT\n") };
         self.build(good).await.result.expect("built");
+    }
+
+    /// Its step is run each time: what failed is not kept.
+    async fn fails(&self) {
         self.build(self.request("FROM BASE\nRUN echo SALT; exit 3\n")).await.result.expect_err("failed");
+    }
+
+    async fn is_cancelled(&self) {
         let slow = self.request("FROM BASE\nRUN echo begun SALT; sleep 600\n");
         let buildkit = self.buildkit();
         let stopped = self.build_by(&buildkit, slow, |seen, cancel| {
@@ -52,26 +59,81 @@ impl Site {
         });
         stopped.await.result.expect_err("cancelled");
     }
+
+    /// Builds this many times: most of them cached, some fail, some are cancelled; in long runs some are all new.
+    async fn build_many(&mut self, builds: usize) {
+        for number in 1..=builds {
+            match number % 10 {
+                3 => self.fails().await,
+                6 => self.is_cancelled().await,
+                9 if is_long() => {
+                    self.salt = hex::encode(random_bytes::<8>());
+                    self.again().await;
+                }
+                _ => self.again().await,
+            }
+        }
+    }
+}
+
+/// What builds could leave.
+#[derive(Debug)]
+struct Leavings {
+    /// Open descriptors of this process.
+    files: usize,
+    /// Its tasks.
+    tasks: usize,
+    /// Its memory.
+    resident_bytes: u64,
+    /// Mounts that the engine made.
+    mounts: usize,
+    /// Open sockets of the engine.
+    engine_sockets: usize,
+}
+
+impl Leavings {
+    fn of(engine: &Option<String>, folder: &str) -> Self {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("proc");
+        Self {
+            files: open_files("self"),
+            tasks: tasks(),
+            resident_bytes: resident_bytes(),
+            mounts: mounts.lines().filter(|mount| mount.contains(folder)).count(),
+            engine_sockets: engine.as_deref().map_or(0, sockets),
+        }
+    }
 }
 
 #[tokio::test]
-async fn builds_in_a_row_leave_nothing() {
+async fn two_hundred_builds_leave_nothing() {
+    const FIRST: usize = 20;
+    const ALL: usize = 200;
     let Some(mut site) = Site::alone().await else { return };
     let engine = site.engine_process().await;
-    let of_engine = || engine.as_deref().map_or(0, sockets);
-    site.round().await;
-    let (files, engines, before) = (open_files("self"), of_engine(), tasks());
-    let rounds = if is_long() { 67 } else { 7 };
-    for _ in 0..rounds {
-        site.salt = hex::encode(random_bytes::<8>());
-        site.round().await;
-        assert_eq!(tasks(), before);
-    }
-    until("descriptors are as before", PATIENCE, || open_files("self") <= files).await;
-    // Each build had at least four connections.
-    until("the engine's sockets are as before", PATIENCE, || of_engine() <= engines + 4).await;
-    let (now, engines_now) = (open_files("self"), of_engine());
-    eprintln!("{} builds: {files} -> {now} descriptors, sockets of the engine {engines} -> {engines_now}", rounds * 3);
+    let folder = match &site.address {
+        Address::Unix(path) => path.parent().expect("a folder").display().to_string(),
+        Address::Tcp(_) => "no engine of this host".to_owned(),
+    };
+    let now = || Leavings::of(&engine, &folder);
+    let at_first = now();
+    // The engine ends what was cancelled a little later. Each build had at least four connections.
+    let settled = || {
+        let now = now();
+        let engines = now.engine_sockets <= at_first.engine_sockets + 4 && now.mounts <= at_first.mounts;
+        engines && now.files <= at_first.files
+    };
+    site.build_many(FIRST).await;
+    until("all is as before the first build", PATIENCE, settled).await;
+    let clock = slipway_runtime::clock::Clock::system();
+    let (before, began) = (now(), clock.monotonic());
+    site.build_many(ALL - FIRST).await;
+    let each = clock.monotonic().duration_since(began) / u32::try_from(ALL - FIRST).expect("a few");
+    until("all is as before the first build", PATIENCE, settled).await;
+    let after = now();
+    eprintln!("at first {at_first:?}\nafter {FIRST} builds {before:?}\nafter {ALL} builds {after:?}, {each:.1?} each");
+    assert_eq!(after.tasks, before.tasks);
+    let grown = after.resident_bytes.saturating_sub(before.resident_bytes);
+    assert!(grown < 16 << 20, "{} KiB more memory", grown >> 10);
 }
 
 /// The step writes numbered lines as fast as it can; the reader sleeps at first.
