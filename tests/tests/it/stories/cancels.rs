@@ -3,13 +3,16 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use bollard::query_parameters::ListImagesOptionsBuilder;
 use reqwest::StatusCode;
 use serde_json::json;
 use slipway_tests::api::{Build, Job};
 use slipway_tests::env::base_image::BASE_IMAGE;
+use slipway_tests::env::engine::connect;
+use slipway_tests::wait::eventually;
 use slipway_tests::world::{Database, World};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::TcpListener;
@@ -20,6 +23,9 @@ use super::processes::{processes_gone, processes_seen};
 use super::stalling_registry::{Stall, StallingRegistry};
 use super::together::Together;
 
+/// How long the answer to a cancel may take; far more than it takes on a machine that does other things too.
+const ANSWERED: Duration = Duration::from_secs(10);
+
 /// How long a cancelled build may take to end; far less than the time after which it is written off.
 const CANCELLED: Duration = Duration::from_secs(15);
 
@@ -28,15 +34,30 @@ const CLIENT: Duration = Duration::from_secs(20);
 
 /// Cancels and waits for the end, which is `cancelled`, with an image nowhere.
 async fn cancelled(world: &World, build: &Build) -> Result<Job> {
+    let asked = Instant::now();
     let (status, answer) = world.api().cancel(&build.id).await?;
+    let answered = asked.elapsed();
     ensure!(status == StatusCode::OK, "{status}: {answer}");
+    ensure!(answered < ANSWERED, "answered after {answered:?}");
     let build = world.api().finished_build(&build.id, CANCELLED).await?;
     let job = build.jobs.first().cloned().context("a build has a job")?;
+    let phase = job.attempts.first().and_then(|attempt| attempt.phase.clone()).unwrap_or_default();
+    eprintln!("cancelled while {phase:<9} answered in {answered:>8.1?}, ended in {:>8.1?}", asked.elapsed());
+    no_image(world, &job).await?;
     assert_eq!((build.state.as_str(), job.state.as_str()), ("cancelled", "cancelled"), "{job:?}");
     assert!(job.images.is_empty(), "{job:?}");
     let (again, _) = world.api().cancel(&build.id).await?;
     assert_eq!(again, StatusCode::OK, "cancelling what is cancelled is no error");
     Ok(job)
+}
+
+/// No name of the job's image stays on the engine; it goes beside the last word.
+async fn no_image(world: &World, job: &Job) -> Result<()> {
+    let docker = connect(&world.engine).await?;
+    let filters = std::collections::HashMap::from([("label", vec![format!("slipway.job={}", job.id)])]);
+    let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+    let gone = || async { Ok(docker.list_images(Some(options.clone())).await?.is_empty().then_some(())) };
+    eventually("the image to be gone from the engine", CANCELLED, gone).await
 }
 
 async fn no_tags(world: &World, name: &str) -> Result<()> {
@@ -106,6 +127,28 @@ async fn while_a_step_ignores_signals(world: Arc<World>) -> Result<()> {
     Ok(())
 }
 
+async fn while_pulling(world: Arc<World>) -> Result<()> {
+    let registry = StallingRegistry::start(&world.registry, Stall::Pulls).await?;
+    let project = new_project(&world, "pulling", json!({})).await?;
+    let dockerfile = format!("FROM {}/bases/{}:1\nRUN true\n", registry.address(), world.name);
+    let build = start_dockerfile(&world, &project, &dockerfile).await?;
+    registry.reached().await?;
+    let job = cancelled(&world, &build).await?;
+    assert_eq!(job.attempts[0].phase.as_deref(), Some("building"), "{job:?}");
+    no_tags(&world, "pulling").await
+}
+
+/// Builds beside all the cancelled ones.
+async fn a_neighbour(world: Arc<World>) -> Result<()> {
+    let project = new_project(&world, "neighbour", json!({})).await?;
+    let dockerfile = format!("FROM {BASE_IMAGE}\nRUN sleep 6; echo the neighbour of {}\n", world.name);
+    let build = start_dockerfile(&world, &project, &dockerfile).await?;
+    let (build, job) = finished(&world, &build).await?;
+    assert_eq!(build.state, "succeeded", "{job:?}");
+    assert!(world.api().log(&job.id).await?.contains(&format!("the neighbour of {}\n", world.name)));
+    Ok(())
+}
+
 async fn while_pushing(world: Arc<World>) -> Result<()> {
     let registry = StallingRegistry::start(&world.registry, Stall::Uploads).await?;
     let image = json!({ "repository": format!("{}/{}", registry.address(), image_path(&world, "pushing")) });
@@ -150,8 +193,10 @@ async fn a_build_is_cancelled_wherever_it_stands() -> Result<()> {
     let mut stories = Together::new(world);
     stories.story("while fetching", while_fetching);
     stories.story("while a step ignores signals", while_a_step_ignores_signals);
+    stories.story("while pulling", while_pulling);
     stories.story("while pushing", while_pushing);
     stories.story("while publishing", while_publishing);
+    stories.story("a neighbour", a_neighbour);
     stories.end().await
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::Method;
+use axum::response::Response;
+use slipway_tests::pass_on::pass_on;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -20,6 +20,8 @@ const REACHED: Duration = Duration::from_secs(60);
 /// What is kept waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stall {
+    /// Whatever is asked of a manifest.
+    Pulls,
     /// Layers.
     Uploads,
     /// Manifests under tags that users see, not those under the carrier tag `b<build>.<epoch>`.
@@ -89,6 +91,7 @@ impl Drop for StallingRegistry {
 impl Shared {
     fn stalls(&self, method: &Method, path: &str) -> bool {
         match self.stall {
+            Stall::Pulls => path.contains("/manifests/"),
             Stall::Uploads => *method == Method::POST && path.contains("/blobs/uploads"),
             Stall::UserTags => {
                 let tag = path.split_once("/manifests/").map(|(_, tag)| tag);
@@ -108,22 +111,7 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
         shared.reached.send_replace(true);
         let _ = shared.open.subscribe().wait_for(|open| *open).await;
     }
-    forward(&shared, request).await.unwrap_or_else(|error| {
-        eprintln!("the stalling registry: {error:#}");
-        StatusCode::BAD_GATEWAY.into_response()
-    })
-}
-
-/// The Host header stays, so that the registry names us in its answers.
-async fn forward(shared: &Shared, request: Request) -> Result<Response> {
-    let (parts, body) = request.into_parts();
-    let path = parts.uri.path_and_query().context("a request has a path")?;
-    let request = shared.client.request(parts.method, format!("http://{}{path}", shared.upstream));
-    let request = request.headers(parts.headers).body(reqwest::Body::wrap_stream(body.into_data_stream()));
-    let answer = request.send().await?;
-    let mut response = Response::builder().status(answer.status());
-    for (name, value) in answer.headers().iter().filter(|(name, _)| *name != header::TRANSFER_ENCODING) {
-        response = response.header(name, value);
-    }
-    Ok(response.body(Body::from_stream(answer.bytes_stream()))?)
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let url = format!("http://{}{path}", shared.upstream);
+    pass_on(&shared.client, request, &url).await
 }
