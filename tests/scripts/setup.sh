@@ -26,6 +26,7 @@ needs_test=(
     "/usr/bin/caddy caddy"
     "/usr/bin/sqlite3 sqlite3"
     "/usr/bin/systemd-analyze systemd"
+    "/usr/sbin/debootstrap debootstrap"
 )
 
 is_there() {

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _, stream};
 
 use super::{engine, host, process};
 
@@ -19,12 +19,22 @@ const BUSYBOX: (&str, &str) = ("busybox", "busybox-static");
 
 /// Imports the image into the engine at `host` under `name`, which has a tag.
 pub async fn import(host: &str, name: &str) -> Result<()> {
+    let tar = Bytes::from(root_filesystem()?);
+    import_tar(host, name, stream::iter([Ok(tar)]), Vec::new()).await
+}
+
+/// Imports a tar of a root file system; `changes` are instructions of a Dockerfile.
+pub(super) async fn import_tar(
+    host: &str,
+    name: &str,
+    tar: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    changes: Vec<String>,
+) -> Result<()> {
     let (repository, tag) = name.rsplit_once(':').context("the image's name needs a tag")?;
     let docker = engine::connect(host).await?;
-    let options = CreateImageOptionsBuilder::new().from_src("-").repo(repository).tag(tag).build();
-    let body = bollard::body_full(Bytes::from(root_filesystem()?));
+    let options = CreateImageOptionsBuilder::new().from_src("-").repo(repository).tag(tag).changes(changes).build();
     let messages: Vec<_> = docker
-        .create_image(Some(options), Some(body), None)
+        .create_image(Some(options), Some(bollard::body_try_stream(tar)), None)
         .try_collect()
         .await
         .with_context(|| format!("importing {name}"))?;
@@ -56,7 +66,13 @@ fn applets(busybox: &Path) -> Result<Vec<String>> {
     Ok(String::from_utf8_lossy(&output).lines().map(str::to_owned).collect())
 }
 
-fn add(tar: &mut tar::Builder<Vec<u8>>, path: &str, kind: tar::EntryType, mode: u32, content: &[u8]) -> Result<()> {
+pub(super) fn add(
+    tar: &mut tar::Builder<Vec<u8>>,
+    path: &str,
+    kind: tar::EntryType,
+    mode: u32,
+    content: &[u8],
+) -> Result<()> {
     let mut header = header(kind, mode, content.len() as u64);
     tar.append_data(&mut header, path, content).with_context(|| format!("adding {path}"))
 }

@@ -4,6 +4,7 @@
 
 pub mod base_image;
 pub mod cluster;
+pub mod debian;
 pub mod disk;
 pub mod engine;
 pub mod git_server;
@@ -21,3 +22,4 @@ pub mod room;
 pub mod s3;
 pub mod services;
 pub mod slipway;
+pub mod way_out;

@@ -21,6 +21,7 @@ mod limits;
 mod many_deliveries;
 mod processes;
 mod push_becomes_image;
+mod real_life;
 mod rebuilt;
 mod reconcile;
 mod scripted;
