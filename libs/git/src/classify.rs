@@ -86,12 +86,14 @@ pub fn failure(errors: &str, has_login: bool) -> Failure {
     Failure::new(class, format!("{what}: {}", reason(errors)))
 }
 
-/// The line that says why: the last of git's own `fatal:` and `error:` lines, else the last line.
+/// The line that says why: what is wrong with an object, else the first of git's own `fatal:` and `error:` lines, else the
+/// last line.
 fn reason(errors: &str) -> String {
-    let lines = || errors.lines().map(str::trim).filter(|line| !line.is_empty());
+    // What stops git in the middle of its progress comes after that, in the same line.
+    let lines = || errors.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
     let said = |word: &str| lines().find(|line| line.starts_with(word));
-    let line =
-        said("remote: ERROR").or_else(|| said("fatal:")).or_else(|| said("error:")).or_else(|| lines().next_back());
+    let object = || said("error: object").or_else(|| said("remote: ERROR"));
+    let line = object().or_else(|| said("fatal:")).or_else(|| said("error:")).or_else(|| lines().next_back());
     line.unwrap_or("it said nothing").chars().take(300).collect()
 }
 
@@ -137,6 +139,8 @@ mod tests {
     fn the_reason_is_the_line_that_says_it() {
         let text = "remote: Counting\nfatal: early EOF\nwarning: x";
         assert!(failure(text, false).message.ends_with("fatal: early EOF"));
+        let text = "remote: x\nReceiving: 33%\rerror: object 00: hasDotgit: contains '.git'\nfatal: fsck error in packed object";
+        assert!(failure(text, false).message.ends_with("hasDotgit: contains '.git'"));
         assert!(failure("", false).message.ends_with("it said nothing"));
         let full = failure("fatal: sha1 file '/srv/builder/x' write error. Out of diskspace", false).message;
         assert!(full.contains("disk is full") && !full.contains("/srv"), "{full}");
