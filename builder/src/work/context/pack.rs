@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Read as _, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -81,7 +82,11 @@ impl Packer<'_> {
             Kind::Link { to } => {
                 header.set_entry_type(EntryType::Symlink);
                 header.set_mode(0o777);
-                self.tar.append_link(&mut header, &entry.path, to)
+                // Byte for byte: the crate's own way writes `/` as `//` and `a//b` as `a/b`, except of what is long.
+                match header.set_link_name_literal(to.as_os_str().as_bytes()) {
+                    Ok(()) => self.tar.append_data(&mut header, &entry.path, std::io::empty()),
+                    Err(_) => self.tar.append_link(&mut header, &entry.path, to),
+                }
             }
             Kind::File { bytes, executable } => {
                 header.set_entry_type(EntryType::Regular);

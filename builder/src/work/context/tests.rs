@@ -274,6 +274,58 @@ fn odd_files_are_left_out_or_refused_and_odd_names_sent() {
     written(&tree.request()).expect("left out");
 }
 
+/// What a checkout may hold to reach other files of this host, or to gain rights in the image.
+#[test]
+fn nothing_sent_reaches_beyond_the_context() {
+    let tree = Tree::new(&[("Dockerfile", "F"), ("app/real", "1"), ("..x/...", "2"), ("a\\..\\b", "3")]);
+    let outside = tree.0.path().join("outside");
+    std::fs::create_dir(&outside).expect("a folder");
+    std::fs::write(outside.join("canary"), "secret").expect("a file");
+    tree.link("folder", "../outside");
+    tree.link("app/up", "../../outside/canary");
+    tree.link("root", "/");
+    tree.link("winding", "app//./../app/");
+    std::fs::hard_link(tree.root().join("app/real"), tree.root().join("second")).expect("a second name");
+    for (name, mode) in [("setuid", 0o4755), ("setgid", 0o2755), ("open", 0o666), ("closed", 0o000)] {
+        std::fs::write(tree.root().join(name), "4").expect("a file");
+        std::fs::set_permissions(tree.root().join(name), std::fs::Permissions::from_mode(mode)).expect("a mode");
+    }
+    std::fs::set_permissions(tree.root().join("app"), std::fs::Permissions::from_mode(0o7777)).expect("a mode");
+    if !rustix::process::geteuid().is_root() {
+        std::fs::remove_file(tree.root().join("closed")).expect("removed");
+        std::fs::write(tree.root().join("closed"), "4").expect("a file");
+    }
+    let made = written(&tree.request()).expect("a context");
+    assert_eq!(
+        listing(&made),
+        [
+            "755 ..x/",
+            "644 ..x/...=2",
+            "644 Dockerfile=F",
+            "644 a\\..\\b=3",
+            "755 app/",
+            "644 app/real=1",
+            "777 app/up -> ../../outside/canary",
+            "644 closed=4",
+            "777 folder -> ../outside",
+            "644 open=4",
+            "777 root -> /",
+            "644 second=1",
+            "755 setgid=4",
+            "755 setuid=4",
+            "777 winding -> app//./../app/",
+        ]
+    );
+    if rustix::process::geteuid().is_root() {
+        let (kind, mode) = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::RUSR);
+        let zero = rustix::fs::makedev(1, 5);
+        rustix::fs::mknodat(rustix::fs::CWD, tree.root().join("zero"), kind, mode, zero).expect("a device");
+        let failure = written(&tree.request()).expect_err("refused");
+        assert_eq!(failure.class, FailureClass::ContextInvalid);
+        assert!(failure.message.contains("zero is a device"), "{}", failure.message);
+    }
+}
+
 #[test]
 fn whoever_does_not_wait_any_more_stops_it() {
     let tree = Tree::new(&[("Dockerfile", "F"), ("a", "1")]);
