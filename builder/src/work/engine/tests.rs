@@ -331,6 +331,33 @@ async fn failures_have_class_step_exit_code_and_line() {
     site.engine.remove_leftovers(site.builder, &[]).await.expect("removed");
 }
 
+/// A link of the context leads the engine to the context or the image, never to this host's files.
+#[tokio::test]
+async fn a_link_out_of_the_context_finds_nothing_of_this_host() {
+    let Some(site) = site().await else { return };
+    let (source, canary) = (site.folder.path().join("source"), random_id::<JobId>().to_string());
+    std::fs::create_dir(&source).expect("a folder");
+    let outside = site.folder.path().join("outside");
+    std::fs::write(&outside, &canary).expect("a file");
+    std::os::unix::fs::symlink("../outside", source.join("near")).expect("a link");
+    std::os::unix::fs::symlink(&outside, source.join("far")).expect("a link");
+    std::os::unix::fs::symlink("/", source.join("root")).expect("a link");
+    let whole = format!(
+        "FROM {BASE}\nCOPY . /all\nRUN test -L /all/near && test -L /all/far && ls -l /all; cat /all/near /all/far \
+         /all/root/etc/passwd; true\n"
+    );
+    let built = site.build(&whole, offline()).await;
+    built.result.as_ref().expect("links are sent as links");
+    assert!(built.log.contains("root:x:0:0:root:/:/bin/sh") && !built.log.contains(&canary), "{}", built.log);
+    for name in ["near".to_owned(), "far".to_owned(), format!("root{}", outside.display())] {
+        let failure = site.build(&format!("FROM {BASE}\nCOPY {name} /leak\n"), offline()).await.result;
+        let failure = failure.expect_err(&name);
+        assert_eq!(failure.class, FailureClass::CopySourceMissing, "{name}: {failure:?}");
+        assert!(!failure.message.contains(&canary));
+    }
+    site.engine.remove_leftovers(site.builder, &[]).await.expect("removed");
+}
+
 #[tokio::test]
 async fn a_push_to_nobody_is_the_registrys_trouble() {
     let Some(site) = site().await else { return };

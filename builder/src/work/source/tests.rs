@@ -1,5 +1,6 @@
 //! Git over real HTTP: `git http-backend` behind a small server, as forges run it.
 
+mod hostile;
 mod kept;
 
 use std::process::Stdio;

@@ -6,14 +6,14 @@ use super::*;
 use crate::work::mirror::Keep;
 
 /// What is kept of repositories, in a folder of its own.
-struct Keeping {
+pub(super) struct Keeping {
     dir: tempfile::TempDir,
-    mirrors: Mirrors,
-    owner: Owner,
+    pub(super) mirrors: Mirrors,
+    pub(super) owner: Owner,
 }
 
 impl Keeping {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let keep = Keep { unused: Duration::from_secs(3600), max_bytes: 1 << 30, min_free_bytes: 0 };
         let mirrors = Mirrors::new(Life::new(), Clock::system(), dir.path().join("mirrors"), keep);
