@@ -32,6 +32,7 @@ mod sick_neighbours;
 mod smoke;
 mod stalling_registry;
 mod statuses;
+mod storm;
 mod together;
 mod told;
 mod visibility;
