@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use slipway_tests::api::{Job, Project, Step};
 use slipway_tests::env::base_image::BASE_IMAGE;
-use slipway_tests::world::{Database, World};
+use slipway_tests::env::engine::{Engine, Oddity};
+use slipway_tests::world::World;
 
 use super::builds::{finished, image_path, new_project, start};
 
@@ -35,7 +36,9 @@ async fn layers(world: &World, job: &Job) -> Result<Value> {
 
 #[tokio::test]
 async fn an_unchanged_commit_is_built_from_the_cache_alone() -> Result<()> {
-    let Some(world) = World::start(Database::Sqlite).await? else { return Ok(()) };
+    // Its own: nobody else's cancel or cleaning has a say in what this engine keeps.
+    let Some(engine) = Engine::odd(Oddity::None).await? else { return Ok(()) };
+    let Some(world) = World::start_on(&engine).await? else { return Ok(()) };
     let (repo, project) = new_project(&world, "rebuilt", json!({})).await?;
     let dockerfile = format!(
         "FROM {BASE_IMAGE} AS one\nWORKDIR /work\nCOPY . .\nRUN sleep 5; cat a/file > made; echo {name}\n\
