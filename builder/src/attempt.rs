@@ -35,6 +35,7 @@ mod outputs;
 mod policy;
 mod push;
 mod strangers;
+mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -117,7 +118,7 @@ impl Attempt {
             }
         });
         let result = self.watch_over(work, limits).await;
-        let verdict = verdict(self.reins.cause(), result);
+        let verdict = self.tell_fully(verdict(self.reins.cause(), result));
         self.say_end(&verdict);
         tokio::join!(self.conclude(verdict), self.clean_up(workspace));
         drop(telling);
@@ -168,7 +169,7 @@ impl Attempt {
     fn say_end(&self, verdict: &Verdict) {
         if let Some((_, Some(failure))) = verdict {
             // A full disk takes no last line either.
-            let _ = self.log.meta(0, &format!("{}. {}", failure.message.trim_end_matches('.'), failure.class.hint()));
+            let _ = self.log.meta(0, &format!("{}. {}", failure.message.trim_end_matches('.'), failure.advice()));
         }
         self.log.close();
         self.progress.close(self.agent.clock.now());

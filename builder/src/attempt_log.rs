@@ -20,8 +20,10 @@ use tokio_util::sync::CancellationToken;
 use crate::shelf::Shelf;
 
 mod overflow;
+mod tail;
 
 use overflow::{Fate, Overflow};
+use tail::Tails;
 
 /// A line without an end is shown after this long.
 const WAITING_LINE: TimeDelta = TimeDelta::milliseconds(250);
@@ -42,6 +44,7 @@ struct Writer {
     secrets: Secrets,
     maskers: BTreeMap<(u32, Stream), Masker>,
     overflow: Overflow,
+    tails: Tails,
     /// Why nothing is written any more.
     broken: Option<Failure>,
 }
@@ -52,8 +55,8 @@ impl AttemptLog {
         let secrets = Secrets::default();
         // Masking happens here and not in the composer, because its secrets cannot grow.
         let composer = Composer::new(secrets.clone());
-        let overflow = Overflow::new(max_bytes);
-        let writer = Writer { composer, values: Vec::new(), secrets, maskers: BTreeMap::new(), overflow, broken: None };
+        let (values, maskers, overflow) = (Vec::new(), BTreeMap::new(), Overflow::new(max_bytes));
+        let writer = Writer { composer, values, secrets, maskers, overflow, tails: Tails::default(), broken: None };
         Self { clock, shelf, halted, writer: Mutex::new(writer) }
     }
 
@@ -71,11 +74,6 @@ impl AttemptLog {
         }
         writer.secrets = secrets;
         self.store(&mut writer)
-    }
-
-    /// A text as it may be shown.
-    pub fn masked(&self, text: &str) -> String {
-        String::from_utf8_lossy(&self.writer().secrets.mask(text.as_bytes())).into_owned()
     }
 
     /// What a step wrote. Waits while too much is not yet durable.
@@ -112,6 +110,19 @@ impl AttemptLog {
         writer.release(Some(step), at);
         writer.composer.end_step(step, at);
         self.store(&mut writer)
+    }
+
+    /// The last lines of a step that ended, oldest first: at most 20 of them, and 4 KiB, without escape sequences.
+    /// Masked once more, because what was known late, or hidden by such a sequence, stands in the log.
+    pub fn last_lines(&self, step: u32) -> Vec<String> {
+        let writer = self.writer();
+        let text = writer.secrets.mask(writer.tails.of(step).join("\n").as_bytes());
+        String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
+    }
+
+    /// A text without the values that are secret.
+    pub fn masked(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.writer().secrets.mask(text.as_bytes())).into_owned()
     }
 
     /// Writes everything that a channel brings, as output of one step, until it is closed.
@@ -154,6 +165,7 @@ impl AttemptLog {
 
     fn store(&self, writer: &mut Writer) -> Result<(), Failure> {
         while let Some(chunk) = writer.composer.take_chunk(MAX_CHUNK_BYTES) {
+            writer.tails.take(&chunk);
             if writer.broken.is_none()
                 && let Err(error) = self.shelf.append(&chunk)
             {
@@ -241,6 +253,19 @@ mod tests {
         assert!(text.starts_with("line 00\nline 01\n") && text.ends_with("line 18\nline 19\na ***\n"), "{text}");
         assert!(text.contains("the 100 B that the plan allows") && text.contains("left out here"), "{text}");
         assert!(text.contains("It failed.\n") && !text.contains("line 12"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn the_last_lines_hold_no_secret() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (log, _shelf) = log(dir.path());
+        log.hide(["correct-horse".to_owned()]).expect("hides");
+        log.write(1, Stream::Stdout, b"say correct-").await.expect("writes");
+        log.write(1, Stream::Stdout, b"horse\nor correct-\x1b[1mhorse\nlate-battery").await.expect("writes");
+        log.end_step(1).expect("ends");
+        log.hide(["late-battery".to_owned()]).expect("hides");
+        assert_eq!(log.last_lines(1), ["say ***", "or ***", "***"]);
+        assert_eq!(log.masked("RUN x late-battery"), "RUN x ***");
     }
 
     #[tokio::test]

@@ -82,6 +82,24 @@ impl Progress {
         number
     }
 
+    /// The step that a failure is about: the first one of its name that failed, else the one that was at work last.
+    pub fn step_of(&self, name: Option<&str>) -> Option<StepReport> {
+        let state = self.state();
+        let mut steps: Vec<&StepReport> = state.steps.values().filter_map(|known| known.report.as_ref()).collect();
+        steps.sort_by_key(|step| step.number);
+        let found = match name {
+            Some(name) => {
+                let named = steps.iter().filter(|step| step.name == name);
+                named.min_by_key(|step| step.state != StepState::Failed)
+            }
+            None => {
+                let open = steps.iter().filter(|step| matches!(step.state, StepState::Running | StepState::Cancelled));
+                open.filter(|step| step.started_at.is_some()).max_by_key(|step| step.started_at)
+            }
+        };
+        found.map(|step| (*step).clone())
+    }
+
     /// The attempt is over: steps that still seem to run were stopped with it. Nothing more comes.
     pub fn close(&self, now: DateTime<Utc>) {
         let mut state = self.state();

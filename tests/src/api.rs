@@ -115,6 +115,18 @@ pub struct Failure {
     pub exit_code: Option<i64>,
     pub dockerfile_line: Option<u32>,
     pub hint: Option<String>,
+    #[serde(default)]
+    pub excerpt: Vec<ExcerptLine>,
+    #[serde(default)]
+    pub last_lines: Vec<String>,
+}
+
+/// A line of the Dockerfile beside the one that failed.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ExcerptLine {
+    pub line: u32,
+    pub text: String,
+    pub failing: bool,
 }
 
 /// One server-sent event.

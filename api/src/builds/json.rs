@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use slipway_domain::agent::PushedImage;
 use slipway_domain::attempt::{AttemptOutcome, AttemptState, Phase, StepState};
 use slipway_domain::build::{BuildState, Trigger};
-use slipway_domain::failure::{Failure, FailureClass};
+use slipway_domain::failure::{ExcerptLine, Failure, FailureClass};
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::{BuildId, BuilderId, JobId, ProjectId};
 use slipway_domain::job::{JobKind, JobState};
@@ -173,7 +173,21 @@ pub struct FailureJson {
     pub exit_code: Option<i64>,
     pub dockerfile_line: Option<i64>,
     /// What to do next.
-    pub hint: &'static str,
+    pub hint: String,
+    /// The Dockerfile around the instruction that failed; may leave out the middle of a long one.
+    pub excerpt: Vec<ExcerptLineJson>,
+    /// The last lines that the step wrote, without colours.
+    pub last_lines: Vec<String>,
+}
+
+/// One line of a Dockerfile.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ExcerptLineJson {
+    /// Its number, from 1.
+    pub line: i64,
+    pub text: String,
+    /// True if it belongs to the instruction that failed.
+    pub failing: bool,
 }
 
 impl WaitingJson {
@@ -282,15 +296,23 @@ impl From<PushedImage> for ImageJson {
     }
 }
 
+impl From<ExcerptLine> for ExcerptLineJson {
+    fn from(line: ExcerptLine) -> Self {
+        Self { line: line.line, text: line.text, failing: line.failing }
+    }
+}
+
 impl From<Failure> for FailureJson {
     fn from(failure: Failure) -> Self {
         Self {
             class: failure.class,
-            hint: failure.class.hint(),
+            hint: failure.advice().to_owned(),
             message: failure.message,
             step: failure.step,
             exit_code: failure.exit_code,
             dockerfile_line: failure.dockerfile_line,
+            excerpt: failure.detail.excerpt.into_iter().map(ExcerptLineJson::from).collect(),
+            last_lines: failure.detail.last_lines,
         }
     }
 }

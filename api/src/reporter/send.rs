@@ -230,18 +230,19 @@ async fn ask(state: &ApiState, status: &LeasedStatus, permit: Permit) -> Result<
         };
         return Ok(ForgeAnswer { check_run_id: id(run), pipeline_id: None });
     }
-    let sent = forge::call(permit, api.set_status(&commit_status(state, status))).await?;
+    let description = check::description_of(state, status).await.map_err(SendError::Internal)?;
+    let sent = forge::call(permit, api.set_status(&commit_status(state, status, description))).await?;
     Ok(ForgeAnswer { pipeline_id: sent.pipeline_id.and_then(id), check_run_id: None })
 }
 
-fn commit_status(state: &ApiState, status: &LeasedStatus) -> CommitStatus {
+fn commit_status(state: &ApiState, status: &LeasedStatus, description: String) -> CommitStatus {
     let git_ref = status.git_ref.as_deref().and_then(|text| GitRef::parse(text).ok());
     CommitStatus {
         repo: status.key.repo_path.clone(),
         commit: status.key.commit_id.clone(),
         state: status.wanted,
         context: status.key.context.clone(),
-        description: describe(status.wanted).to_owned(),
+        description,
         target_url: Some(state.config.url(&format!("builds/{}", status.build_id))),
         ref_name: git_ref.map(|git_ref| git_ref.short().to_owned()),
         pipeline_id: status.pipeline_id.and_then(|id| u64::try_from(id).ok()),

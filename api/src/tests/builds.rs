@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use slipway_domain::agent::PushedImage;
 use slipway_domain::attempt::{Phase, StepState};
-use slipway_domain::failure::{Failure, FailureClass};
+use slipway_domain::failure::{Detail, ExcerptLine, Failure, FailureClass};
 use slipway_domain::image::{BuiltImage, Layer};
 
 use super::crew::step;
@@ -153,6 +153,15 @@ async fn a_failed_build_says_where_and_what_to_do() {
         step: Some("[build 2/3] RUN make <all>".to_owned()),
         exit_code: Some(2),
         dockerfile_line: Some(4),
+        detail: Box::new(Detail {
+            excerpt: vec![ExcerptLine {
+                line: 4,
+                text: "RUN make '<script>alert(1)</script>'".to_owned(),
+                failing: true,
+            }],
+            last_lines: vec!["make: <script>alert(2)</script>".to_owned()],
+            hint: Some("Try <b>less</b>.".to_owned()),
+        }),
     };
     app.finish(attempt, Some(failure), Vec::new()).await;
     let failed = app.get(&path).await.json();
@@ -163,15 +172,26 @@ async fn a_failed_build_says_where_and_what_to_do() {
         (&json!("run_failed"), &json!(2), &json!(4))
     );
     assert_eq!(
-        (&told["step"], &told["hint"]),
-        (&json!("[build 2/3] RUN make <all>"), &json!(FailureClass::RunFailed.hint()))
+        (&told["step"], &told["hint"], &told["last_lines"]),
+        (&json!("[build 2/3] RUN make <all>"), &json!("Try <b>less</b>."), &json!(["make: <script>alert(2)</script>"]))
     );
+    let line = json!([{ "line": 4, "text": "RUN make '<script>alert(1)</script>'", "failing": true }]);
+    assert_eq!(told["excerpt"], line);
     let step = &failed["jobs"][0]["steps"][1];
     assert_eq!((&step["state"], &step["cached"], &step["exit_code"]), (&json!("failed"), &json!(false), &json!(2)));
     let page = app.get(&format!("/builds/{}", id(&build))).await.text;
-    for part in ["make &#60;all&#62;", "line 4", "run_failed", "Read the last lines"] {
+    for part in [
+        "make &#60;all&#62;",
+        "line 4",
+        "run_failed",
+        "Try &#60;b&#62;less",
+        "&gt;    4 RUN make",
+        "&#60;script&#62;alert(1)",
+        "make: &#60;script&#62;alert(2)",
+    ] {
         assert!(page.contains(part), "{part} is missing in {page}");
     }
+    assert!(!page.contains("<script>alert") && !page.contains("<b>less"), "{page}");
     app.post(&format!("{path}/cancel"), json!(null)).await.problem(StatusCode::CONFLICT);
 }
 

@@ -184,6 +184,18 @@ pub struct Failure {
     pub exit_code: Option<i64>,
     pub dockerfile_line: Option<i64>,
     pub hint: Option<String>,
+    #[serde(default)]
+    pub excerpt: Vec<ExcerptLine>,
+    #[serde(default)]
+    pub last_lines: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct ExcerptLine {
+    pub line: i64,
+    pub text: String,
+    #[serde(default)]
+    pub failing: bool,
 }
 
 /// What a forge sent.

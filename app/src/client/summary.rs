@@ -155,7 +155,23 @@ fn failure_lines(failure: &Failure) -> String {
         lines.push(format!("  at {}", on_one_line(&place.join(", "))));
     }
     lines.extend(failure.hint.as_ref().map(|hint| format!("  {}", on_one_line(hint))));
+    if !failure.excerpt.is_empty() {
+        lines.push("  Dockerfile:".to_owned());
+        lines.extend(failure.excerpt.iter().map(|line| {
+            let mark = if line.failing { '>' } else { ' ' };
+            format!("  {mark} {:>5} | {}", line.line, as_written(&line.text)).trim_end().to_owned()
+        }));
+    }
+    if !failure.last_lines.is_empty() {
+        lines.push("  Last lines of the step:".to_owned());
+        lines.extend(failure.last_lines.iter().map(|line| format!("  | {}", as_written(line)).trim_end().to_owned()));
+    }
     lines.join("\n")
+}
+
+/// A line with its tabs as blanks, which move nothing else.
+fn as_written(line: &str) -> String {
+    on_one_line(&line.replace('\t', "    "))
 }
 
 /// The branch or tag, without what git puts before it.

@@ -231,7 +231,7 @@ impl Flow {
             built = beside(building, self.follow(heard, place), &stop) => built,
             never = holding => match never {},
         };
-        let hits = confined.as_ref().map(Confined::hits);
+        let hits = confined.as_ref().map(Confined::hits).unwrap_or_default();
         let image = built.map_err(|failure| limits::judged(failure, hits, &self.spec.limits))?;
         debug!(image, "image built");
         self.check_size(&image).await?;
@@ -287,7 +287,9 @@ impl Flow {
             };
             match event {
                 StepEvent::Step(report) => {
-                    let report = StepReport { digest: own(report.digest), ..report };
+                    // The engine writes the values of arguments into names.
+                    let name = self.log.masked(&report.name);
+                    let report = StepReport { digest: own(report.digest), name, ..report };
                     let ended = match report.state {
                         StepState::Pending | StepState::Running => false,
                         StepState::Succeeded | StepState::Failed | StepState::Cancelled => true,

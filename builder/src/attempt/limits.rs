@@ -2,31 +2,30 @@
 
 use std::time::Duration;
 
-use slipway_domain::failure::{Failure, FailureClass};
+use slipway_domain::failure::{Detail, Failure, FailureClass};
 use slipway_domain::plan::{Limits, duration};
 use slipway_domain::size::bytes as in_words;
 
 use crate::work::cgroup::Hits;
 
-/// The exit status of a process that was killed by SIGKILL.
-const KILLED: i64 = 137;
-
-/// A failure of a build as one sees it who knows whether limits were hit; `None` when nobody knows.
-pub(super) fn judged(failure: Failure, hits: Option<Hits>, limits: &Limits) -> Failure {
-    let command = matches!(failure.class, FailureClass::RunFailed | FailureClass::OutOfMemory);
-    let Some(hits) = hits.filter(|_| command) else { return failure };
+/// A failure of a build as one sees it who knows how often limits were hit.
+pub(super) fn judged(failure: Failure, hits: Hits, limits: &Limits) -> Failure {
+    if !matches!(failure.class, FailureClass::RunFailed | FailureClass::Killed) {
+        return failure;
+    }
     let said = failure.message.trim_end_matches('.');
     if hits.oom_kills > 0 {
         let memory = in_words(limits.memory_bytes);
-        let message = format!("{said}: it was killed for its memory, of which the plan allows {memory}.");
-        return Failure { class: FailureClass::OutOfMemory, message, ..failure };
+        let hint = format!("Killed for memory: limit {memory}. {}", FailureClass::OutOfMemory.hint());
+        let detail = Box::new(Detail { hint: Some(hint), ..*failure.detail });
+        let message = format!("{said}, because a process was killed for its memory (limit {memory})");
+        return Failure { class: FailureClass::OutOfMemory, message, detail, ..failure };
     }
-    let message = match hits.pids_refused {
-        0 if failure.exit_code == Some(KILLED) => format!("{said}: something killed it, and not for its memory."),
-        0 => failure.message.clone(),
-        _ => format!("{said}: it wanted more than the {} processes that the plan allows.", limits.pids),
-    };
-    Failure { class: FailureClass::RunFailed, message, ..failure }
+    if hits.pids_refused > 0 {
+        let message = format!("{said}, after more processes were wanted than the plan allows ({})", limits.pids);
+        return Failure { message, ..failure };
+    }
+    failure
 }
 
 /// Refuses an image of this size.
@@ -60,35 +59,29 @@ mod tests {
     use super::*;
 
     fn ended(code: i64) -> Failure {
-        let class = if code == KILLED { FailureClass::OutOfMemory } else { FailureClass::RunFailed };
+        let class = if code == 137 { FailureClass::Killed } else { FailureClass::RunFailed };
         let message = format!("RUN x ended with exit code {code}");
         Failure { exit_code: Some(code), ..Failure::new(class, message) }
     }
 
     #[test]
     fn a_killed_command_ran_out_of_memory_only_where_the_kernel_says_so() {
+        use FailureClass::{BaseImageMissing, Killed, OutOfMemory, RunFailed};
         let limits = Limits { memory_bytes: 2 << 30, pids: 9, ..Limits::default() };
         let none = Hits::default();
         let (oom, pids) = (Hits { oom_kills: 1, ..none }, Hits { pids_refused: 3, ..none });
-        use FailureClass::{BaseImageMissing, OutOfMemory, RunFailed};
         for (failure, hits, class, part) in [
-            (
-                ended(KILLED),
-                Some(oom),
-                OutOfMemory,
-                ": it was killed for its memory, of which the plan allows 2.0 GiB.",
-            ),
+            (ended(137), oom, OutOfMemory, "killed for its memory (limit 2.0 GiB)"),
             // A compiler was killed, and make says 2.
-            (ended(2), Some(oom), OutOfMemory, "exit code 2: it was killed for its memory"),
-            (ended(KILLED), Some(none), RunFailed, "something killed it, and not for its memory"),
-            (ended(KILLED), None, OutOfMemory, "exit code 137"),
-            (ended(2), Some(none), RunFailed, "exit code 2"),
-            (ended(2), Some(pids), RunFailed, "more than the 9 processes"),
-            (Failure::new(BaseImageMissing, "no such image"), Some(oom), BaseImageMissing, "no such image"),
+            (ended(2), oom, OutOfMemory, "exit code 2, because a process was killed for its memory"),
+            (ended(137), none, Killed, "exit code 137"),
+            (ended(2), none, RunFailed, "exit code 2"),
+            (ended(2), pids, RunFailed, "than the plan allows (9)"),
+            (Failure::new(BaseImageMissing, "no such image"), oom, BaseImageMissing, "no such image"),
         ] {
             let judged = judged(failure, hits, &limits);
-            assert_eq!(judged.class, class, "{}", judged.message);
-            assert!(judged.message.ends_with(part) || judged.message.contains(part), "{}", judged.message);
+            assert_eq!((judged.class, judged.message.contains(part)), (class, true), "{judged:?}");
+            assert_eq!(judged.advice().starts_with("Killed for memory: limit 2.0 GiB. "), class == OutOfMemory);
         }
     }
 

@@ -1,8 +1,8 @@
 //! What is refused before the engine hears of it: programs that no operator allowed, arguments that steer the engine,
 //! and a file that kills it.
 
-use slipway_domain::dockerfile::{ProblemClass, SYNTAX_ARG, SyntaxAllow, is_reserved_arg, scan};
-use slipway_domain::failure::{Failure, FailureClass};
+use slipway_domain::dockerfile::{ProblemClass, SYNTAX_ARG, SyntaxAllow, excerpt, is_reserved_arg, scan};
+use slipway_domain::failure::{Detail, Failure, FailureClass};
 use slipway_domain::spec::BuildOptions;
 
 /// Refuses arguments that are the service's own, and a frontend that is not allowed. These are the options as users
@@ -32,21 +32,22 @@ pub(super) fn check_dockerfile(allow: &SyntaxAllow, text: &str) -> Result<(), Fa
             short(&frontend.image)
         };
         let message = format!("Line {} of the Dockerfile names {what}, which may not build here.", frontend.line);
-        return Err(at(FailureClass::FrontendForbidden, message, frontend.line));
+        return Err(at(FailureClass::FrontendForbidden, message, text, frontend.line));
     }
     // Docker 20.10 dies of a file with nothing but ARG, and every build of its other jobs with it.
     let problems = scan(text).problems;
     match problems.into_iter().find(|problem| problem.class == ProblemClass::NoStage) {
         Some(problem) => {
             let message = format!("The Dockerfile cannot be built: {}.", problem.message);
-            Err(at(FailureClass::DockerfileSyntax, message, problem.line))
+            Err(at(FailureClass::DockerfileSyntax, message, text, problem.line))
         }
         None => Ok(()),
     }
 }
 
-fn at(class: FailureClass, message: String, line: usize) -> Failure {
-    Failure { dockerfile_line: i64::try_from(line).ok(), ..Failure::new(class, message) }
+fn at(class: FailureClass, message: String, text: &str, line: usize) -> Failure {
+    let detail = Box::new(Detail { excerpt: excerpt(text, &scan(text), line), ..Detail::default() });
+    Failure { dockerfile_line: i64::try_from(line).ok(), detail, ..Failure::new(class, message) }
 }
 
 fn short(text: &str) -> String {

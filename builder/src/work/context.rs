@@ -5,6 +5,7 @@
 //! The checkout's own `.git` is left out, as docker leaves it out of contexts that it clones itself: it
 //! differs from fetch to fetch and would spoil the cache of every `COPY . .`.
 
+mod absence;
 mod contents;
 mod pack;
 mod walk;
@@ -22,6 +23,7 @@ use slipway_domain::failure::{Failure, FailureClass};
 use slipway_runtime::lifecycle::Life;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::work::context::absence::why_absent;
 pub use crate::work::context::contents::Contents;
 use crate::work::context::pack::Packing;
 use crate::work::context::walk::{Limits, Plan, Scope};
@@ -63,6 +65,10 @@ pub struct ContextTar {
     pub dockerfile: String,
     /// What the Dockerfile says.
     pub dockerfile_text: String,
+    /// The checkout that it was made from.
+    pub checkout: PathBuf,
+    /// The folder of the checkout that it was made of.
+    pub folder: PathBuf,
 }
 
 /// A context that is not sent.
@@ -95,7 +101,7 @@ fn write_context(request: &ContextRequest, stop: &CancellationToken) -> Result<C
     let dockerfile = find_dockerfile(&checkout, &root, wanted)?;
     let dockerfile_text = read_text(&checkout, &root, &dockerfile, MAX_TEXT_BYTES)?
         .ok_or_else(|| Failure::new(FailureClass::DockerfileMissing, format!("there is no {wanted} in the context")))?;
-    let ignore = ignore_rules(&checkout, &root, &dockerfile)?;
+    let (_, ignore) = ignore_rules(&checkout, &root, &dockerfile)?;
 
     let limits = Limits { max_bytes: request.max_bytes, max_entries: request.max_entries };
     let (skip, always) = (checkout.join(".git"), [".dockerignore", dockerfile.as_str()]);
@@ -105,7 +111,7 @@ fn write_context(request: &ContextRequest, stop: &CancellationToken) -> Result<C
     let packing = Packing { root: &root, target, mtime, dockerfile: (&dockerfile, &dockerfile_text), stop };
     let tar_bytes = pack::write(&plan, &packing)?;
     let (path, contents) = (request.tar.clone(), plan.contents);
-    Ok(ContextTar { path, tar_bytes, contents, dockerfile, dockerfile_text })
+    Ok(ContextTar { path, tar_bytes, contents, dockerfile, dockerfile_text, checkout, folder: root })
 }
 
 fn context_folder(checkout: &Path, wanted: &str) -> Result<PathBuf, Failure> {
@@ -139,14 +145,16 @@ fn find_dockerfile(checkout: &Path, context: &Path, wanted: &str) -> Result<Stri
     path.to_str().map(str::to_owned).ok_or_else(missing)
 }
 
-fn ignore_rules(checkout: &Path, context: &Path, dockerfile: &str) -> Result<Dockerignore, Failure> {
+/// The rules in force with the name of their file.
+fn ignore_rules(checkout: &Path, context: &Path, dockerfile: &str) -> Result<(String, Dockerignore), Failure> {
     for name in [format!("{dockerfile}.dockerignore"), ".dockerignore".to_owned()] {
         if let Some(bytes) = read_small(checkout, context, &name, MAX_TEXT_BYTES)? {
             // What is no UTF-8 looks the same here and in the names that it is compared with.
-            return Dockerignore::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| invalid(error.to_string()));
+            let rules = Dockerignore::parse(&String::from_utf8_lossy(&bytes));
+            return rules.map(|rules| (name, rules)).map_err(|error| invalid(error.to_string()));
         }
     }
-    Ok(Dockerignore::default())
+    Ok((String::new(), Dockerignore::default()))
 }
 
 /// Reads a small text file of a checkout, named from one of its folders; `None` if there is none. A link

@@ -28,6 +28,7 @@ pub struct Met(Vec<bool>);
 
 #[derive(Debug)]
 struct Rule {
+    line: usize,
     takes_back: bool,
     text: String,
     pattern: Pattern,
@@ -43,7 +44,7 @@ impl Dockerignore {
                 continue;
             }
             let bad = || BadPattern { line: index + 1, pattern: line.chars().take(200).collect() };
-            rules.push(Rule::read(line.trim()).ok_or_else(bad)?);
+            rules.push(Rule::read(index + 1, line.trim()).ok_or_else(bad)?);
         }
         Ok(Self { rules })
     }
@@ -64,6 +65,25 @@ impl Dockerignore {
         (left_out, Met(met))
     }
 
+    /// The line of the rule by which a path is left out of a context, or a folder that it lies in; none if it is in it.
+    pub fn line_against(&self, path: &str) -> Option<usize> {
+        let mut folder: Option<Met> = None;
+        for (at, _) in path.match_indices('/') {
+            let (out, met) = self.decide(&path[..at], folder.as_ref());
+            if out && !self.takes_back_in(&path[..at]) {
+                return self.last_against(&met);
+            }
+            folder = Some(met);
+        }
+        let (out, met) = self.decide(path, folder.as_ref());
+        if out { self.last_against(&met) } else { None }
+    }
+
+    fn last_against(&self, met: &Met) -> Option<usize> {
+        let rules = self.rules.iter().zip(&met.0);
+        rules.filter(|(rule, met)| **met && !rule.takes_back).map(|(rule, _)| rule.line).next_back()
+    }
+
     /// True if a folder that is left out is looked into all the same.
     pub fn takes_back_in(&self, folder: &str) -> bool {
         let begins =
@@ -74,7 +94,7 @@ impl Dockerignore {
 
 impl Rule {
     /// First as docker/cli reads a line, then as moby reads what that made of it.
-    fn read(line: &str) -> Option<Self> {
+    fn read(number: usize, line: &str) -> Option<Self> {
         let (sign, body) = line.strip_prefix('!').map_or(("", line), |body| ("!", body.trim()));
         let body = if body.is_empty() { String::new() } else { clean(body) };
         let body = if body.len() > 1 { body.strip_prefix('/').unwrap_or(&body) } else { &body };
@@ -85,7 +105,7 @@ impl Rule {
             None => (false, text),
         };
         let pattern = Pattern::new(&text)?;
-        Some(Self { takes_back, text, pattern })
+        Some(Self { line: number, takes_back, text, pattern })
     }
 }
 
@@ -116,15 +136,7 @@ pub(super) mod tests {
 
     /// Whether the walk that a context is made by leaves a path out.
     pub(in crate::work) fn left_out(rules: &Dockerignore, path: &str) -> bool {
-        let mut folder: Option<Met> = None;
-        for (at, _) in path.match_indices('/') {
-            let (out, met) = rules.decide(&path[..at], folder.as_ref());
-            if out && !rules.takes_back_in(&path[..at]) {
-                return true;
-            }
-            folder = Some(met);
-        }
-        rules.decide(path, folder.as_ref()).0
+        rules.line_against(path).is_some()
     }
 
     impl Dockerignore {
@@ -207,6 +219,23 @@ pub(super) mod tests {
             ("*\n!!a", "!a", false),
         ] {
             assert_eq!(excluded(rules, path), wanted, "{rules:?} on {path}");
+        }
+    }
+
+    #[test]
+    fn the_rule_that_leaves_a_path_out_is_named() {
+        for (text, path, line) in [
+            ("# all\n*\n!src\nsrc/*.log\n", "src/a.log", Some(4)),
+            ("# all\n*\n!src\nsrc/*.log\n", "src/a.c", None),
+            ("# all\n*\n!src\nsrc/*.log\n", "lib/a.c", Some(2)),
+            ("a\n\na/b\n", "a/b", Some(1)),
+            ("x\n!x\nx\n", "x", Some(3)),
+        ] {
+            assert_eq!(
+                Dockerignore::parse(text).expect("good patterns").line_against(path),
+                line,
+                "{text:?} on {path}"
+            );
         }
     }
 

@@ -2,6 +2,7 @@
 //! own that are closed when the call ends or is dropped: for a running build, that is what kills its processes.
 
 mod build;
+mod explain;
 mod images;
 mod labels;
 mod lane;

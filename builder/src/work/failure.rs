@@ -20,8 +20,8 @@ pub struct Verdict {
     pub text: String,
 }
 
-/// The exit status of a process that was killed by SIGKILL: in a build, by the kernel for its memory.
-const KILLED: i64 = 137;
+/// The exit status of a process that was killed by SIGKILL.
+pub(super) const KILLED: i64 = 137;
 /// Longest text that is kept, in characters.
 const MAX_TEXT: usize = 600;
 
@@ -116,8 +116,8 @@ static ENGINE_PATH: LazyLock<Regex> =
 pub fn of_build(message: &str) -> Verdict {
     let exit_code = number(&EXIT_CODE, message);
     let class = match exit_code {
-        // A command that failed is the user's, whatever it printed.
-        Some(KILLED) => FailureClass::OutOfMemory,
+        // A command that failed is the user's, whatever it printed. The code does not say who killed it.
+        Some(KILLED) => FailureClass::Killed,
         Some(_) if message.contains("context canceled") => FailureClass::Cancelled,
         Some(_) => FailureClass::RunFailed,
         None => lookup(BUILD_WORDS, message).unwrap_or(FailureClass::BuildRejected),
@@ -167,7 +167,7 @@ mod tests {
         for (message, class, exit_code, line) in [
             ("executor failed running [/bin/sh -c exit 42]: exit code: 42", RunFailed, Some(42), None),
             ("executor failed running [/bin/sh -c nope]: exit code: 127", RunFailed, Some(127), None),
-            ("executor failed running [/bin/sh -c x]: exit code: 137", OutOfMemory, Some(137), None),
+            ("executor failed running [/bin/sh -c x]: exit code: 137", Killed, Some(137), None),
             (
                 "executor failed running [/bin/sh -c echo no space left on device]: exit code: 1",
                 RunFailed,

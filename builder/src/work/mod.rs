@@ -2,6 +2,7 @@
 //! function that can be dropped or cancelled at any await and then leaves no process behind; each error
 //! is already a [`Failure`] that can be shown to the user.
 
+pub mod advice;
 pub mod cgroup;
 pub mod context;
 pub mod dockerignore;

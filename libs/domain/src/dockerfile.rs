@@ -5,6 +5,7 @@
 
 mod arguments;
 mod directives;
+mod excerpt;
 mod flags;
 mod heredoc;
 mod inspect;
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 
 use crate::text_enum::text_enum;
 pub use directives::{Frontend, frontends};
+pub use excerpt::excerpt;
 pub use inspect::{Inspection, InstructionLine, ProblemLine, StageLine};
 pub use labels::labels;
 use lines::{LogicalLine, logical_lines};

@@ -10,8 +10,15 @@ text_enum! {
     FailureClass {
         /// A RUN command returned non-zero.
         RunFailed = "run_failed",
-        /// The engine killed a command for its memory.
+        /// A command was killed for its memory: somebody saw it.
         OutOfMemory = "out_of_memory",
+        /// A command was killed, and nobody saw by whom.
+        Killed = "killed",
+        /// A RUN command wanted a package that there is not.
+        DependencyNotFound = "dependency_not_found",
+        /// A RUN command did not reach where its packages come from. Only what the command printed says so, so it is the
+        /// user's, like all that a command does.
+        DependencyUnreachable = "dependency_unreachable",
         /// The Dockerfile does not parse.
         DockerfileSyntax = "dockerfile_syntax",
         /// The Dockerfile wants to be built by a program that no operator allowed.
@@ -85,6 +92,9 @@ impl FailureClass {
         match self {
             Self::RunFailed
             | Self::OutOfMemory
+            | Self::Killed
+            | Self::DependencyNotFound
+            | Self::DependencyUnreachable
             | Self::DockerfileSyntax
             | Self::FrontendForbidden
             | Self::ArgReserved
@@ -126,6 +136,15 @@ impl FailureClass {
             }
             Self::OutOfMemory => {
                 "Make the step use less memory (fewer parallel jobs), or move the project to a class with more."
+            }
+            Self::Killed => {
+                "Something killed the command, most often the system for its memory; make the step use less of it."
+            }
+            Self::DependencyNotFound => {
+                "Check the package's name and version, and that the package lists were fetched in the same RUN."
+            }
+            Self::DependencyUnreachable => {
+                "The step could not reach where its packages come from. Check that address and the project's build.network, then retry."
             }
             Self::DockerfileSyntax => "Correct the named line of the Dockerfile.",
             Self::FrontendForbidden => {
@@ -200,11 +219,89 @@ pub struct Failure {
     pub exit_code: Option<i64>,
     /// Line of the Dockerfile, from 1.
     pub dockerfile_line: Option<i64>,
+    /// More for people; beside the others in JSON.
+    #[serde(flatten)]
+    pub detail: Box<Detail>,
+}
+
+/// What helps people to understand a failure.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detail {
+    /// The place in the Dockerfile, with its neighbours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excerpt: Vec<ExcerptLine>,
+    /// The last lines that the step wrote, masked, without escape sequences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_lines: Vec<String>,
+    /// What the user can do next, where more is known than the class says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// One line of a Dockerfile that is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExcerptLine {
+    /// Its number, from 1.
+    pub line: i64,
+    /// What it says, cut if it is long.
+    pub text: String,
+    /// True if it belongs to the instruction that failed.
+    pub failing: bool,
 }
 
 impl Failure {
     /// A failure that is tied to no step.
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), step: None, exit_code: None, dockerfile_line: None }
+        Self {
+            class,
+            message: message.into(),
+            step: None,
+            exit_code: None,
+            dockerfile_line: None,
+            detail: Box::default(),
+        }
+    }
+
+    /// What the user can do next, in one or two sentences.
+    pub fn advice(&self) -> &str {
+        self.detail.hint.as_deref().unwrap_or_else(|| self.class.hint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only the network, a limit of somebody's rate and our own faults are tried again.
+    #[test]
+    fn each_class_has_its_outcome() {
+        let infra = [
+            "source_unreachable",
+            "registry_unreachable",
+            "rate_limited",
+            "engine_down",
+            "disk_full",
+            "no_builder",
+            "internal",
+        ];
+        for class in FailureClass::ALL {
+            let outcome = match class.as_str() {
+                "timed_out" => AttemptOutcome::TimedOut,
+                "cancelled" => AttemptOutcome::Cancelled,
+                "builder_lost" => AttemptOutcome::Lost,
+                word if infra.contains(&word) => AttemptOutcome::Infra,
+                _ => AttemptOutcome::Failed,
+            };
+            assert_eq!(class.outcome(), outcome, "{class}");
+            assert!(class.hint().ends_with('.') && class.hint().len() > 20, "{class}");
+        }
+    }
+
+    #[test]
+    fn what_an_older_release_wrote_is_read_and_written_the_same() {
+        let text = r#"{"class":"run_failed","message":"m","step":null,"exit_code":1,"dockerfile_line":2}"#;
+        let failure: Failure = serde_json::from_str(text).expect("reads");
+        assert_eq!(failure.advice(), FailureClass::RunFailed.hint());
+        assert_eq!(serde_json::to_string(&failure).expect("writes"), text);
     }
 }

@@ -228,6 +228,11 @@ async fn builds_are_listed_and_shown() {
     failed["jobs"][0]["failure"] = json!({
         "class": "run_failed", "message": "The command failed.", "step": "RUN make", "exit_code": 2,
         "dockerfile_line": 7, "hint": "Read the log.",
+        "excerpt": [
+            { "line": 6, "text": "FROM base", "failing": false },
+            { "line": 7, "text": "RUN \tmake \u{1b}[2J<script>", "failing": true },
+        ],
+        "last_lines": ["cc: \u{1b}[1mno", "make: *** [all] Error 1"],
     });
     let shown = failed.clone();
     let fake = Fake::start(move |asked, _| match asked.what.as_str() {
@@ -255,6 +260,8 @@ async fn builds_are_listed_and_shown() {
         "run_failed: The command failed.",
         "at step RUN make, exit code 2, Dockerfile line 7",
         "Read the log.",
+        "\n        6 | FROM base\n  >     7 | RUN     make \u{fffd}[2J<script>\n",
+        "Last lines of the step:\n  | cc: \u{fffd}[1mno\n  | make: *** [all] Error 1\n",
     ];
     assert_eq!(ran.code, 0);
     assert_eq!(wanted.iter().find(|text| !ran.out.contains(**text)), None, "{}", ran.out);

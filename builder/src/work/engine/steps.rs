@@ -68,9 +68,11 @@ impl Steps {
         .collect()
     }
 
-    /// The step that failed, with its error: the first one that was not merely stopped by another's.
-    pub(super) fn failed(&self) -> Option<(&StepReport, &str)> {
-        self.errors.iter().map(|(at, error)| (&self.steps[*at], error.as_str())).next()
+    /// The step whose error ended the build: of those that failed the one whose words the build's error has, because
+    /// some, such as looking for a cache, may fail. Else the first one that was not merely stopped by another's.
+    pub(super) fn failed_with(&self, message: &str) -> Option<&StepReport> {
+        let meant = self.errors.iter().find(|(_, error)| message.contains(error.as_str()));
+        meant.or(self.errors.first()).map(|(at, _)| &self.steps[*at])
     }
 
     fn vertex(&mut self, vertex: Vertex) -> Option<StepReport> {
@@ -185,8 +187,10 @@ mod tests {
         steps.take(vertex("a", at(1), at(2), "executor failed running [x]: exit code: 1: context canceled"));
         steps.take(vertex("b", at(1), at(2), "executor failed running [x]: exit code: 3"));
         steps.take(vertex("c", at(1), None, ""));
-        let (step, error) = steps.failed().expect("one failed");
-        assert_eq!((step.digest.as_str(), error.contains("exit code: 3")), ("b", true));
+        steps.take(vertex("d", at(1), at(2), "executor failed running [y]: exit code: 4"));
+        let failed = |message: &str| steps.failed_with(message).expect("one failed").digest.clone();
+        assert_eq!(failed("something else"), "b");
+        assert_eq!(failed("failed to solve: executor failed running [y]: exit code: 4"), "d");
         let stopped = one(steps.stop(DateTime::UNIX_EPOCH));
         assert_eq!((stopped.digest.as_str(), stopped.state), ("c", StepState::Cancelled));
         assert_eq!(steps.stop(DateTime::UNIX_EPOCH).len(), 0);

@@ -283,7 +283,7 @@ async fn an_image_is_told_layer_by_layer_with_what_made_it() {
     let dockerfile = format!(
         "FROM {BASE}\nARG WORD=x\nENV A=1\nWORKDIR /work\nRUN true\nCOPY hello /hello\nRUN echo {secret} > /x\nCMD [\"sh\"]\n"
     );
-    site.build(&dockerfile, offline(), None).await.result.expect("built");
+    site.build(&dockerfile, offline()).await.result.expect("built");
     let mask = |text: &str| text.replace(&secret, "***");
     let image = site.engine.layers(&site.image(), mask).await.expect("its layers");
     let told: Vec<(&str, bool)> =
@@ -309,7 +309,7 @@ async fn failures_have_class_step_exit_code_and_line() {
     for (dockerfile, class, exit_code, line) in [
         ("FROM BASE\nENV A=1\nRUN echo SALT; exit 42\nRUN true\n", RunFailed, Some(42), Some(3)),
         ("FROM BASE AS a\nRUN nope SALT\nFROM scratch\nCOPY --from=a / /\n", RunFailed, Some(127), Some(2)),
-        ("FROM BASE\nRUN echo SALT; exit 137\n", OutOfMemory, Some(137), Some(2)),
+        ("FROM BASE\nRUN echo SALT; exit 137\n", Killed, Some(137), Some(2)),
         ("FROM BASE\nRUNN true\n", DockerfileSyntax, None, Some(2)),
         ("FROM BASE\n\nCOPY gone /\n", CopySourceMissing, None, Some(3)),
         ("FROM BASE\nFROM 127.0.0.1:1/nothing:SALT\nRUN true\n", RegistryUnreachable, None, Some(2)),

@@ -70,6 +70,10 @@ async fn failing_run(world: Arc<World>) -> Result<()> {
     let (failure, job) = Case::of(&[("Dockerfile", &dockerfile)]).fails(&world, "run").await?;
     assert_eq!((failure.class.as_str(), failure.exit_code), ("run_failed", Some(42)), "{failure:?}");
     assert_eq!(failure.dockerfile_line, Some(4));
+    let shown: Vec<_> = failure.excerpt.iter().map(|it| (it.line, it.failing)).collect();
+    assert_eq!(shown, [(2, false), (3, false), (4, true)], "{failure:?}");
+    assert!(failure.excerpt[2].text.starts_with("RUN echo first"), "{failure:?}");
+    assert_eq!(failure.last_lines, ["first", &last]);
     assert!(failure.step.as_ref().is_some_and(|step| step.contains("RUN echo first")), "{failure:?}");
     let step = job.steps.iter().find(|step| step.name.contains("echo first")).context("the step is listed")?;
     assert_eq!((step.state.as_str(), step.exit_code), ("failed", Some(42)));
@@ -112,12 +116,15 @@ async fn unknown_target(world: Arc<World>) -> Result<()> {
     let case = Case { files: &[("Dockerfile", &dockerfile)], options: json!({ "target": "two" }) };
     let (failure, _) = case.fails(&world, "target").await?;
     assert_eq!(failure.class, "target_missing", "{failure:?}");
+    assert_eq!(failure.hint.as_deref(), Some("Set build.target to a stage that there is: one."));
     Ok(())
 }
 
 async fn missing_copy_source(world: Arc<World>) -> Result<()> {
     let dockerfile = format!("FROM {BASE_IMAGE}\nRUN true\nCOPY not-there.txt /x\n");
-    let (failure, _) = Case::of(&[("Dockerfile", &dockerfile)]).fails(&world, "copy").await?;
+    let files = [("Dockerfile", dockerfile.as_str()), ("not_there.txt", "")];
+    let (failure, _) = Case::of(&files).fails(&world, "copy").await?;
+    assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains("there is not_there.txt")), "{failure:?}");
     assert_eq!((failure.class.as_str(), failure.dockerfile_line), ("copy_source_missing", Some(3)), "{failure:?}");
     assert!(failure.message.contains("not-there.txt"), "{failure:?}");
     Ok(())

@@ -40,7 +40,7 @@ fn says(failure: &Failure, class: &str, words: &str) -> Result<()> {
 
 async fn memory(world: Arc<World>) -> Result<()> {
     let (failure, _) = broken(&world, "memory", "RUN tail /dev/zero\n", json!({})).await?;
-    says(&failure, "out_of_memory", "killed for its memory, of which the plan allows 48.0 MiB")?;
+    says(&failure, "out_of_memory", "killed for its memory (limit 48.0 MiB)")?;
     // Two stages at once share the limit: each alone would fit.
     let fill = "head -c 30m /dev/zero > /dev/shm/x && sleep 3 && rm /dev/shm/x";
     let steps =
@@ -55,7 +55,7 @@ async fn processes(world: Arc<World>) -> Result<()> {
     let marker = format!("9{}", world.name.bytes().map(|byte| char::from(b'0' + byte % 10)).collect::<String>());
     let steps = format!("RUN for i in $(seq 200); do sleep {marker} & done; wait\n");
     let (failure, _) = broken(&world, "processes", &steps, json!({})).await?;
-    says(&failure, "run_failed", "more than the 40 processes")?;
+    says(&failure, "run_failed", "more processes were wanted than the plan allows (40)")?;
     processes_gone(&format!("sleep {marker}")).await
 }
 
