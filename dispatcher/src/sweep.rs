@@ -201,7 +201,13 @@ fn verdict<'a>(holders: &str, (before, newer): (Option<&'a str>, bool), shows: O
 
 /// True when asking again changes nothing.
 fn is_final(class: FailureClass) -> bool {
-    matches!(class, FailureClass::RegistryAuth | FailureClass::RegistryDenied)
+    matches!(
+        class,
+        FailureClass::RegistryAuth
+            | FailureClass::RegistryDenied
+            | FailureClass::RegistryForbidden
+            | FailureClass::RegistryInvalid
+    )
 }
 
 /// True when the holder's job ended so long ago that nobody waits any more.

@@ -72,6 +72,7 @@ impl Flow {
                 let (host, _) = split_repository(repository);
                 let login = credentials.registries.iter().find(|registry| registry.host == host);
                 let login = login.map(|known| &known.login);
+                self.unless_halted(self.look_first((repository, place), login)).await?;
                 self.push_carrier(step, (repository, place), login).await?;
                 crash::point("builder.carrier.pushed");
                 let pushed = self.unless_halted(self.read_back((repository, place), login)).await?;
@@ -106,6 +107,21 @@ impl Flow {
             self.outputs.pushed(image);
         }
         Ok(())
+    }
+
+    /// The engine takes a login wherever the registry sends it, and follows every redirect. So what we would not follow
+    /// is found out before it is asked; all other words are left to the push itself.
+    async fn look_first(&self, (repository, place): (&str, usize), login: Option<&Login>) -> Result<(), Failure> {
+        let carrier = self.spec.carrier_tag(self.attempt.epoch, place);
+        let looked = async { Registry::connect(&self.agent.egress, repository, login).await?.digest(&carrier).await };
+        match looked.await {
+            Err(failure)
+                if matches!(failure.class, FailureClass::RegistryForbidden | FailureClass::RegistryInvalid) =>
+            {
+                Err(failure)
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     async fn push_carrier(
@@ -222,6 +238,8 @@ fn is_definite(class: FailureClass) -> bool {
         class,
         FailureClass::RegistryAuth
             | FailureClass::RegistryDenied
+            | FailureClass::RegistryForbidden
+            | FailureClass::RegistryInvalid
             | FailureClass::RateLimited
             | FailureClass::SourceForbidden
     )

@@ -55,6 +55,10 @@ const BUILD_WORDS: &[(&[&str], FailureClass)] = &[
     (&["incorrect username or password"], FailureClass::RegistryAuth),
     (&["manifest unknown"], FailureClass::BaseImageMissing),
     (&["no match for platform"], FailureClass::BaseImageMissing),
+    (&["invalid character '"], FailureClass::RegistryInvalid),
+    (&["unexpected end of json input"], FailureClass::RegistryInvalid),
+    (&["unexpected media type"], FailureClass::RegistryInvalid),
+    (&["encountered unknown type"], FailureClass::RegistryInvalid),
     (&["network bridge not found"], FailureClass::EngineDown),
     (&["no active session"], FailureClass::EngineDown),
     (&["transport is closing"], FailureClass::EngineDown),
@@ -224,6 +228,7 @@ mod tests {
             ),
             ("write /var/lib/docker/x: no space left on device", DiskFull, None, None),
             ("no active session for abc: context deadline exceeded", EngineDown, None, None),
+            (&format!("{llb}invalid character '<' looking for beginning of value"), RegistryInvalid, None, None),
             ("network.host is not allowed", BuildRejected, None, None),
         ] {
             let verdict = of_build(message);

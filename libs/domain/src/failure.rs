@@ -57,6 +57,10 @@ text_enum! {
         ImageTooLarge = "image_too_large",
         /// The build has more tags than the plan allows.
         TooManyTags = "too_many_tags",
+        /// The registry, or where it sends us, is not to be contacted, or not with its login.
+        RegistryForbidden = "registry_forbidden",
+        /// What answers at the registry's address answers as no registry does.
+        RegistryInvalid = "registry_invalid",
         /// The build ran longer than it may.
         TimedOut = "timed_out",
         /// The build said nothing for longer than it may.
@@ -114,6 +118,8 @@ impl FailureClass {
             | Self::RegistryDenied
             | Self::ImageTooLarge
             | Self::TooManyTags
+            | Self::RegistryForbidden
+            | Self::RegistryInvalid
             | Self::BuildRejected => AttemptOutcome::Failed,
             Self::TimedOut | Self::Silent => AttemptOutcome::TimedOut,
             Self::Cancelled => AttemptOutcome::Cancelled,
@@ -182,6 +188,12 @@ impl FailureClass {
                  operator for a plan with larger images."
             }
             Self::TooManyTags => "Remove tags from build.tags or from the project.",
+            Self::RegistryForbidden => {
+                "Name the registry by its own public https address; an operator can allow a private one with SLIPWAY_FETCH_ALLOW."
+            }
+            Self::RegistryInvalid => {
+                "Check that the address is a registry's (OCI distribution, /v2/) and that no proxy or login page answers in its place."
+            }
             Self::TimedOut => "Make the build faster, or raise the project's timeout.",
             Self::Silent => {
                 "Let the step say how it goes; it may also wait for input or for a lock that it will never get."

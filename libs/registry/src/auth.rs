@@ -4,11 +4,12 @@
 use reqwest::{RequestBuilder, Response, StatusCode, header};
 use serde::Deserialize;
 use slipway_domain::agent::Login;
-use slipway_domain::failure::{Failure, FailureClass};
-use slipway_runtime::egress::{Egress, read_at_most};
+use slipway_domain::failure::{Detail, Failure, FailureClass};
+use slipway_runtime::egress::{BodyError, Egress, read_at_most};
 use url::Url;
 
-use crate::{class_of, refused, unreachable};
+use crate::realm::is_of;
+use crate::{class_of, redirected, refused, shown, unreachable};
 
 /// Longest answer of a token service.
 const MAX_TOKEN_BYTES: usize = 256 * 1024;
@@ -96,47 +97,78 @@ fn parameters(text: &str) -> Vec<(String, String)> {
 /// Gets what the registry asked for.
 pub(super) async fn answer(
     egress: &Egress,
-    host: &str,
+    registry: &Url,
     challenge: Challenge,
     login: Option<&Login>,
 ) -> Result<Access, Failure> {
+    let host = registry.authority();
     match (challenge, login) {
         (Challenge::Basic, Some(login)) => Ok(Access::Basic(login.clone())),
         (Challenge::Basic, None) => Err(auth(format!("the registry {host} needs a login"))),
         (Challenge::Unknown, _) => Err(auth(format!("the registry {host} wants a login of a kind we do not know"))),
         (Challenge::Bearer { realm, service, scope }, login) => {
-            let mut url =
-                Url::parse(&realm).map_err(|_| auth(format!("the registry {host} names no usable token service")))?;
-            {
-                let mut query = url.query_pairs_mut();
-                if let Some(service) = &service {
-                    query.append_pair("service", service);
-                }
-                query.append_pair("scope", &scope);
-                if let Some(login) = login {
-                    query.append_pair("account", &login.user);
-                }
+            if registry.scheme() == "https" && login.is_some() && realm.to_ascii_lowercase().starts_with("http:") {
+                return Err(not_there(host, "an address of plain http"));
             }
-            fetch_token(egress, host, &url, login).await.map(Access::Bearer)
+            let scopes = vec![scope];
+            let request = TokenRequest { host, realm: &realm, service: service.as_deref(), scopes: &scopes };
+            fetch_token(egress, request, login).await.map(|token| Access::Bearer(token.token))
         }
     }
+}
+
+/// What a registry asks for by its `WWW-Authenticate`.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenRequest<'a> {
+    /// The registry, `host[:port]`.
+    pub host: &'a str,
+    /// The address of the token service that it names.
+    pub realm: &'a str,
+    /// Itself, as that service knows it.
+    pub service: Option<&'a str>,
+    /// What the token is for, as `repository:a/b:pull`.
+    pub scopes: &'a [String],
+}
+
+/// A token for a registry. It cannot be printed.
+pub struct Token {
+    /// The token.
+    pub token: String,
+    /// Seconds that it is good for, if the service says so.
+    pub expires_in: Option<i64>,
 }
 
 #[derive(Deserialize)]
 struct TokenAnswer {
     token: Option<String>,
     access_token: Option<String>,
+    #[serde(default)]
+    expires_in: Option<i64>,
 }
 
-async fn fetch_token(egress: &Egress, host: &str, url: &Url, login: Option<&Login>) -> Result<String, Failure> {
+/// Gets a token as the distribution specification's token authentication wants it, a GET with the login by Basic. The
+/// service is named by a stranger: it passes the guard, no redirect is followed, and the login goes only to a service of
+/// the registry's own domain.
+pub async fn fetch_token(egress: &Egress, request: TokenRequest<'_>, login: Option<&Login>) -> Result<Token, Failure> {
+    let host = request.host;
+    let url = token_url(request, login)?;
     let realm = url.host_str().unwrap_or_default();
-    let client = egress.open(url).await.map_err(|error| refused(&format!("{host} (its token service)"), &error))?;
-    let mut request = client.get(url.clone());
-    if let Some(login) = login {
-        request = request.basic_auth(&login.user, Some(&login.password));
+    if login.is_some() && !is_of(host, &url) {
+        return Err(not_there(host, realm));
     }
-    let response = request.send().await.map_err(|error| unreachable(realm, &error))?;
+    let client = egress.open(&url).await.map_err(|error| refused(&format!("{host} (its token service)"), &error))?;
+    let mut asking = client.get(url.clone());
+    if let Some(login) = login {
+        asking = asking.basic_auth(&login.user, Some(&login.password));
+    }
+    let response = asking.send().await.map_err(|error| unreachable(realm, &error))?;
     let status = response.status();
+    if status.is_redirection() {
+        return Err(redirected(
+            format!("the token service {realm} of the registry {host} gives no token itself"),
+            &response,
+        ));
+    }
     if !status.is_success() {
         let class = match status {
             // Token services say 403 or 400 to a wrong password, too.
@@ -145,14 +177,57 @@ async fn fetch_token(egress: &Egress, host: &str, url: &Url, login: Option<&Logi
         };
         return Err(Failure::new(class, format!("the token service {realm} of the registry {host} answered {status}")));
     }
-    let bytes = read_at_most(response, MAX_TOKEN_BYTES).await;
-    let bytes = bytes.map_err(|error| auth(format!("the token service {realm} of {host} cannot be read: {error}")))?;
+    let no_token = |why: String| {
+        let message = format!("the token service {realm} of the registry {host} gave no token{why}");
+        Failure::new(FailureClass::RegistryInvalid, message)
+    };
+    let bytes = match read_at_most(response, MAX_TOKEN_BYTES).await {
+        Ok(bytes) => bytes,
+        Err(error @ BodyError::TooLong(_)) => return Err(no_token(format!(": {error}"))),
+        Err(BodyError::Broken(error)) => return Err(unreachable(realm, &error)),
+    };
     // The text of the error could hold a part of the token.
     let parsed: Option<TokenAnswer> = serde_json::from_slice(&bytes).ok();
-    parsed
-        .and_then(|answer| answer.token.or(answer.access_token))
-        .filter(|token| !token.is_empty())
-        .ok_or_else(|| auth(format!("the token service {realm} of the registry {host} gave no token")))
+    let answer = parsed.ok_or_else(|| no_token(", but something that is no JSON of one".to_owned()))?;
+    let token = answer.token.filter(|token| !token.is_empty()).or(answer.access_token);
+    // Line breaks would end the header that it goes into.
+    let is_token = |token: &String| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+    let token = token.filter(is_token).ok_or_else(|| no_token(String::new()))?;
+    Ok(Token { token, expires_in: answer.expires_in })
+}
+
+fn token_url(request: TokenRequest<'_>, login: Option<&Login>) -> Result<Url, Failure> {
+    let unusable = |_| {
+        let message = format!("the registry {} names no usable token service", request.host);
+        Failure::new(FailureClass::RegistryInvalid, message)
+    };
+    let mut url = Url::parse(request.realm).map_err(unusable)?;
+    {
+        let mut query = url.query_pairs_mut();
+        if let Some(service) = request.service {
+            query.append_pair("service", service);
+        }
+        for scope in request.scopes {
+            query.append_pair("scope", scope);
+        }
+        if let Some(login) = login {
+            query.append_pair("account", &login.user);
+        }
+    }
+    Ok(url)
+}
+
+/// The refusal to take a login elsewhere.
+fn not_there(host: &str, realm: &str) -> Failure {
+    let message = format!(
+        "the registry {host} wants its login to go to the token service {}, which is not of its domain, so it gets no password",
+        shown(realm)
+    );
+    let hint = format!(
+        "Is {host} the registry that you mean? If it is, ask its operator for a token service in its own domain, by https."
+    );
+    let detail = Box::new(Detail { hint: Some(hint), ..Detail::default() });
+    Failure { detail, ..Failure::new(FailureClass::RegistryForbidden, message) }
 }
 
 fn auth(message: String) -> Failure {

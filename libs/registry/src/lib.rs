@@ -3,6 +3,7 @@
 //! service included, passes the guard first; a layer is never fetched.
 
 mod auth;
+mod realm;
 
 #[cfg(test)]
 mod tests;
@@ -13,23 +14,28 @@ use reqwest::{Method, Response, StatusCode, header};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use slipway_domain::agent::Login;
-use slipway_domain::failure::{Failure, FailureClass};
+use slipway_domain::failure::{Detail, Failure, FailureClass};
 use slipway_domain::git_ref::is_image_tag;
 use slipway_runtime::egress::{BodyError, Egress, EgressError, read_at_most};
 use tokio::sync::Mutex;
 use url::Url;
 
 use auth::{Access, Challenge};
+pub use auth::{Token, TokenRequest, fetch_token};
 
 /// The specification lets registries refuse manifests beyond this.
 const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 /// Longest error text of a registry that is read.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// Every kind of manifest that an engine pushes.
-const MANIFEST_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, \
-    application/vnd.oci.image.index.v1+json, \
-    application/vnd.docker.distribution.manifest.v2+json, \
-    application/vnd.docker.distribution.manifest.list.v2+json";
+const MANIFEST_TYPES: [&str; 4] = [
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+];
+/// More images than an engine puts into an index: one for each platform, and what is attested of it.
+const MAX_CHILDREN: usize = 200;
 
 /// One repository of one registry.
 pub struct Registry {
@@ -55,6 +61,8 @@ pub struct Manifest {
 
 #[derive(Deserialize)]
 struct ManifestBody {
+    #[serde(default, rename = "mediaType")]
+    media_type: Option<String>,
     config: Option<Descriptor>,
     #[serde(default)]
     layers: Vec<Descriptor>,
@@ -127,11 +135,11 @@ impl Registry {
             return Err(self.failure("read", reference, response).await);
         }
         let said = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media_type = said.map(|text| text.split(';').next().unwrap_or(text).trim().to_owned());
+        let said = said.map(|text| text.split(';').next().unwrap_or(text).trim().to_owned());
         let bytes = match read_at_most(response, MAX_MANIFEST_BYTES).await {
             Ok(bytes) => bytes.to_vec(),
             Err(error @ BodyError::TooLong(_)) => {
-                return Err(denied(format!("{} sent no manifest: {error}", self.host)));
+                return Err(self.no_registry(format!("sent no manifest: {error}")));
             }
             Err(BodyError::Broken(error)) => return Err(unreachable(&self.host, &error)),
         };
@@ -140,7 +148,7 @@ impl Registry {
             let message = format!("{} answered {reference} with other bytes, {digest}", self.host);
             return Err(Failure::new(FailureClass::RegistryUnreachable, message));
         }
-        let media_type = media_type.ok_or_else(|| denied(format!("{} sent a manifest without a type", self.host)))?;
+        let media_type = self.media_type(said, &bytes)?;
         Ok(Manifest { digest, media_type, bytes })
     }
 
@@ -160,29 +168,50 @@ impl Registry {
 
     /// Compressed size of an image, config and layers, in bytes; of all images of an index.
     pub async fn size_bytes(&self, manifest: &Manifest) -> Result<i64, Failure> {
-        let body = self.parse(manifest)?;
+        let body = self.parse(&manifest.bytes)?;
         let mut size = body.own_size();
+        if body.manifests.len() > MAX_CHILDREN || !body.manifests.iter().all(|child| is_digest(&child.digest)) {
+            return Err(self.no_registry("holds an index of images that is none".to_owned()));
+        }
         for child in body.manifests {
             let manifest = self.manifest(&child.digest).await?;
-            size = size.saturating_add(self.parse(&manifest)?.own_size());
+            size = size.saturating_add(self.parse(&manifest.bytes)?.own_size());
         }
         Ok(size)
     }
 
     /// Digests and compressed sizes of an image's layers, the lowest first; of an index its first image's that can run.
     pub async fn layers(&self, manifest: &Manifest) -> Result<Vec<(String, i64)>, Failure> {
-        let mut body = self.parse(manifest)?;
+        let mut body = self.parse(&manifest.bytes)?;
         // What builders attach to images says of itself that it runs nowhere.
         let runs = |child: &&Descriptor| child.platform.as_ref().is_none_or(|platform| platform.os != "unknown");
         if let Some(child) = body.manifests.iter().find(runs) {
-            body = self.parse(&self.manifest(&child.digest).await?)?;
+            body = self.parse(&self.manifest(&child.digest).await?.bytes)?;
         }
         Ok(body.layers.into_iter().map(|layer| (layer.digest, layer.size.max(0))).collect())
     }
 
-    fn parse(&self, manifest: &Manifest) -> Result<ManifestBody, Failure> {
-        serde_json::from_slice(&manifest.bytes)
-            .map_err(|error| denied(format!("{} holds a manifest that is none: {error}", self.host)))
+    fn parse(&self, bytes: &[u8]) -> Result<ManifestBody, Failure> {
+        serde_json::from_slice(bytes)
+            .map_err(|error| self.no_registry(format!("holds a manifest that is none: {error}")))
+    }
+
+    /// The type as the answer says it, or else the manifest itself.
+    fn media_type(&self, said: Option<String>, bytes: &[u8]) -> Result<String, Failure> {
+        let is_known = |text: &String| MANIFEST_TYPES.contains(&text.as_str());
+        if let Some(said) = said.clone().filter(is_known) {
+            return Ok(said);
+        }
+        let body: Option<ManifestBody> = serde_json::from_slice(bytes).ok();
+        body.and_then(|body| body.media_type).filter(is_known).ok_or_else(|| {
+            let said =
+                said.as_deref().map_or_else(|| "without a type".to_owned(), |said| format!("as {}", shown(said)));
+            self.no_registry(format!("sent a manifest {said}, which is no image's"))
+        })
+    }
+
+    fn no_registry(&self, what: String) -> Failure {
+        Failure::new(FailureClass::RegistryInvalid, format!("the registry {} {what}", self.host))
     }
 
     /// One request, repeated once with what the registry asks for when it asks for a login.
@@ -193,14 +222,15 @@ impl Registry {
             return Ok(response);
         }
         let challenge = Challenge::of(&response, &self.path);
-        *access = auth::answer(&self.egress, &self.host, challenge, self.login.as_ref()).await?;
+        *access = auth::answer(&self.egress, &self.base, challenge, self.login.as_ref()).await?;
         self.send(&ask, &access).await
     }
 
     async fn send(&self, ask: &Ask<'_>, access: &Access) -> Result<Response, Failure> {
         let url = self.base.join(&format!("{}/manifests/{}", self.path, ask.reference));
         let url = url.map_err(|_| denied(format!("{}/{} is no repository", self.host, self.path)))?;
-        let mut request = self.client.request(ask.method.clone(), url).header(header::ACCEPT, MANIFEST_TYPES);
+        let mut request =
+            self.client.request(ask.method.clone(), url).header(header::ACCEPT, MANIFEST_TYPES.join(", "));
         request = access.apply(request);
         if let Some((media_type, bytes)) = &ask.body {
             request = request.header(header::CONTENT_TYPE, *media_type).body(bytes.clone());
@@ -213,9 +243,12 @@ impl Registry {
 
     async fn failure(&self, verb: &str, reference: &str, response: Response) -> Failure {
         let status = response.status();
-        let text = read_at_most(response, MAX_ERROR_BYTES).await.unwrap_or_default();
-        let text: String = String::from_utf8_lossy(&text).trim().chars().take(300).collect();
         let place = format!("{}/{}", self.host, self.path);
+        if status.is_redirection() {
+            return redirected(format!("{place} does not {verb} {reference} itself"), &response);
+        }
+        let text = read_at_most(response, MAX_ERROR_BYTES).await.unwrap_or_default();
+        let text = shown(&String::from_utf8_lossy(&text));
         let message = format!("{place} refused to {verb} {reference}: {status} {text}").trim_end().to_owned();
         Failure::new(class_of(status), message)
     }
@@ -232,6 +265,24 @@ impl ManifestBody {
     fn own_size(&self) -> i64 {
         self.config.iter().chain(&self.layers).fold(0, |sum, part| sum.saturating_add(part.size.max(0)))
     }
+}
+
+/// A redirect is followed nowhere: a registry names where manifests lie by answering itself, and whoever is sent
+/// elsewhere may be sent inside.
+fn redirected(what: String, response: &Response) -> Failure {
+    let to = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    // Only the host: the rest may hold somebody's token.
+    let to = to.and_then(|to| response.url().join(to).ok()).and_then(|url| url.host_str().map(shown));
+    let to = to.unwrap_or_else(|| "nowhere".to_owned());
+    let message = format!("{what}: it sends us on to {to} ({}), and we do not follow", response.status());
+    let hint = format!("If {to} is the registry, name it in the image's name, and its login under Registries.");
+    let detail = Box::new(Detail { hint: Some(hint), ..Detail::default() });
+    Failure { detail, ..Failure::new(FailureClass::RegistryForbidden, message) }
+}
+
+/// As much of a stranger's text as a sentence can bear.
+fn shown(text: &str) -> String {
+    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }
 
 /// What a registry's refusal means.
@@ -274,7 +325,7 @@ fn denied(message: String) -> Failure {
 }
 
 fn refused(host: &str, error: &EgressError) -> Failure {
-    let class = if error.is_refusal() { FailureClass::RegistryDenied } else { FailureClass::RegistryUnreachable };
+    let class = if error.is_refusal() { FailureClass::RegistryForbidden } else { FailureClass::RegistryUnreachable };
     Failure::new(class, format!("the registry {host} cannot be used: {error}"))
 }
 

@@ -12,6 +12,8 @@ use slipway_runtime::lifecycle::{Life, Task};
 
 use super::*;
 
+mod evil;
+
 const IMAGE: &str =
     r#"{"schemaVersion":2,"config":{"digest":"sha256:c","size":10},"layers":[{"size":100},{"size":1000}]}"#;
 const TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -175,7 +177,7 @@ async fn refusals_have_their_classes() {
         (Auth::Basic, Some(("robot", "wrong-canary")), RegistryAuth),
         (Auth::Basic, None, RegistryAuth),
         (Auth::Bearer, Some(("robot", "wrong-canary")), RegistryAuth),
-        (Auth::EvilRealm, Some(("robot", "canary")), RegistryDenied),
+        (Auth::EvilRealm, Some(("robot", "canary")), RegistryForbidden),
     ] {
         let server = Server::start(auth, |_| {}).await;
         let failure = server.registry(login).await.digest("b1.1").await.expect_err("refused");
@@ -187,7 +189,7 @@ async fn refusals_have_their_classes() {
         (429, RateLimited),
         (503, RegistryUnreachable),
         (400, RegistryDenied),
-        (302, RegistryDenied),
+        (302, RegistryForbidden),
     ] {
         let server = Server::start(Auth::None, |_| {}).await;
         let manifest = server.registry(None).await.manifest("b1.1").await.expect("a manifest");
@@ -218,8 +220,8 @@ async fn bytes_that_are_not_what_was_asked_for_are_refused() {
 #[tokio::test]
 async fn hosts_pass_the_guard() {
     for (allow, repository, class) in [
-        ("", "127.0.0.1:5000/a/b", FailureClass::RegistryDenied),
-        ("", "10.0.0.1/a", FailureClass::RegistryDenied),
+        ("", "127.0.0.1:5000/a/b", FailureClass::RegistryForbidden),
+        ("", "10.0.0.1/a", FailureClass::RegistryForbidden),
         ("", "no-slash", FailureClass::RegistryDenied),
         ("127.0.0.1", "127.0.0.1:5000/a/../b", FailureClass::RegistryDenied),
         ("127.0.0.1", "127.0.0.1:5000/a?x", FailureClass::RegistryDenied),

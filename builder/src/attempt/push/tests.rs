@@ -175,3 +175,22 @@ async fn a_halted_attempt_does_not_wait_for_leave() {
     assert_eq!(stopped.expect_err("stopped").class, FailureClass::Cancelled);
     assert!(!story.shown("one"));
 }
+
+#[tokio::test]
+async fn the_engine_is_not_sent_where_we_would_not_go() {
+    let story = Story::begin([]).await;
+    let host = story.repository.split('/').next().expect("a host");
+    for (repository, refused) in [
+        (story.repository.clone(), None),
+        // A tag that is not there is what the push is for, and what the registry says of the rest is left to it.
+        (format!("{host}/team/app"), None),
+        ("10.0.0.1/team/app".to_owned(), Some(FailureClass::RegistryForbidden)),
+        ("169.254.169.254/latest/meta-data".to_owned(), Some(FailureClass::RegistryForbidden)),
+        // What answers there is none.
+        (format!("{host}/other"), Some(FailureClass::RegistryInvalid)),
+        ("127.0.0.1:1/team/app".to_owned(), None),
+    ] {
+        let looked = story.flow.look_first((&repository, 0), None).await;
+        assert_eq!(looked.err().map(|failure| failure.class), refused, "{repository}");
+    }
+}
