@@ -210,6 +210,7 @@ impl Flow {
             options: options.clone(),
             labels,
             logins: credentials.registries,
+            egress: self.agent.egress.clone(),
             secrets: credentials.secrets,
             marker: confined.as_ref().map(|confined| confined.marker().to_owned()),
             scratch: self.workspace.clone(),

@@ -95,8 +95,8 @@ impl BuildKit {
         // All new for every build: an engine knows a reference for a while after its build has ended.
         let [reference, id, key] = [(); 3].map(|()| hex::encode(random_bytes::<16>()));
         let asked = request.request(&reference, &id, &key)?;
-        let Solve { context, secrets, logins, export, scratch, scratch_max_bytes, .. } = request;
-        let served = Served { context, key, secrets, logins };
+        let Solve { context, secrets, logins, tokens, export, scratch, scratch_max_bytes, .. } = request;
+        let served = Served { context, key, secrets, logins, tokens };
         let session = self.endpoint.session(&self.life, &id, served).await?;
         let calls = self.endpoint.calls(&self.life, STREAM_WINDOW_BYTES).await?;
         let (life, endpoint, solved) = (self.life.clone(), self.endpoint.clone(), CancellationToken::new());

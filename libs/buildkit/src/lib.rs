@@ -20,5 +20,6 @@ pub mod solve;
 mod spill;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 mod upgrade;
 mod watch;

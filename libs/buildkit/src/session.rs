@@ -27,6 +27,7 @@ use tonic::service::Routes;
 use crate::call::{CONNECTION_WINDOW_BYTES, Calls, GOODBYE, STREAM_WINDOW_BYTES};
 use crate::nest::nest;
 use crate::socket::Hangup;
+use crate::tokens::Tokens;
 
 /// Everything that an engine may call, as it wants to know it beforehand.
 pub const METHODS: [&str; 7] = [
@@ -49,6 +50,8 @@ pub struct Served {
     pub secrets: BTreeMap<String, Bytes>,
     /// Logins by host.
     pub logins: Vec<RegistryLogin>,
+    /// Who fetches tokens with them.
+    pub tokens: Tokens,
 }
 
 /// An open session. When it is dropped, its socket is shut down.
@@ -114,7 +117,7 @@ impl Session {
 fn routes(life: &Life, served: Served, failed: &Arc<OnceLock<io::Error>>) -> Routes {
     let context = upload::Context::new(life.clone(), served.context, served.key, Arc::clone(failed));
     Routes::new(HealthServer::new(health::Healthy))
-        .add_service(AuthServer::new(auth::Logins::new(served.logins)))
+        .add_service(AuthServer::new(auth::Logins::new(served.logins, served.tokens)))
         .add_service(SecretsServer::new(secrets::Values::new(served.secrets)))
         .add_service(UploadServer::new(context))
         .prepare()

@@ -10,6 +10,7 @@ use slipway_domain::agent::RegistryLogin;
 use slipway_domain::spec::NetworkMode;
 
 use crate::error::SolveError;
+use crate::tokens::Tokens;
 
 /// Longest secret that an engine takes: its messages end at 4 MiB, with their frame.
 pub const MAX_SECRET_BYTES: usize = 4_190_000;
@@ -45,6 +46,8 @@ pub struct Solve {
     pub secrets: BTreeMap<String, Bytes>,
     /// Logins for the registries of base images.
     pub logins: Vec<RegistryLogin>,
+    /// Who fetches tokens with them; unless set, nobody.
+    pub tokens: Tokens,
     /// What becomes of the result.
     pub export: Export,
     /// Where progress may wait on disk for its reader, in a file without a name.
@@ -88,6 +91,7 @@ impl Solve {
             inline_cache: false,
             secrets: BTreeMap::new(),
             logins: Vec::new(),
+            tokens: Tokens::default(),
             export,
             scratch,
             scratch_max_bytes: 8 << 30,

@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 use slipway_buildkit::client::BuildKit;
 use slipway_buildkit::endpoint::Endpoint;
 use slipway_buildkit::solve::{Export, Solve};
+use slipway_buildkit::tokens::{TokenGiven, Tokens};
 use slipway_domain::agent::{BuildSecret, RegistryLogin};
 use slipway_domain::failure::Failure;
 use slipway_domain::spec::{BuildOptions, NetworkMode};
+use slipway_registry::{TokenRequest, fetch_token};
+use slipway_runtime::egress::Egress;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::explain::Subject;
+use super::explain::{Refused, Subject};
 use super::steps::Steps;
 use super::{Engine, StepEvent, down};
 use crate::work::context::ContextTar;
@@ -36,6 +40,8 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// Logins for the images that FROM names.
     pub logins: Vec<RegistryLogin>,
+    /// The guard before the token services that their registries name.
+    pub egress: Egress,
     /// Secrets that its steps mount.
     pub secrets: Vec<BuildSecret>,
     /// A word for `NO_PROXY` in the environment of all steps, which is no part of the cache's keys.
@@ -54,11 +60,12 @@ impl Engine {
         events: &mpsc::Sender<StepEvent>,
         cancel: &CancellationToken,
     ) -> Result<String, Failure> {
-        let subject = Subject::of(&request);
+        let refused = Refused::default();
+        let subject = Subject::of(&request, refused.clone());
         let mut steps = Steps::default();
         let (reader, mut progress) = mpsc::channel(QUEUE);
         let buildkit = BuildKit::new(self.life.clone(), Endpoint::Docker(self.address.clone()));
-        let solving = buildkit.solve(solve(request), reader, cancel);
+        let solving = buildkit.solve(solve(request, refused), reader, cancel);
         let reading = async {
             while let Some(status) = progress.recv().await {
                 forward(steps.take(status), events).await;
@@ -74,6 +81,26 @@ impl Engine {
     }
 }
 
+/// Fetches tokens for the engine with the same client as for our own requests. Why one was refused is kept, because
+/// the engine passes on only the words.
+fn tokens(egress: Egress, refused: Refused) -> Tokens {
+    Tokens::by(move |asked| {
+        let (egress, refused) = (egress.clone(), refused.clone());
+        Box::pin(async move {
+            let service = Some(asked.service.as_str()).filter(|service| !service.is_empty());
+            let request = TokenRequest { host: &asked.host, realm: &asked.realm, service, scopes: &asked.scopes };
+            match fetch_token(&egress, request, Some(&asked.login)).await {
+                Ok(token) => Ok(TokenGiven { token: token.token, expires_in: token.expires_in }),
+                Err(failure) => {
+                    let message = failure.message.clone();
+                    refused.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
+                    Err(message)
+                }
+            }
+        })
+    })
+}
+
 async fn forward(new: Vec<StepEvent>, events: &mpsc::Sender<StepEvent>) {
     for event in new {
         // Nobody listening is no reason to stop: the attempt decides when to stop.
@@ -81,8 +108,8 @@ async fn forward(new: Vec<StepEvent>, events: &mpsc::Sender<StepEvent>) {
     }
 }
 
-fn solve(request: BuildRequest) -> Solve {
-    let BuildRequest { image, context, options, labels, logins, secrets, marker, scratch } = request;
+fn solve(request: BuildRequest, refused: Refused) -> Solve {
+    let BuildRequest { image, context, options, labels, logins, egress, secrets, marker, scratch } = request;
     let mut args = options.args.unwrap_or_default();
     if let Some(marker) = marker {
         mark(&mut args, &marker);
@@ -96,6 +123,7 @@ fn solve(request: BuildRequest) -> Solve {
         network: options.network.unwrap_or(NetworkMode::Default),
         secrets: secrets.into_iter().map(|secret| (secret.name, Bytes::from(secret.value))).collect(),
         logins,
+        tokens: tokens(egress, refused),
         ..Solve::new(context.path, scratch, Export::Image(image))
     }
 }

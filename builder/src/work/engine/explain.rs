@@ -1,5 +1,7 @@
 //! What the end of a build that has no image means to the user: class, step, exit code, place and hint.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use slipway_buildkit::error::{Said, SolveError};
 use slipway_domain::dockerfile::{Outline, excerpt, line_of_vertex, scan};
 use slipway_domain::failure::{Detail, Failure, FailureClass};
@@ -20,6 +22,9 @@ const METADATA: &str = "[internal] load metadata for ";
 /// So many stages are named in a hint.
 const MAX_STAGES: usize = 20;
 
+/// Why the engine was given no token; more than one, where several registries were asked.
+pub(super) type Refused = Arc<Mutex<Vec<Failure>>>;
+
 /// What was to be built.
 pub(super) struct Subject {
     context: ContextTar,
@@ -27,15 +32,17 @@ pub(super) struct Subject {
     target: Option<String>,
     /// Registries that there are logins for.
     hosts: Vec<String>,
+    refused: Refused,
 }
 
 impl Subject {
-    pub(super) fn of(request: &BuildRequest) -> Self {
+    pub(super) fn of(request: &BuildRequest, refused: Refused) -> Self {
         Self {
             context: request.context.clone(),
             outline: scan(&request.context.dockerfile_text),
             target: request.options.target.clone(),
             hosts: request.logins.iter().map(|login| login.host.clone()).collect(),
+            refused,
         }
     }
 
@@ -60,7 +67,8 @@ impl Subject {
     /// The engine's words with the step in which it happened and that step's line.
     fn explain_said(&self, said: &Said, steps: &Steps) -> Failure {
         let Verdict { class, exit_code, line, text } = failure::of_build(&said.message);
-        let class = match class {
+        let refused = self.refused_in(&said.message);
+        let class = match refused.as_ref().map_or(class, |refused| refused.class) {
             // Nobody here cancelled it.
             FailureClass::Cancelled => FailureClass::EngineDown,
             FailureClass::BuildRejected if OWN_TROUBLE.contains(&said.code) => FailureClass::EngineDown,
@@ -78,7 +86,7 @@ impl Subject {
             (Some(name), None) => format!("{name}: {text}"),
             (None, _) => text,
         };
-        let hint = self.hint(class, step.as_deref(), line);
+        let hint = refused.and_then(|refused| refused.detail.hint).or_else(|| self.hint(class, step.as_deref(), line));
         let excerpt = line.map(|line| excerpt(&self.context.dockerfile_text, &self.outline, line));
         Failure {
             step,
@@ -87,6 +95,12 @@ impl Subject {
             detail: Box::new(Detail { excerpt: excerpt.unwrap_or_default(), hint, ..Detail::default() }),
             ..Failure::new(class, message)
         }
+    }
+
+    /// What the engine was told here and says again.
+    fn refused_in(&self, message: &str) -> Option<Failure> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.iter().find(|failure| message.contains(&failure.message)).cloned()
     }
 
     fn hint(&self, class: FailureClass, step: Option<&str>, line: Option<usize>) -> Option<String> {
@@ -174,7 +188,13 @@ mod tests {
             checkout: PathBuf::new(),
             folder: PathBuf::new(),
         };
-        Subject { context, outline: scan(text), target: Some("biuld".to_owned()), hosts: vec!["r.example".to_owned()] }
+        Subject {
+            context,
+            outline: scan(text),
+            target: Some("biuld".to_owned()),
+            hosts: vec!["r.example".to_owned()],
+            refused: Refused::default(),
+        }
     }
 
     fn said(message: &str, code: i32, session_lost: bool) -> Said {
@@ -205,6 +225,17 @@ mod tests {
         assert_eq!((failure.dockerfile_line, failure.exit_code), (Some(2), Some(3)));
         let shown: Vec<_> = failure.detail.excerpt.iter().map(|it| (it.line, it.failing)).collect();
         assert_eq!(shown, [(1, false), (2, true), (3, true)]);
+    }
+
+    #[test]
+    fn why_no_token_was_given_is_known_from_here() {
+        let subject = subject("FROM r.example/a\n");
+        let failure = Failure::new(RegistryForbidden, "the registry r.example wants what it gets not");
+        subject.refused.lock().expect("a lock").push(failure);
+        let words = "failed to authorize: rpc error: code = PermissionDenied desc = the registry r.example wants what it gets not";
+        assert_eq!(subject.explain_said(&said(words, 2, false), &Steps::default()).class, RegistryForbidden);
+        let words = "failed to authorize: 401 Unauthorized";
+        assert_eq!(subject.explain_said(&said(words, 2, false), &Steps::default()).class, RegistryAuth);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use slipway_domain::agent::Login;
 use slipway_domain::attempt::StepState;
 use slipway_domain::ids::JobId;
 use slipway_domain::spec::{BuildOptions, NetworkMode};
+use slipway_runtime::egress::Egress;
 use slipway_runtime::ids::{new_id, random_id};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,8 @@ use slipway_domain::ids::BuilderId;
 
 use super::*;
 use crate::work::context::{ContextRequest, make_context};
+
+mod evil;
 
 const BASE: &str = "slipway-test-base:1";
 
@@ -143,6 +146,7 @@ impl Site {
             options,
             labels: labels.into(),
             logins: Vec::new(),
+            egress: Egress::new("127.0.0.0/8".parse().expect("a list")),
             secrets: Vec::new(),
             marker: None,
             scratch: self.folder.path().to_owned(),
@@ -454,7 +458,7 @@ async fn a_built_image_is_pushed_tagged_and_built_upon() {
     push(&login("pw")).await.expect("pushed");
     assert!(lines.recv().await.is_some());
 
-    let egress = slipway_runtime::egress::Egress::new("127.0.0.1".parse().expect("a list"));
+    let egress = Egress::new("127.0.0.1".parse().expect("a list"));
     let registry = slipway_registry::Registry::connect(&egress, &repository, Some(&login("pw"))).await;
     let registry = registry.expect("connected");
     let digest = registry.digest(&carrier).await.expect("an answer").expect("it is there");
