@@ -184,6 +184,7 @@ mod tests {
             created_at: chrono::DateTime::UNIX_EPOCH,
             context_max_bytes: 1,
             context_max_entries: 1,
+            limits: crate::plan::Limits::default(),
         }
     }
 
