@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 use slipway_tests::api::{Build, Failure, Job};
@@ -47,7 +47,7 @@ async fn memory(world: Arc<World>) -> Result<()> {
         format!("RUN {fill} && echo one\nFROM {BASE_IMAGE}\nRUN {fill} && echo two\nCOPY --from=0 /etc/passwd /p\n");
     let (_, job) =
         built(&world, "memory-of-two", &[("Dockerfile", &format!("FROM {BASE_IMAGE}\n{steps}"))], json!({})).await?;
-    let failure = job.failure.expect("together they are too large");
+    let failure = job.failure.context("together they are too large")?;
     says(&failure, "out_of_memory", "48.0 MiB")
 }
 
@@ -117,12 +117,12 @@ async fn context(world: Arc<World>) -> Result<()> {
     let large = "x".repeat(2 << 20);
     let files = [("Dockerfile", "FROM scratch\nCOPY . /\n"), ("large", large.as_str())];
     let (_, job) = built(&world, "context", &files, json!({})).await?;
-    says(&job.failure.expect("too large"), "context_too_large", "1.0 MiB")?;
+    says(&job.failure.context("too large")?, "context_too_large", "1.0 MiB")?;
     let names: Vec<String> = (0..30).map(|number| format!("f{number}")).collect();
     let mut files = vec![("Dockerfile", "FROM scratch\nCOPY . /\n")];
     files.extend(names.iter().map(|name| (name.as_str(), "x")));
     let (_, job) = built(&world, "entries", &files, json!({})).await?;
-    says(&job.failure.expect("too many"), "context_too_large", "20")
+    says(&job.failure.context("too many")?, "context_too_large", "20")
 }
 
 #[tokio::test]
