@@ -50,6 +50,8 @@ pub struct BuildOptionsDoc {
     images: Option<Vec<ImageOptionsDoc>>,
     /// Ignore the layer cache.
     no_cache: Option<bool>,
+    /// Ask registries for newer base images, instead of taking what the builder has.
+    pull: Option<bool>,
     /// Network of RUN steps: `default` or `none`.
     network: Option<String>,
     /// Seconds that the job may run.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::{BuildId, JobId};
-use slipway_domain::image::{self, BuiltImage, Difference, Growth, Layer, LayerMark};
+use slipway_domain::image::{self, Base, BuiltImage, Difference, Growth, Layer, LayerMark};
 use slipway_runtime::problem::ApiError;
 use slipway_store::builds::BuildView;
 use utoipa::ToSchema;
@@ -40,8 +40,19 @@ pub struct BuiltJson {
     size_bytes: i64,
     /// The lowest first.
     layers: Vec<LayerJson>,
+    /// What its stages were built upon.
+    bases: Vec<BaseJson>,
     /// How it differs from the newest successful build before, of this ref or else of the main branch; null without one.
     difference: Option<DifferenceJson>,
+}
+
+/// An image that a FROM names.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BaseJson {
+    /// Its whole name.
+    name: String,
+    /// Digest of the manifest that the name showed then; null of an image that no registry has.
+    digest: Option<String>,
 }
 
 /// One layer.
@@ -118,6 +129,7 @@ impl From<Output> for BuiltJson {
             size_bytes: output.image.size_bytes(),
             layers: output.layers().into_iter().map(layer).collect(),
             difference,
+            bases: output.image.bases.into_iter().map(|Base { name, digest }| BaseJson { name, digest }).collect(),
             target: output.image.target,
             digest: output.image.digest,
         }

@@ -1,7 +1,7 @@
 //! The layers of an image on a build's page.
 
 use slipway_domain::ids::BuildId;
-use slipway_domain::image::{Difference, LayerMark};
+use slipway_domain::image::{Base, Difference, LayerMark};
 use slipway_domain::size::{bytes, change};
 
 use crate::builds::outputs::Output;
@@ -13,6 +13,8 @@ const MANY_LAYERS: usize = 12;
 pub(super) struct BuiltFacts {
     pub(super) heading: String,
     pub(super) size: String,
+    /// What it was built upon.
+    pub(super) bases: String,
     /// How it differs from the one before, and that build.
     pub(super) difference: Option<(String, BuildId)>,
     pub(super) layers: Vec<LayerRow>,
@@ -44,6 +46,7 @@ impl BuiltFacts {
         Self {
             heading: output.image.target.as_ref().map_or("Layers".to_owned(), |target| format!("Layers of {target}")),
             size: bytes(output.image.size_bytes()),
+            bases: output.image.bases.iter().map(Base::words).collect::<Vec<_>>().join(", "),
             difference: output.difference().map(|(build, difference)| (difference_words(&difference), build)),
             long: layers.len() > MANY_LAYERS,
             layers,

@@ -221,6 +221,7 @@ fn option_words(options: &BuildOptions) -> Vec<(&'static str, String)> {
         ("Arguments", args),
         ("Build tags", options.tags.as_ref().map(|tags| tags.join(", "))),
         ("Build images", options.images.as_ref().map(|images| image_words(images))),
+        ("Base images", options.pull.filter(|on| *on).map(|_| "asked for at every build".to_owned())),
         ("Layer cache", options.no_cache.filter(|off| *off).map(|_| "off".to_owned())),
         ("Network of RUN", network),
         ("Timeout", options.timeout_secs.map(|secs| format!("{secs} s"))),

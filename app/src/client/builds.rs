@@ -69,6 +69,9 @@ pub struct BuildArgs {
     /// Ignore the layer cache, for this build
     #[arg(long)]
     no_cache: bool,
+    /// Ask registries for newer base images, for this build
+    #[arg(long)]
+    pull: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -162,6 +165,7 @@ fn options(args: &BuildArgs) -> BuildOptions {
         args: (!pairs.is_empty()).then_some(pairs),
         tags: (!args.tags.is_empty()).then(|| args.tags.clone()),
         no_cache: args.no_cache.then_some(true),
+        pull: args.pull.then_some(true),
         ..BuildOptions::default()
     }
 }

@@ -12,7 +12,7 @@ use slipway_domain::attempt::{AttemptRef, Phase, StepState};
 use slipway_domain::dockerfile::{self, secret_mounts};
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::git_ref::GitRef;
-use slipway_domain::image::BuiltImage;
+use slipway_domain::image::{Base, BuiltImage};
 use slipway_domain::outputs::Variant;
 use slipway_domain::pipeline::Pipeline;
 use slipway_domain::spec::{BuildOptions, JobSpec};
@@ -290,6 +290,7 @@ impl Flow {
                 StepEvent::Step(report) => {
                     // The engine writes the values of arguments into names.
                     let name = self.log.masked(&report.name);
+                    Base::of_step(&name).into_iter().for_each(|base| self.outputs.upon(place, base));
                     let report = StepReport { digest: own(report.digest), name, ..report };
                     let ended = match report.state {
                         StepState::Pending | StepState::Running => false,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use slipway_domain::agent::PushedImage;
-use slipway_domain::image::{BuiltImage, bounded};
+use slipway_domain::image::{Base, BuiltImage, bounded};
 
 /// The outputs of one attempt. Variants are named by their place among those that are built.
 #[derive(Debug, Default)]
@@ -15,6 +15,7 @@ struct Made {
     /// So many were begun: each may have left an image on the engine.
     begun: usize,
     built: BTreeMap<usize, BuiltImage>,
+    bases: BTreeMap<usize, Vec<Base>>,
     pushed: Vec<PushedImage>,
 }
 
@@ -30,9 +31,20 @@ impl Outputs {
         self.made().begun
     }
 
+    /// A stage of a variant stands upon this.
+    pub fn upon(&self, variant: usize, base: Base) {
+        let mut made = self.made();
+        let bases = made.bases.entry(variant).or_default();
+        if !bases.contains(&base) {
+            bases.push(base);
+        }
+    }
+
     /// A variant was built.
     pub fn built(&self, variant: usize, image: BuiltImage) {
-        self.made().built.insert(variant, image);
+        let mut made = self.made();
+        let bases = made.bases.remove(&variant).unwrap_or_default();
+        made.built.insert(variant, BuiltImage { bases, ..image });
     }
 
     /// A registry took a variant.

@@ -34,6 +34,8 @@ pub struct Solve {
     pub labels: BTreeMap<String, String>,
     /// Builds every step anew.
     pub no_cache: bool,
+    /// Asks registries for base images also where the engine has one of the name. Without a registry it fails.
+    pub pull: bool,
     /// Network of RUN steps.
     pub network: NetworkMode,
     /// More names for the steps' `/etc/hosts`.
@@ -85,6 +87,7 @@ impl Solve {
             args: BTreeMap::new(),
             labels: BTreeMap::new(),
             no_cache: false,
+            pull: false,
             network: NetworkMode::Default,
             hosts: BTreeMap::new(),
             cache_from: Vec::new(),
@@ -141,6 +144,9 @@ impl Solve {
             // Of all stages; otherwise names of stages stand here.
             set("no-cache", String::new());
         }
+        if self.pull {
+            set("image-resolve-mode", "pull".to_owned());
+        }
         match self.network {
             NetworkMode::Default => {}
             NetworkMode::None => set("force-network-mode", "none".to_owned()),
@@ -192,6 +198,7 @@ mod tests {
             args: [(word("A"), word("x=y"))].into(),
             labels: [(word("l"), word("m"))].into(),
             no_cache: true,
+            pull: true,
             network: NetworkMode::None,
             hosts: [(word("h"), IpAddr::from([1, 2, 3, 4])), (word("i"), IpAddr::from([0; 16]))].into(),
             cache_from: vec![word("r/a:1"), word("r/b:1")],
@@ -208,6 +215,7 @@ mod tests {
             ("build-arg:A", "x=y"),
             ("label:l", "m"),
             ("no-cache", ""),
+            ("image-resolve-mode", "pull"),
             ("force-network-mode", "none"),
             ("add-hosts", "h=1.2.3.4,i=::"),
             ("cache-from", "r/a:1,r/b:1"),

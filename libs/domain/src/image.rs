@@ -1,6 +1,7 @@
 //! What a build made: the layers of its image, each with the instruction that made it, and what differs from an
 //! earlier one.
 
+mod base;
 mod difference;
 mod instruction;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outputs::MAX_IMAGES;
 
+pub use base::Base;
 pub use difference::{Difference, Growth, LayerMark, difference, marks};
 pub use instruction::readable;
 
@@ -15,6 +17,8 @@ pub use instruction::readable;
 pub const MAX_LAYERS: usize = 512;
 /// All instructions of an attempt together; further ones are left out.
 const MAX_TEXT_BYTES: usize = 256 * 1024;
+/// Of an image so many bases are kept.
+const MAX_BASES: usize = 32;
 /// Longest digest or name of a stage.
 const MAX_NAME_CHARS: usize = 200;
 
@@ -30,6 +34,9 @@ pub struct BuiltImage {
     /// Its layers, the lowest first.
     #[serde(default)]
     pub layers: Vec<Layer>,
+    /// What its stages were built upon.
+    #[serde(default)]
+    pub bases: Vec<Base>,
 }
 
 /// One layer of an image.
@@ -112,10 +119,12 @@ pub fn bounded(built: Vec<BuiltImage>) -> Vec<BuiltImage> {
         text_left -= instruction.len();
         Layer { digest: digest.map(name), diff_id: name(diff_id), size_bytes, compressed_bytes, instruction }
     };
-    let mut image = |BuiltImage { target, digest, layers }: BuiltImage| {
+    let mut image = |BuiltImage { target, digest, layers, bases }: BuiltImage| {
         let layers: Vec<Layer> = layers.into_iter().take(layers_left).map(&mut layer).collect();
         layers_left -= layers.len();
-        BuiltImage { target: target.map(name), digest: digest.map(name), layers }
+        let base = |base: Base| Base { name: name(base.name), digest: base.digest.map(name) };
+        let bases = bases.into_iter().take(MAX_BASES).map(base).collect();
+        BuiltImage { target: target.map(name), digest: digest.map(name), layers, bases }
     };
     built.into_iter().take(MAX_IMAGES).map(&mut image).collect()
 }
@@ -205,7 +214,13 @@ mod tests {
             instruction: readable(&long),
             ..Layer::default()
         };
-        let image = BuiltImage { target: Some(long.clone()), digest: Some(long), layers: vec![layer; 300] };
+        let base = Base { name: long.clone(), digest: Some(long.clone()) };
+        let image = BuiltImage {
+            target: Some(long.clone()),
+            digest: Some(long),
+            layers: vec![layer; 300],
+            bases: vec![base; 50],
+        };
         let kept = bounded(vec![image; 30]);
         assert_eq!(kept.iter().map(|image| image.layers.len()).sum::<usize>(), MAX_LAYERS);
         let size = serde_json::to_string(&kept).expect("JSON").len();

@@ -39,6 +39,9 @@ pub struct BuildOptions {
     /// Ignore the layer cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_cache: Option<bool>,
+    /// Ask registries for newer base images, instead of taking what the builder has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull: Option<bool>,
     /// Network of RUN steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkMode>,
@@ -58,6 +61,7 @@ struct Written {
     tags: Option<Vec<String>>,
     images: Option<Vec<WrittenImage>>,
     no_cache: Option<bool>,
+    pull: Option<bool>,
     network: Option<NetworkMode>,
     timeout_secs: Option<u64>,
 }
@@ -93,9 +97,10 @@ impl From<WrittenImage> for ImageOptions {
 
 impl From<Written> for BuildOptions {
     fn from(written: Written) -> Self {
-        let Written { dockerfile, context, target, args, tags, images, no_cache, network, timeout_secs } = written;
+        let Written { dockerfile, context, target, args, tags, images, no_cache, pull, network, timeout_secs } =
+            written;
         let images = images.map(|images| images.into_iter().map(ImageOptions::from).collect());
-        Self { dockerfile, context, target, args, tags, images, no_cache, network, timeout_secs }
+        Self { dockerfile, context, target, args, tags, images, no_cache, pull, network, timeout_secs }
     }
 }
 
@@ -130,6 +135,7 @@ impl BuildOptions {
             tags: self.tags.or(fallback.tags),
             images: self.images.or(fallback.images),
             no_cache: self.no_cache.or(fallback.no_cache),
+            pull: self.pull.or(fallback.pull),
             network: self.network.or(fallback.network),
             timeout_secs: self.timeout_secs.or(fallback.timeout_secs),
         }
@@ -286,7 +292,7 @@ mod tests {
             let error = refused.err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.contains("unknown field `x_newer`"), "{error}");
         }
-        let known = r#"{"dockerfile":"D","context":"c","target":"t","args":{"A":"1"},"tags":["x"],"no_cache":true,
+        let known = r#"{"dockerfile":"D","context":"c","target":"t","args":{"A":"1"},"tags":["x"],"no_cache":true,"pull":true,
             "images":[{"repository":"r/a","target":"t","tags":["x"]},{"repository":"r/b"}],
             "network":"none","timeout_secs":9}"#;
         let asked = asked(known, known).expect("all of them are known");

@@ -120,6 +120,7 @@ fn solve(request: BuildRequest, refused: Refused) -> Solve {
         args,
         labels,
         no_cache: options.no_cache.unwrap_or(false),
+        pull: options.pull.unwrap_or(false),
         network: options.network.unwrap_or(NetworkMode::Default),
         secrets: secrets.into_iter().map(|secret| (secret.name, Bytes::from(secret.value))).collect(),
         logins,

@@ -2,6 +2,7 @@
 //! registry. Only the outside face is used.
 
 mod bad_input;
+mod bases;
 mod builders;
 mod builds;
 mod cancels;
