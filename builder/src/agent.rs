@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::attempt::{remove_dir, ship_in_background};
+use crate::cache::EngineCache;
 use crate::client::{AgentClient, CallError};
 use crate::config::BuilderConfig;
 use crate::gate::Readiness;
@@ -63,6 +64,8 @@ pub struct Agent {
     pub platform: String,
     /// What is kept of repositories.
     pub mirrors: Mirrors,
+    /// What the engine's cache knows.
+    pub cache: EngineCache,
     /// Limits of steps.
     pub cgroups: Cgroups,
     /// The pools' queues, if there is a path to them.
@@ -88,6 +91,7 @@ pub async fn run(config: BuilderConfig, clock: Clock, life: Life) -> anyhow::Res
     recover(&agent).await?;
     let probing = life.task("probe", probe.watch(readiness));
     let _sweeping = life.task("kept repositories", agent.mirrors.clone().watch());
+    let _looking = life.task("engine's cache", agent.cache.clone().watch(agent.engine.clone()));
     let stopping = Arc::clone(&agent);
     let _draining = life.task("drain", async move {
         stopping.life.stopping().await;
@@ -128,12 +132,14 @@ pub(crate) async fn assemble(
     let identity = home.identity()?;
     let engine = Engine::new(life.clone(), clock.clone(), config.engine.clone());
     let slots = Slots::new(usize::try_from(config.slots).unwrap_or(usize::MAX));
+    let cache = EngineCache::open(life.clone(), clock.clone(), home.cache_file());
     let mut probe = Probe {
         life: life.clone(),
         clock: clock.clone(),
         home: Arc::clone(&home),
         identity: identity.clone(),
         engine: engine.clone(),
+        cache: cache.clone(),
         slots: slots.clone(),
         limits: config.limits,
         clean: false,
@@ -164,6 +170,7 @@ pub(crate) async fn assemble(
         identity,
         home,
         engine,
+        cache,
         platform,
         slots,
         readiness,

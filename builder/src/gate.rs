@@ -58,6 +58,8 @@ impl Readiness {
             memory: self.reading.memory,
             disk_free_bytes: i64::try_from(self.reading.disk_free_bytes).unwrap_or(i64::MAX),
             not_taking: if draining { Some("it drains".to_owned()) } else { self.not_taking.clone() },
+            cached_projects: None,
+            cache_bytes: None,
         }
     }
 }

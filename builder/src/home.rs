@@ -80,6 +80,11 @@ impl Home {
         self.dir.join("mirrors")
     }
 
+    /// What the engine's cache knows.
+    pub fn cache_file(&self) -> PathBuf {
+        self.dir.join("cache.json")
+    }
+
     /// Where all spools lie.
     pub fn spool_dir(&self) -> PathBuf {
         self.dir.join("spool")

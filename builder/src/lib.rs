@@ -3,6 +3,7 @@
 pub mod agent;
 mod attempt;
 mod attempt_log;
+mod cache;
 mod claim;
 mod client;
 pub mod config;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::cache::EngineCache;
 use crate::gate::{EngineHealth, Limits, Readiness, not_taking};
 use crate::home::{Home, Identity};
 use crate::host;
@@ -34,6 +35,8 @@ pub struct Probe {
     pub identity: Identity,
     /// The engine.
     pub engine: Engine,
+    /// Told which engine it is.
+    pub cache: EngineCache,
     /// Who sits where.
     pub slots: Slots,
     /// When nothing more is taken.
@@ -46,7 +49,10 @@ impl Probe {
     /// One look.
     pub async fn look(&mut self, last: &Readiness) -> Readiness {
         let (engine, data_root) = match self.engine_info().await {
-            Ok(info) => (self.cleaned().await, Some(info.data_root)),
+            Ok(info) => {
+                self.cache.engine_is(&info).await;
+                (self.cleaned().await, Some(info.data_root))
+            }
             Err(reason) => {
                 self.clean = false;
                 (EngineHealth::Down(reason), last.data_root.clone())

@@ -22,6 +22,7 @@ use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_asyn
 use tracing::{debug, info, warn};
 
 use crate::agent::Agent;
+use crate::cache::Telling;
 use crate::claim::{self, Claims};
 use crate::client::CallError;
 use crate::feed;
@@ -107,6 +108,7 @@ async fn converse(
 ) -> anyhow::Result<ChannelEnd> {
     let (mut sink, mut stream) = channel.split();
     let mut pulse = Pulse::new(agent.clock.monotonic());
+    let mut telling = Telling::default();
     let mut beat = interval(HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut slots, mut readiness) = (agent.slots.changes(), agent.readiness.clone());
@@ -126,7 +128,7 @@ async fn converse(
         tokio::select! {
             message = stream.next() => match message.context("the channel was closed")?? {
                 Message::Text(text) => {
-                    match heard(agent, claims, &mut pulse, text.as_str()) {
+                    match heard(agent, claims, (&mut pulse, &mut telling), text.as_str()) {
                         Heard::Nothing => {}
                         Heard::Unwanted(offer, reason) => {
                             say(&mut sink, &ToDispatcher::Declined { offer, reason }).await?;
@@ -139,7 +141,7 @@ async fn converse(
             },
             _ = beat.tick() => {
                 let seq = pulse.beat(agent.clock.monotonic());
-                say(&mut sink, &heartbeat(agent, seq)).await?;
+                say(&mut sink, &heartbeat(agent, seq, &mut telling)).await?;
             }
             Some((offer, refusal)) = decisions.recv() => {
                 say(&mut sink, &ToDispatcher::Answered { offer, refusal }).await?;
@@ -155,12 +157,13 @@ async fn converse(
     }
 }
 
-fn heartbeat(agent: &Agent, seq: u64) -> ToDispatcher {
+fn heartbeat(agent: &Agent, seq: u64, telling: &mut Telling) -> ToDispatcher {
     let draining = *agent.draining.borrow();
-    let load = agent.readiness.borrow().load(agent.slots.taken(), draining);
+    let load = agent.cache.beside(agent.readiness.borrow().load(agent.slots.taken(), draining));
     let free = if load.not_taking.is_none() { agent.slots.free() } else { 0 };
     let from_queue = agent.bus.as_ref().is_some_and(|bus| bus.health().is_ok());
-    ToDispatcher::Heartbeat { seq, free, draining, load, held: agent.slots.held(), from_queue }
+    let cache = telling.next(&agent.cache, seq);
+    ToDispatcher::Heartbeat { seq, free, draining, load, held: agent.slots.held(), from_queue, cache }
 }
 
 /// What a message of the dispatcher asks of the channel.
@@ -171,7 +174,7 @@ enum Heard {
     End(ChannelEnd),
 }
 
-fn heard(agent: &Arc<Agent>, claims: &Claims, pulse: &mut Pulse, text: &str) -> Heard {
+fn heard(agent: &Arc<Agent>, claims: &Claims, (pulse, telling): (&mut Pulse, &mut Telling), text: &str) -> Heard {
     let message = match serde_json::from_str::<ToBuilder>(text) {
         Ok(message) => message,
         Err(error) => {
@@ -183,6 +186,7 @@ fn heard(agent: &Arc<Agent>, claims: &Claims, pulse: &mut Pulse, text: &str) -> 
     match message {
         ToBuilder::HeartbeatAck { seq, stop, cancel } => {
             pulse.answered(seq);
+            telling.answered(seq);
             for attempt in stop {
                 agent.slots.pull(attempt, Halt::Stopped);
             }

@@ -158,7 +158,7 @@ async fn listen(dispatcher: &Dispatcher, session: &Session, mut stream: SplitStr
             Ok(ToDispatcher::Answered { offer, refusal }) => {
                 Box::pin(answered(dispatcher, session.id, offer, refusal)).await;
             }
-            Ok(ToDispatcher::Heartbeat { seq, free, draining, load, held, from_queue }) => {
+            Ok(ToDispatcher::Heartbeat { seq, free, draining, load, held, from_queue, cache: _ }) => {
                 let arrived = dispatcher.deps.clock.monotonic();
                 if dispatcher.fleet.heard(session.id, if draining { 0 } else { free }, from_queue, arrived) {
                     dispatcher.offers.ring();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use slipway_domain::agent::{Credentials, Login, StepReport};
-use slipway_domain::attempt::{AttemptRef, Phase, StepState};
+use slipway_domain::attempt::{AttemptOutcome, AttemptRef, Phase, StepState};
 use slipway_domain::dockerfile::{self, secret_mounts};
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::git_ref::GitRef;
@@ -88,6 +88,9 @@ impl Flow {
         let (project, commit, builder) = (&self.spec.project_name, &self.spec.commit, &self.agent.config.name);
         self.log.meta(0, &format!("Building {project} at {commit}{what} on {builder}"))?;
         self.log.meta(0, &format!("It may use {}.", self.spec.limits))?;
+        if self.spec.is_trusted() {
+            self.log.meta(0, &self.agent.cache.words(self.spec.project, builder))?;
+        }
         make_private_dir(&self.workspace).map_err(no_room)?;
         let checkout = self.fetch().await?;
         let options = self.options(&checkout)?;
@@ -232,6 +235,9 @@ impl Flow {
             built = beside(building, self.follow(heard, place), &stop) => built,
             never = holding => match never {},
         };
+        if fills_cache(&built) {
+            self.agent.cache.built(self.spec.project, self.spec.is_trusted()).await;
+        }
         let hits = confined.as_ref().map(Confined::hits).unwrap_or_default();
         let image = built.map_err(|failure| limits::judged(failure, hits, &self.spec.limits))?;
         debug!(image, "image built");
@@ -405,6 +411,11 @@ impl Flow {
     fn left(&self) -> Duration {
         self.limit.borrow().saturating_sub(self.agent.clock.monotonic().duration_since(self.began))
     }
+}
+
+/// Whether the engine went through the build: what was made before a step failed is in its cache, too.
+fn fills_cache(built: &Result<String, Failure>) -> bool {
+    built.as_ref().map_or_else(|failure| failure.class.outcome() == AttemptOutcome::Failed, |_| true)
 }
 
 /// Runs work beside the reader of what it says. A reader that fails (full disk) stops the work, and its

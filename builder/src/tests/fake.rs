@@ -20,7 +20,7 @@ use slipway_domain::agent::{
 };
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::build::Trigger;
-use slipway_domain::builder::Load;
+use slipway_domain::builder::{CachedProject, Load};
 use slipway_domain::ids::{ClaimId, JobId};
 use slipway_domain::spec::{BuildOptions, JobSpec};
 use slipway_logfmt::chunk::Chunk;
@@ -84,6 +84,7 @@ pub struct Beat {
     pub draining: bool,
     pub load: Load,
     pub held: Vec<AttemptRef>,
+    pub cache: Option<Vec<CachedProject>>,
 }
 
 #[derive(Clone)]
@@ -257,8 +258,8 @@ async fn converse(fake: Fake, mut socket: WebSocket) {
 
 fn heard(fake: &Fake, text: &str) -> Option<ToBuilder> {
     match serde_json::from_str(text).expect("a message") {
-        ToDispatcher::Heartbeat { seq, free, draining, load, held, from_queue: _ } => {
-            fake.with(|told| told.beats.push(Beat { free, draining, load, held }));
+        ToDispatcher::Heartbeat { seq, free, draining, load, held, from_queue: _, cache } => {
+            fake.with(|told| told.beats.push(Beat { free, draining, load, held, cache }));
             Some(ToBuilder::HeartbeatAck { seq, stop: Vec::new(), cancel: Vec::new() })
         }
         ToDispatcher::Declined { offer, reason } => {

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use slipway_domain::agent::{Decline, ToBuilder};
+use slipway_domain::ids::ProjectId;
 use slipway_runtime::clock::Clock;
+use slipway_runtime::ids::new_id;
 use slipway_runtime::lifecycle::Life;
 
 use super::engine;
@@ -30,6 +33,30 @@ async fn without_its_engine_a_builder_takes_nothing_and_says_so() {
     fake.with(|told| {
         assert!(told.claims.is_empty(), "the offer came too early");
         assert_eq!(told.beats.last().and_then(|beat| beat.load.not_taking.clone()), None);
+    });
+}
+
+#[tokio::test]
+async fn what_the_cache_knows_is_told_once_to_each_session() {
+    let (life, dir) = (Life::new(), tempfile::tempdir().expect("a folder"));
+    let fake = Fake::start(&life).await;
+    let (socket, _engine) = engine::start(&life, dir.path());
+    let (home, project) = (dir.path().join("builder"), new_id::<ProjectId>());
+    std::fs::create_dir_all(&home).expect("a folder");
+    let former = json!({ "engine": "fake unknown", "built": [
+        { "project": project, "trusted": true, "used": "2020-01-01T00:00:00Z" },
+    ] });
+    std::fs::write(home.join("cache.json"), former.to_string()).expect("writes");
+    let _builder = fake.builder(&life, dir.path(), &socket).await;
+    fake.until("a second heartbeat", |told| told.beats.len() > 1).await;
+    fake.with(|told| {
+        let cache = told.beats[0].cache.as_deref().expect("a new session hears it all");
+        assert!(
+            matches!(cache, [one] if one.project == project && one.trusted && one.unused_secs > 86_400),
+            "{cache:?}"
+        );
+        assert_eq!(told.beats[0].load.cached_projects, Some(1));
+        assert_eq!(told.beats.last().map(|beat| &beat.cache), Some(&None), "the first one was answered");
     });
 }
 

@@ -2,6 +2,7 @@
 //! own that are closed when the call ends or is dropped: for a running build, that is what kills its processes.
 
 mod build;
+mod cache;
 mod explain;
 mod images;
 mod labels;
@@ -26,6 +27,7 @@ use slipway_runtime::clock::Clock;
 use slipway_runtime::lifecycle::Life;
 
 pub use build::BuildRequest;
+pub use cache::CacheUsage;
 pub use labels::labels;
 use lane::Lane;
 pub use push::PushRequest;
@@ -44,6 +46,8 @@ const LOCAL_PREFIX: &str = "slipway-build/";
 /// What an engine says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineInfo {
+    /// Made once by the engine.
+    pub id: String,
     /// Its release, `20.10.24+dfsg1`.
     pub version: String,
     /// Newest API that it speaks.
@@ -108,6 +112,7 @@ impl Engine {
             .map_err(|error| failed(&error))?;
         let word = |text: Option<String>| text.unwrap_or_else(|| "unknown".to_owned());
         Ok(EngineInfo {
+            id: word(info.id),
             version: word(version.version),
             api_version: word(version.api_version),
             platform: format!("{}-{}", word(version.os), word(version.arch)),

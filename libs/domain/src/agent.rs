@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::attempt::{AttemptOutcome, AttemptRef, Phase, StepState};
-use crate::builder::Load;
+use crate::builder::{CachedProject, Load};
 use crate::failure::Failure;
 use crate::ids::{BuilderId, ClaimId, DispatchId, JobId, SessionId};
 use crate::image::BuiltImage;
@@ -76,6 +76,10 @@ pub enum ToDispatcher {
         /// It takes offers from its pool's queue by itself, as long as that works.
         #[serde(default)]
         from_queue: bool,
+        /// All that its engine's cache knows, newest first, at most [`crate::builder::CACHED_PROJECTS_MAX`]. Said at the
+        /// start of a session and after a change, until a heartbeat with it is answered; `None` is no news.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cache: Option<Vec<CachedProject>>,
     },
     /// Its claim of an offer was decided, perhaps by another dispatcher. Said twice it changes nothing.
     Answered {

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::ProjectId;
 use crate::text_enum::text_enum;
+
+/// Most projects that a builder tells of; the ones used last.
+pub const CACHED_PROJECTS_MAX: usize = 200;
 
 text_enum! {
     /// How a builder stands.
@@ -34,4 +38,19 @@ pub struct Load {
     pub disk_free_bytes: i64,
     /// Why the builder takes nothing although it has a free slot, in words; `None` when it does.
     pub not_taking: Option<String>,
+    /// How many projects its engine's cache knows; `None` from builders that do not look.
+    pub cached_projects: Option<i64>,
+    /// What that cache takes on the disk, bytes, beside what images hold anyway; `None` until the engine said it.
+    pub cache_bytes: Option<i64>,
+}
+
+/// A project that an engine's cache knows, as sent with heartbeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CachedProject {
+    /// The project.
+    pub project: ProjectId,
+    /// False where only strangers' work was built of it, which shares no layers.
+    pub trusted: bool,
+    /// Seconds since it was last built there. No time of day: the clocks of two builders need not agree.
+    pub unused_secs: u64,
 }

@@ -148,7 +148,8 @@ impl FakeBuilder {
     fn heartbeat(&self, seq: u64) -> ToDispatcher {
         let held = self.held().iter().copied().collect();
         let load = Load::default();
-        ToDispatcher::Heartbeat { seq, free: self.free(), draining: false, load, held, from_queue: self.bus.is_some() }
+        let from_queue = self.bus.is_some();
+        ToDispatcher::Heartbeat { seq, free: self.free(), draining: false, load, held, from_queue, cache: None }
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, BTreeSet<AttemptRef>> {
