@@ -84,7 +84,11 @@ async fn settled(dispatcher: &Dispatcher, session: SessionId, dispatch: Dispatch
 
 /// The offer went to a builder that may not have the job: somebody else gets it at once, and not from the pool's queue,
 /// where more of those may wait that no dispatcher knows of.
-async fn not_for(dispatcher: &Dispatcher, request: ClaimRequest, refusal: ClaimRefusal) -> Result<(), StoreError> {
+pub(crate) async fn not_for(
+    dispatcher: &Dispatcher,
+    request: ClaimRequest,
+    refusal: ClaimRefusal,
+) -> Result<(), StoreError> {
     let deps = &dispatcher.deps;
     match refusal {
         ClaimRefusal::Gone | ClaimRefusal::Session | ClaimRefusal::Other => return Ok(()),

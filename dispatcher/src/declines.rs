@@ -27,6 +27,25 @@ pub async fn declined(dispatcher: &Dispatcher, session: &Session, offer: Offer, 
     }
 }
 
+/// Takes back what nobody waits for any more: its channel closed, or it was not decided in time.
+pub async fn abandoned(dispatcher: &Dispatcher, offers: Vec<Offer>) {
+    for offer in offers {
+        match take_back(dispatcher, offer).await {
+            Ok(true) => {
+                debug!(job.id = %offer.job, "no word of an offer");
+                dispatcher.offers.ring();
+            }
+            Ok(false) => {}
+            Err(error) => {
+                let error = format!("{error:#}");
+                warn!(job.id = %offer.job, error, "offer not taken back; its deadline brings it back");
+            }
+        }
+    }
+}
+
+/// Makes an undecided offer void and its job ready for the next one. False when it was decided after all: whoever
+/// claims it now and whoever takes it back meet at its row, where the first one wins.
 async fn take_back(dispatcher: &Dispatcher, offer: Offer) -> anyhow::Result<bool> {
     let deps = &dispatcher.deps;
     let now = deps.db.now(&deps.clock).await?;

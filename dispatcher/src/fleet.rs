@@ -7,11 +7,15 @@ use std::time::{Duration, Instant};
 
 use slipway_bus::Delivery;
 use slipway_domain::agent::{Offer, ToBuilder};
-use slipway_domain::ids::{BuilderId, DispatchId, SessionId, TenantId};
+use slipway_domain::ids::{BuilderId, DispatchId, JobId, ProjectId, SessionId, TenantId};
 use slipway_domain::placement::Pool;
 use slipway_domain::timing;
 use slipway_store::sessions::Session;
 use tokio::sync::{mpsc, watch};
+
+use crate::warmth::Warmth;
+
+mod warm;
 
 /// Messages that a channel may lag behind before it is closed.
 pub const CHANNEL_BUFFER: usize = 64;
@@ -39,6 +43,30 @@ struct Table {
     sessions: HashMap<SessionId, Connected>,
     /// What this process put on the pools' queues and nobody was seen to take, with when.
     in_queue: HashMap<Pool, HashMap<DispatchId, Instant>>,
+    warmth: Warmth,
+    /// Offers that were sent for a warm cache and are not decided.
+    for_warmth: HashMap<DispatchId, ForWarmth>,
+    /// Jobs that waited in vain for a warm cache, with when.
+    waited: HashMap<JobId, Instant>,
+}
+
+#[derive(Debug)]
+struct ForWarmth {
+    session: SessionId,
+    offer: Offer,
+    project: ProjectId,
+    at: Instant,
+}
+
+/// What a heartbeat says of room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Jobs that it would take.
+    pub free: i64,
+    /// Jobs that it runs.
+    pub busy: i64,
+    /// It looks for offers on its pool's queue itself.
+    pub from_queue: bool,
 }
 
 #[derive(Debug)]
@@ -46,13 +74,11 @@ struct Connected {
     builder: BuilderId,
     pool: Pool,
     token_hash: Vec<u8>,
-    free: i64,
+    said: Said,
     /// When its last heartbeat came.
     heard: Option<Instant>,
     /// Tenants that its shared engine does not serve.
     refuses: HashSet<TenantId>,
-    /// It takes offers from its pool's queue by itself.
-    from_queue: bool,
     /// Offers on their way; each holds one free slot until it is decided.
     offered: HashMap<DispatchId, Sent>,
     channel: mpsc::Sender<ToBuilder>,
@@ -79,8 +105,19 @@ pub struct Taker {
     pub refuses: HashSet<TenantId>,
     /// Slots that no offer is on its way to.
     pub free: i64,
+    /// Jobs that it runs, and offers on their way to it.
+    pub busy: i64,
     /// It takes offers from its pool's queue by itself.
     pub from_queue: bool,
+}
+
+impl Taker {
+    /// Takes one of its slots.
+    pub fn take(&mut self) -> SessionId {
+        self.free -= 1;
+        self.busy += 1;
+        self.session
+    }
 }
 
 impl Fleet {
@@ -88,9 +125,8 @@ impl Fleet {
     /// heartbeat.
     pub fn connect(&self, session: &Session, token_hash: Vec<u8>, channel: mpsc::Sender<ToBuilder>) {
         let (builder, pool) = (session.builder_id, session.pool.clone());
-        let (heard, refuses, offered) = (None, HashSet::new(), HashMap::new());
-        let connected =
-            Connected { builder, pool, token_hash, free: 0, heard, refuses, from_queue: false, offered, channel };
+        let (said, heard, refuses, offered) = (Said::default(), None, HashSet::new(), HashMap::new());
+        let connected = Connected { builder, pool, token_hash, said, heard, refuses, offered, channel };
         self.change().sessions.insert(session.id, connected);
     }
 
@@ -99,30 +135,30 @@ impl Fleet {
         self.lock().sessions.get(&session).is_some_and(|connected| connected.token_hash == token_hash)
     }
 
-    /// A channel closed. Only if it still is the session's channel.
-    pub fn disconnect(&self, session: SessionId, channel: &mpsc::Sender<ToBuilder>) -> bool {
+    /// A channel closed. If it still is the session's channel, gives the offers that nobody waits for any more.
+    pub fn disconnect(&self, session: SessionId, channel: &mpsc::Sender<ToBuilder>) -> Option<Vec<Offer>> {
         let mut table = self.change();
-        let own = table.sessions.get(&session).is_some_and(|connected| connected.channel.same_channel(channel));
-        if own {
-            table.sessions.remove(&session);
-        }
-        own
+        table.sessions.get(&session).filter(|connected| connected.channel.same_channel(channel))?;
+        table.sessions.remove(&session);
+        table.warmth.forget(session);
+        let of_it = table.for_warmth.extract_if(|_, sent| sent.session == session);
+        Some(of_it.map(|(_, sent)| sent.offer).collect())
     }
 
-    /// A heartbeat said how many jobs it would take, and whether it looks for them itself. True if there may be more
-    /// room than before: nobody needs to look when a thousand idle builders say once more that they are.
-    pub fn heard(&self, session: SessionId, free: i64, from_queue: bool, now: Instant) -> bool {
+    /// A heartbeat came. True if there may be more room than before: nobody needs to look when a thousand idle builders
+    /// say once more that they are.
+    pub fn heard(&self, session: SessionId, said: Said, now: Instant) -> bool {
         let mut table = self.lock();
         let Some(connected) = table.sessions.get_mut(&session) else { return false };
         let is_back = connected.is_silent(now);
-        let changed = connected.free != free || connected.from_queue != from_queue || is_back;
-        let more = free > connected.free || is_back;
-        (connected.free, connected.from_queue, connected.heard) = (free, from_queue, Some(now));
+        let changed = connected.said != said || is_back;
+        let more = said.free > connected.said.free || is_back;
+        (connected.said, connected.heard) = (said, Some(now));
         drop(table);
         if changed {
             self.0.changed.send_replace(());
         }
-        more && free > 0
+        more && said.free > 0
     }
 
     /// A claim was refused because the session's shared engine serves another tenant, for good.
@@ -165,7 +201,7 @@ impl Fleet {
     /// Free slots of the sessions that get this pool's offers from us.
     pub fn room(&self, pool: &Pool, now: Instant) -> u32 {
         let mut table = self.lock();
-        let fed = |connected: &&mut Connected| connected.pool == *pool && !connected.from_queue;
+        let fed = |connected: &&mut Connected| connected.pool == *pool && !connected.said.from_queue;
         let free: i64 = table.sessions.values_mut().filter(fed).map(|connected| connected.room(now)).sum();
         u32::try_from(free).unwrap_or(0)
     }
@@ -202,10 +238,12 @@ impl Fleet {
         for offers in table.in_queue.values_mut() {
             offers.remove(&dispatch);
         }
+        table.for_warmth.remove(&dispatch);
         let connected = table.sessions.get_mut(&session)?;
         let sent = connected.offered.remove(&dispatch)?;
         if won {
-            connected.free -= 1;
+            connected.said.free -= 1;
+            connected.said.busy += 1;
         }
         sent.delivery
     }
@@ -214,8 +252,9 @@ impl Fleet {
     /// is to be acked.
     pub fn declined(&self, session: SessionId, dispatch: DispatchId) -> Option<Delivery> {
         let mut table = self.change();
+        table.for_warmth.remove(&dispatch);
         let connected = table.sessions.get_mut(&session)?;
-        connected.free = 0;
+        connected.said.free = 0;
         connected.offered.remove(&dispatch)?.delivery
     }
 
@@ -256,13 +295,14 @@ impl Connected {
             return 0;
         }
         self.offered.retain(|_, sent| now.duration_since(sent.at) < timing::DISPATCH_DEADLINE);
-        (self.free - count(self.offered.len())).max(0)
+        (self.said.free - count(self.offered.len())).max(0)
     }
 
     fn taker(&mut self, session: SessionId, now: Instant) -> Option<Taker> {
         let free = self.room(now);
         let (builder, pool, refuses) = (self.builder, self.pool.clone(), self.refuses.clone());
-        (free > 0).then_some(Taker { session, builder, pool, refuses, free, from_queue: self.from_queue })
+        let (busy, from_queue) = (self.said.busy + count(self.offered.len()), self.said.from_queue);
+        (free > 0).then_some(Taker { session, builder, pool, refuses, free, busy, from_queue })
     }
 
     /// Gives the delivery back where the channel is gone or full.
@@ -280,82 +320,4 @@ fn count(len: usize) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use slipway_runtime::clock::Clock;
-    use slipway_runtime::ids::{new_id, random_id};
-
-    use super::*;
-
-    fn session(id: SessionId) -> Session {
-        let pool = "a/b/c".parse().expect("valid");
-        Session { id, builder_id: new_id(), pool, open: true, shared_engine: false }
-    }
-
-    #[tokio::test]
-    async fn an_offer_holds_a_slot_until_it_is_decided_or_too_old() {
-        let fleet = Fleet::default();
-        let (channel, mut inbox) = mpsc::channel(CHANNEL_BUFFER);
-        let (session, now) = (new_id::<SessionId>(), Clock::system().monotonic());
-        fleet.connect(&self::session(session), Vec::new(), channel.clone());
-        assert!(fleet.takers(now).is_empty(), "nothing before the first heartbeat");
-        fleet.heard(session, 1, false, now);
-        let offer = Offer { job: new_id(), dispatch: random_id() };
-        assert!(fleet.offer(session, offer, now));
-        assert!(fleet.takers(now).is_empty(), "its slot is spoken for");
-        let later = now + timing::DISPATCH_DEADLINE;
-        fleet.heard(session, 1, false, later);
-        assert_eq!(fleet.takers(later).len(), 1, "an old offer holds nothing");
-        assert!(fleet.offer(session, offer, now));
-        fleet.decided(session, offer.dispatch, false);
-        assert_eq!(fleet.takers(now)[0].free, 1);
-        fleet.decided(session, offer.dispatch, true);
-        assert_eq!(fleet.takers(now)[0].free, 1, "an offer is decided once");
-        assert!(fleet.offer(session, offer, now));
-        fleet.decided(session, offer.dispatch, true);
-        assert!(fleet.takers(now).is_empty());
-        assert!(matches!(inbox.recv().await, Some(ToBuilder::Offer(got)) if got == offer));
-        assert!(fleet.disconnect(session, &channel) && !fleet.offer(session, offer, now));
-    }
-
-    #[test]
-    fn a_session_that_fell_silent_gets_no_offers() {
-        let fleet = Fleet::default();
-        let (channel, _inbox) = mpsc::channel(1);
-        let (session, now) = (new_id::<SessionId>(), Clock::system().monotonic());
-        fleet.connect(&self::session(session), Vec::new(), channel);
-        fleet.heard(session, 4, false, now);
-        assert_eq!(fleet.takers(now + timing::HEARTBEAT).len(), 1);
-        assert!(fleet.takers(now + SILENT).is_empty());
-        fleet.heard(session, 4, false, now + SILENT);
-        assert_eq!(fleet.takers(now + SILENT).len(), 1, "it is back");
-    }
-
-    #[test]
-    fn who_declines_gets_no_offers_until_its_next_heartbeat() {
-        let fleet = Fleet::default();
-        let (channel, _inbox) = mpsc::channel(1);
-        let (session, now) = (new_id::<SessionId>(), Clock::system().monotonic());
-        fleet.connect(&self::session(session), Vec::new(), channel);
-        fleet.heard(session, 2, false, now);
-        let offer = Offer { job: new_id(), dispatch: random_id() };
-        assert!(fleet.offer(session, offer, now));
-        assert_eq!(fleet.takers(now)[0].free, 1);
-        fleet.declined(session, offer.dispatch);
-        assert!(fleet.takers(now).is_empty());
-        fleet.heard(session, 1, false, now);
-        assert_eq!(fleet.takers(now)[0].free, 1, "the declined offer holds no slot");
-    }
-
-    #[test]
-    fn an_older_channel_does_not_disconnect_a_newer_one() {
-        let fleet = Fleet::default();
-        let (old, _old_inbox) = mpsc::channel(1);
-        let (new, _new_inbox) = mpsc::channel(1);
-        let session = new_id::<SessionId>();
-        fleet.connect(&self::session(session), vec![1], old.clone());
-        fleet.connect(&self::session(session), vec![2], new.clone());
-        assert!(fleet.is_session(session, &[2]) && !fleet.is_session(session, &[1]));
-        assert!(!fleet.disconnect(session, &old));
-        assert!(fleet.disconnect(session, &new));
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ mod attempts;
 mod auth;
 mod batches;
 mod cancels;
+mod choice;
 mod claims;
 mod credentials;
 mod declines;
@@ -13,9 +14,12 @@ mod fleet;
 mod lost;
 mod offers;
 mod renewals;
+#[cfg(test)]
+mod scene;
 mod sessions;
 mod sweep;
 mod tally;
+mod warmth;
 
 use axum::Router;
 use axum::routing::{get, post};

@@ -2,11 +2,12 @@
 //! out; a hint that is lost is repeated after the row's deadline under a new id.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use slipway_domain::agent::Offer;
-use slipway_domain::ids::{BuilderId, DispatchId, JobId, SessionId, TenantId};
+use slipway_domain::ids::{DispatchId, JobId, SessionId};
 use slipway_domain::placement::Pool;
 use slipway_domain::timing;
 use slipway_runtime::crash;
@@ -14,7 +15,8 @@ use slipway_runtime::ids::random_id;
 use slipway_store::jobs::Job;
 use tracing::{debug, error};
 
-use crate::fleet::Taker;
+use crate::choice::{Room, Wish};
+use crate::declines::abandoned;
 use crate::{Dispatcher, tally};
 
 /// Ready jobs looked at in one pass.
@@ -27,8 +29,11 @@ pub async fn run(dispatcher: Dispatcher) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = dispatcher.deps.life.stopping() => return Ok(()),
-            () = dispatcher.offers.wait(timing::POLL) => {}
+            () = dispatcher.offers.wait(pause(&dispatcher)) => {}
         }
+        // What went to a warm cache and was not decided there in time goes to anybody.
+        let late = dispatcher.fleet.late(dispatcher.deps.clock.monotonic());
+        abandoned(&dispatcher, late).await;
         for (pass, result) in
             [("expire", expire_once(&dispatcher).await), ("dispatch", dispatch_once(&dispatcher).await)]
         {
@@ -37,6 +42,12 @@ pub async fn run(dispatcher: Dispatcher) -> anyhow::Result<()> {
             }
         }
     }
+}
+
+/// Until somebody has to look again, rung or not.
+fn pause(dispatcher: &Dispatcher) -> Duration {
+    let now = dispatcher.deps.clock.monotonic();
+    dispatcher.fleet.next_late(now).map_or(timing::POLL, |late| late.min(timing::POLL))
 }
 
 /// Repairs jobs whose deadline passed: unclaimed offers among them.
@@ -59,28 +70,45 @@ struct Choice {
     job: Job,
     offer: Offer,
     session: SessionId,
-    /// On the pool's queue somebody might take it who may not have it.
-    direct: bool,
+    way: Way,
+}
+
+/// How an offer reaches a builder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By the pool's queue; the session is the other way.
+    Queue,
+    /// To the session: on the pool's queue somebody might take it who may not have it.
+    Direct,
+    /// To the session, because its engine's cache is warm.
+    Warm,
 }
 
 /// Dispatches ready jobs as far as builders of their pool are there to take them.
 pub(crate) async fn dispatch_once(dispatcher: &Dispatcher) -> anyhow::Result<()> {
     let deps = &dispatcher.deps;
     let began = deps.clock.monotonic();
-    let mut takers = dispatcher.fleet.unoffered(began);
+    let takers = dispatcher.fleet.unoffered(began);
     if takers.is_empty() {
         return Ok(());
     }
     let now = deps.db.now(&deps.clock).await?;
     let mut choices = Vec::new();
-    for job in deps.db.ready_jobs(BATCH).await? {
+    let jobs = deps.db.ready_jobs(BATCH).await?;
+    let mut room = Room::new(takers, dispatcher.fleet.climate(jobs.iter(), began));
+    for job in jobs {
         let avoided = deps.db.avoided_builder(&job, now).await?;
-        let wish = Wish { pool: &job.pool, tenant: job.tenant_id, avoided };
-        let direct = avoided.is_some() || takers.iter().any(|taker| taker.pool == job.pool && !wish.may_have(taker));
-        let Some(taker) = choose(&mut takers, &wish) else { continue };
-        taker.free -= 1;
+        let wish = Wish { pool: &job.pool, tenant: job.tenant_id, project: job.project_id, avoided };
+        let direct = avoided.is_some() || room.is_mixed(&wish);
+        let (session, way) = match room.warmest(&wish) {
+            Some(session) => (session, Way::Warm),
+            None => match room.roomiest(&wish) {
+                Some(session) => (session, if direct { Way::Direct } else { Way::Queue }),
+                None => continue,
+            },
+        };
         let offer = Offer { job: job.id, dispatch: random_id::<DispatchId>() };
-        choices.push(Choice { session: taker.session, offer, direct, job });
+        choices.push(Choice { session, offer, way, job });
     }
     let dispatched = commit(dispatcher, &choices, now).await;
     choices.retain(|choice| dispatched.contains(&choice.job.id));
@@ -89,13 +117,20 @@ pub(crate) async fn dispatch_once(dispatcher: &Dispatcher) -> anyhow::Result<()>
     }
     crash::point("dispatch.before_publish");
     // What is not sent is brought back by the row's deadline.
-    let sent = choices.iter().map(|choice| async {
-        if choice.direct || !publish(dispatcher, &choice.job.pool, choice.offer).await {
-            dispatcher.fleet.offer(choice.session, choice.offer, began);
-        }
-    });
-    join_all(sent).await;
+    join_all(choices.iter().map(|choice| send(dispatcher, choice, began))).await;
     Ok(())
+}
+
+async fn send(dispatcher: &Dispatcher, choice: &Choice, began: Instant) {
+    let Choice { job, offer, session, way } = choice;
+    if *way == Way::Warm && dispatcher.fleet.offer_for_warmth(*session, *offer, job.project_id, began) {
+        debug!(job.id = %job.id, session.id = %session, "offered where the cache is warm");
+        return tally::offered(true);
+    }
+    if *way == Way::Direct || !publish(dispatcher, &job.pool, *offer).await {
+        dispatcher.fleet.offer(*session, *offer, began);
+    }
+    tally::offered(false);
 }
 
 /// Gives the jobs that are dispatched now: all in one commit or, when that fails, each in its own.
@@ -135,49 +170,5 @@ async fn publish(dispatcher: &Dispatcher, pool: &Pool, offer: Offer) -> bool {
     }
 }
 
-/// Who may have a job.
-struct Wish<'a> {
-    pool: &'a Pool,
-    tenant: TenantId,
-    avoided: Option<BuilderId>,
-}
-
-impl Wish<'_> {
-    fn may_have(&self, taker: &Taker) -> bool {
-        taker.pool == *self.pool && Some(taker.builder) != self.avoided && !taker.refuses.contains(&self.tenant)
-    }
-}
-
-/// The taker with the most room that may have the job.
-fn choose<'a>(takers: &'a mut [Taker], wish: &Wish<'_>) -> Option<&'a mut Taker> {
-    takers.iter_mut().filter(|taker| taker.free > 0 && wish.may_have(taker)).max_by_key(|taker| taker.free)
-}
-
 #[cfg(test)]
-mod tests {
-    use slipway_runtime::ids::new_id;
-
-    use super::*;
-
-    #[test]
-    fn the_roomiest_gets_the_job_unless_it_is_avoided_or_refuses_the_tenant() {
-        let pool: Pool = "a/b/c".parse().expect("valid");
-        let taker = |free, pool: &str| Taker {
-            session: new_id(),
-            builder: new_id(),
-            pool: pool.parse().expect("valid"),
-            refuses: [].into(),
-            free,
-            from_queue: false,
-        };
-        let mut takers = [taker(1, "a/b/c"), taker(3, "a/b/c"), taker(9, "x/b/c"), taker(2, "a/b/c")];
-        let [small, large, _, middle] = takers.each_ref().map(|taker| taker.builder);
-        let tenant = new_id();
-        takers[3].refuses.insert(tenant);
-        let mut chosen =
-            |tenant, avoided| choose(&mut takers, &Wish { pool: &pool, tenant, avoided }).map(|taker| taker.builder);
-        assert_eq!(chosen(new_id(), None), Some(large));
-        assert_eq!(chosen(new_id(), Some(large)), Some(middle));
-        assert_eq!(chosen(tenant, Some(large)), Some(small));
-    }
-}
+mod tests;

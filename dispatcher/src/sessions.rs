@@ -22,8 +22,8 @@ use tracing::{debug, info, warn};
 use crate::Dispatcher;
 use crate::auth::{refused, store_error};
 use crate::claims::answered;
-use crate::declines::declined;
-use crate::fleet::CHANNEL_BUFFER;
+use crate::declines::{abandoned, declined};
+use crate::fleet::{CHANNEL_BUFFER, Said};
 use crate::renewals::Beat;
 use crate::tally;
 
@@ -109,7 +109,9 @@ async fn attend(dispatcher: Dispatcher, session: Session, hash: Vec<u8>, socket:
         never = hear_cancels(&dispatcher, session.id) => match never {},
         () = dispatcher.deps.life.killed() => false,
     };
-    let own = dispatcher.fleet.disconnect(session.id, &outbox);
+    let left = dispatcher.fleet.disconnect(session.id, &outbox);
+    let own = left.is_some();
+    Box::pin(abandoned(&dispatcher, left.unwrap_or_default())).await;
     if let Err(error) = Box::pin(closed(&dispatcher, &session, goodbye, own)).await {
         warn!(session.id = %session.id, error = format!("{error:#}"), "a closed channel could not be booked");
     }
@@ -158,9 +160,13 @@ async fn listen(dispatcher: &Dispatcher, session: &Session, mut stream: SplitStr
             Ok(ToDispatcher::Answered { offer, refusal }) => {
                 Box::pin(answered(dispatcher, session.id, offer, refusal)).await;
             }
-            Ok(ToDispatcher::Heartbeat { seq, free, draining, load, held, from_queue, cache: _ }) => {
+            Ok(ToDispatcher::Heartbeat { seq, free, draining, load, held, from_queue, cache }) => {
                 let arrived = dispatcher.deps.clock.monotonic();
-                if dispatcher.fleet.heard(session.id, if draining { 0 } else { free }, from_queue, arrived) {
+                if let Some(cache) = cache {
+                    dispatcher.fleet.caches(session.id, &cache, arrived);
+                }
+                let said = Said { free: if draining { 0 } else { free }, busy: load.busy, from_queue };
+                if dispatcher.fleet.heard(session.id, said, arrived) {
                     dispatcher.offers.ring();
                 }
                 let beat = Beat { session: session.id, seq, free, load, draining, held, arrived };

@@ -17,6 +17,15 @@ pub fn builder_lost() {
     counter!("slipway_builders_lost_total").increment(1);
 }
 
+/// An offer was sent: for the sake of a warm cache, or to whoever of the pool.
+pub fn offered(warm: bool) {
+    offers(warm, 1);
+}
+
+fn offers(warm: bool, count: u64) {
+    counter!("slipway_offers_total", "cache" => if warm { "warm" } else { "cold" }).increment(count);
+}
+
 /// A job's deadline passed.
 pub fn job_expired(job: &Job) {
     if let Some(outcome) = ended_with(job.state, job.epoch) {
@@ -49,6 +58,8 @@ pub fn begin() {
         attempts_ended(*outcome, 0);
     }
     counter!("slipway_builders_lost_total").increment(0);
+    offers(true, 0);
+    offers(false, 0);
 }
 
 #[cfg(test)]
