@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
-use slipway_domain::builder::BuilderState;
+use slipway_domain::builder::{BuilderState, Load};
 use slipway_domain::ids::BuilderId;
 use slipway_runtime::problem::{ApiError, PathOf};
 use slipway_store::builders::BuilderView;
@@ -36,6 +36,7 @@ struct BuilderRow {
     cpu: String,
     memory: String,
     disk_free: String,
+    cache: String,
     not_taking: Option<String>,
     seen: Option<Moment>,
     can_drain: bool,
@@ -93,10 +94,19 @@ impl BuilderRow {
             cpu: load(format!("{:.0} %", view.load.cpu * 100.0)),
             memory: load(format!("{:.0} %", view.load.memory * 100.0)),
             disk_free: load(bytes(view.load.disk_free_bytes)),
+            cache: load(cache(&view.load)),
             not_taking: view.load.not_taking.filter(|_| shows_load),
             seen: moment(view.last_seen_at, now),
             can_drain: view.state == BuilderState::Online,
             drained: view.drained,
         }
     }
+}
+
+/// What its engine's cache knows, as far as it was told.
+fn cache(load: &Load) -> String {
+    let projects =
+        load.cached_projects.map(|count| if count == 1 { "1 project".to_owned() } else { format!("{count} projects") });
+    let size = load.cache_bytes.map(bytes);
+    projects.into_iter().chain(size).collect::<Vec<_>>().join(", ")
 }
