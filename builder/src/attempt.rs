@@ -34,6 +34,7 @@ mod loose_keys;
 mod outputs;
 mod policy;
 mod push;
+pub(crate) mod sharing;
 mod strangers;
 mod telling;
 #[cfg(test)]

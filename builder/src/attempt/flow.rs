@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::outputs::Outputs;
-use super::{Attempt, limits, loose_keys, no_room, policy, strangers};
+use super::{Attempt, limits, loose_keys, no_room, policy, sharing, strangers};
 use crate::agent::Agent;
 use crate::attempt_log::AttemptLog;
 use crate::client::{AttemptApi, CallError};
@@ -151,7 +151,7 @@ impl Flow {
         let pipeline = if own_rules { checkout.pipeline()?.unwrap_or_default() } else { Pipeline::default() };
         let options = self.spec.asked.clone().or(pipeline.build).or(self.spec.project_options.clone());
         policy::check_args(&self.agent.config.syntax_allow, &options)?;
-        let options = strangers::confined(&self.spec, options);
+        let options = sharing::confined(&self.spec, options);
         if let Some(secs) = options.timeout_secs {
             // The file may shorten the time that was granted with the claim, not lengthen it.
             self.limit.send_if_modified(|limit| {

@@ -1,25 +1,11 @@
-//! What strangers wrote is built beside everybody else's work and shares nothing with it: no layer, no cache mount, and
-//! no program of theirs in place of the Dockerfile's own frontend.
+//! What strangers wrote is built by no program of theirs in place of the Dockerfile's own frontend, which keeps it from
+//! what is everybody else's (see [`super::sharing`]).
 
 use slipway_domain::dockerfile::frontends;
-use slipway_domain::spec::{BuildOptions, JobSpec};
+use slipway_domain::spec::JobSpec;
 
-/// Names the space of cache mounts; an option of BuildKit's Dockerfile frontend that looks like a build argument.
-/// <https://docs.docker.com/reference/dockerfile/#buildkit-built-in-build-args>
-const CACHE_MOUNTS: &str = "BUILDKIT_CACHE_MOUNT_NS";
-
-/// The options of a job, with what it may share taken away where strangers wrote it.
-pub(super) fn confined(spec: &JobSpec, mut options: BuildOptions) -> BuildOptions {
-    if spec.is_trusted() {
-        return options;
-    }
-    // A layer may hold what only members may see.
-    options.no_cache = Some(true);
-    options.args.get_or_insert_default().insert(CACHE_MOUNTS.to_owned(), format!("untrusted-{}", spec.build));
-    options
-}
-
-/// Why this Dockerfile is not built, in words for its author. Only Docker's own frontend keeps to [`CACHE_MOUNTS`].
+/// Why this Dockerfile is not built, in words for its author. Only Docker's own frontend keeps to the space of its
+/// cache mounts.
 pub(super) fn refusal(spec: &JobSpec, dockerfile: &str) -> Option<String> {
     if spec.is_trusted() {
         return None;
@@ -42,17 +28,6 @@ mod tests {
     fn spec(trusted: bool) -> JobSpec {
         let change = Some(ChangeSpec { number: 1, target: None, trusted });
         JobSpec { change, ..crate::tests::fake::spec("https://x/y.git") }
-    }
-
-    #[test]
-    fn strangers_share_no_layer_and_no_cache_mount() {
-        let asked = BuildOptions { no_cache: Some(false), ..BuildOptions::default() };
-        let (own, theirs) = (confined(&spec(true), asked.clone()), confined(&spec(false), asked.clone()));
-        assert_eq!(own, asked);
-        assert_eq!(theirs.no_cache, Some(true));
-        let other = confined(&spec(false), asked);
-        let space = |options: &BuildOptions| options.args.as_ref().and_then(|args| args.get(CACHE_MOUNTS).cloned());
-        assert!(space(&theirs).is_some() && space(&theirs) != space(&other), "each build has a space of its own");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use slipway_domain::ids::BuilderId;
 use super::*;
 use crate::work::context::{ContextRequest, make_context};
 
+mod caches;
 mod evil;
 
 const BASE: &str = "slipway-test-base:1";
