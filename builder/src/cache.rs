@@ -111,6 +111,11 @@ impl EngineCache {
         Load { cached_projects: i64::try_from(projects.len()).ok(), cache_bytes: state.bytes, ..load }
     }
 
+    /// Whether a project's own builds find anything here.
+    pub fn knows(&self, project: ProjectId) -> bool {
+        self.state().ledger.built.iter().any(|built| built.project == project && built.trusted)
+    }
+
     /// What a project's own builds find here, for their log.
     pub fn words(&self, project: ProjectId, builder: &str) -> String {
         let now = self.0.clock.now();

@@ -172,10 +172,10 @@ impl AttemptApi {
         self.post("report", report).await
     }
 
-    /// Asks for what a phase needs, and for the secrets of these names.
-    pub async fn credentials(&self, phase: Phase, secrets: &[String]) -> Result<Credentials, CallError> {
+    /// Asks for what a phase needs, for the secrets of these names, and for earlier images where they may help.
+    pub async fn credentials(&self, phase: Phase, secrets: &[String], cache: bool) -> Result<Credentials, CallError> {
         // Names are words that need no escape.
-        let path = self.path(&format!("credentials?phase={phase}&secrets={}", secrets.join(",")));
+        let path = self.path(&format!("credentials?phase={phase}&secrets={}&cache={cache}", secrets.join(",")));
         answer(self.client.request(Method::GET, &path, &self.token)?).await
     }
 

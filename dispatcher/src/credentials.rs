@@ -1,23 +1,26 @@
 //! Credentials, given to an open attempt when a phase needs them: the connection's for its own origin only,
 //! the tenant's registries for base images and the push.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
-use slipway_domain::agent::{BuildSecret, Credentials, Login, RegistryLogin};
+use slipway_domain::agent::{BuildSecret, Credentials, Login, PushedImage, RegistryLogin};
 use slipway_domain::attempt::{AttemptState, Phase};
+use slipway_domain::git_ref::{GitRef, MAIN_BRANCHES};
 use slipway_domain::job::JobState;
+use slipway_domain::outputs::MAX_IMAGES;
 use slipway_domain::secret::is_name;
 use slipway_domain::spec::JobSpec;
 use slipway_forges::access::Credential;
 use slipway_forges::api::{ForgeError, login_for};
 use slipway_forges::github::app::AppConnect;
 use slipway_runtime::problem::{ApiError, QueryOf};
-use slipway_store::Scope;
 use slipway_store::connections::ConnectionAccess;
 use slipway_store::projects::Project;
+use slipway_store::{Db, Scope};
 use url::Url;
 
 use crate::Dispatcher;
@@ -33,6 +36,9 @@ pub struct CredentialsQuery {
     /// Names of the secrets that the build mounts, with commas between.
     #[serde(default)]
     secrets: String,
+    /// Whether earlier images are wanted, because the engine has no layers of the project.
+    #[serde(default)]
+    cache: bool,
 }
 
 /// `GET …/credentials?phase=`
@@ -64,6 +70,9 @@ pub async fn credentials(
             }
             if query.phase == Phase::Building {
                 credentials.secrets = secrets(&dispatcher, &spec, &query.secrets).await?;
+                if query.cache {
+                    credentials.cache_from = cache_images(&dispatcher.deps.db, &spec).await.map_err(store_error)?;
+                }
             }
             let logins = db.registry_credentials(&dispatcher.deps.secret_key, job.tenant_id).await;
             credentials.registries = logins
@@ -89,6 +98,32 @@ async fn secrets(dispatcher: &Dispatcher, spec: &JobSpec, names: &str) -> Result
     let open = dispatcher.deps.db.open_secrets(key, (spec.tenant, spec.project), &names).await.map_err(store_error)?;
     let own = open.into_iter().filter(|secret| secret.reach.covers(spec));
     Ok(own.map(|secret| BuildSecret { name: secret.name, value: secret.value }).collect())
+}
+
+/// What the project pushed last: of this ref, else of the branch that a change goes to, else of the main branch, else of
+/// any ref. Digests, because whoever may write to the registry can put anything under a tag.
+async fn cache_images(db: &Db, spec: &JobSpec) -> slipway_store::error::Result<Vec<String>> {
+    let target = spec.change.as_ref().and_then(|change| change.target.clone());
+    let main = MAIN_BRANCHES.iter().filter_map(|name| GitRef::parse(name).ok());
+    let refs = spec.git_ref.clone().into_iter().chain(target).chain(main).map(Some);
+    for git_ref in refs.chain([None]) {
+        let pushed = db.pushed_before(spec.project, git_ref.as_ref(), spec.build).await?;
+        if !pushed.is_empty() {
+            return Ok(by_digest(&pushed));
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Each image once, in the first of its repositories.
+fn by_digest(pushed: &[PushedImage]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let first = pushed.iter().filter(|image| seen.insert(image.digest.as_str()));
+    let named = first.filter_map(|image| {
+        let (repository, _) = image.reference.rsplit_once(':')?;
+        Some(format!("{repository}@{}", image.digest))
+    });
+    named.take(MAX_IMAGES).collect()
 }
 
 /// What the source is fetched with: over ssh the project's own key, else the connection's token, or one that its App makes for this repository and an hour.
@@ -127,4 +162,22 @@ async fn source_login(
 
 fn broken(what: &str) -> ApiError {
     ApiError::Internal(anyhow::anyhow!("{what} of a connection cannot be used"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_image_is_named_once_by_its_digest() {
+        let image = |reference: &str, digest: &str| PushedImage {
+            reference: reference.to_owned(),
+            digest: format!("sha256:{digest}"),
+            size_bytes: 1,
+            moved: true,
+        };
+        let pushed =
+            [image("r:5000/a:1", "x"), image("r:5000/a:main", "x"), image("s/b:main", "x"), image("r/c:1", "y")];
+        assert_eq!(by_digest(&pushed), ["r:5000/a@sha256:x", "r/c@sha256:y"]);
+    }
 }

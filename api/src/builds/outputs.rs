@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use slipway_domain::git_ref::GitRef;
+use slipway_domain::git_ref::{GitRef, MAIN_BRANCHES};
 use slipway_domain::ids::{BuildId, JobId};
 use slipway_domain::image::{self, Base, BuiltImage, Difference, Growth, Layer, LayerMark};
 use slipway_runtime::problem::ApiError;
@@ -13,9 +13,6 @@ use utoipa::ToSchema;
 use crate::caller::Caller;
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
-
-/// Compared with where a ref has no earlier build; whose default branch has another name is compared with its own past.
-const MAIN_BRANCHES: [&str; 2] = ["refs/heads/main", "refs/heads/master"];
 
 /// What the jobs of a build built.
 pub type Outputs = BTreeMap<JobId, Vec<Output>>;
@@ -156,7 +153,8 @@ pub async fn outputs(state: &ApiState, caller: Caller, view: &BuildView) -> Resu
     Ok(built.into_iter().map(|(job, images)| (job, images.into_iter().map(compared).collect())).collect())
 }
 
-/// What to compare with; always of the same project.
+/// What to compare with; always of the same project. Where its default branch has another name, its refs are compared with
+/// their own past.
 async fn earlier(state: &ApiState, view: &BuildView) -> Result<Option<BuildId>, ApiError> {
     let (project, build) = (view.build.project_id, view.build.id);
     let main = MAIN_BRANCHES.iter().filter_map(|name| GitRef::parse(name).ok());

@@ -116,7 +116,7 @@ impl Flow {
     }
 
     async fn fetch_in(&self, step: u32) -> Result<Checkout, Failure> {
-        let credentials = self.credentials(Phase::Fetching, &[]).await?;
+        let credentials = self.credentials(Phase::Fetching, &[], false).await?;
         let owner = Owner { tenant: self.spec.tenant, trusted: self.spec.is_trusted() };
         let request = SourceRequest {
             clone_url: &self.spec.clone_url,
@@ -202,7 +202,9 @@ impl Flow {
         self.outputs.begin(place);
         self.progress.phase(Phase::Building);
         let mounted = Vec::from_iter(secret_mounts(&dockerfile::scan(&context.dockerfile_text)));
-        let credentials = self.credentials(Phase::Building, &mounted).await?;
+        let cold = self.is_cold(options);
+        let credentials = self.credentials(Phase::Building, &mounted, cold).await?;
+        self.tell_cold(&credentials.cache_from)?;
         self.tell_missing(&mounted, &credentials)?;
         let confined = self.confine().await?;
         let whose = (self.agent.identity.builder, self.attempt);
@@ -215,6 +217,8 @@ impl Flow {
             logins: credentials.registries,
             egress: self.agent.egress.clone(),
             secrets: credentials.secrets,
+            cache_from: credentials.cache_from,
+            inline_cache: self.serves_later(),
             marker: confined.as_ref().map(|confined| confined.marker().to_owned()),
             scratch: self.workspace.clone(),
         };
@@ -320,8 +324,13 @@ impl Flow {
     }
 
     /// What a phase needs; masked in the log from here on.
-    pub(super) async fn credentials(&self, phase: Phase, secrets: &[String]) -> Result<Credentials, Failure> {
-        let credentials = self.heard("credentials", || self.api.credentials(phase, secrets)).await?;
+    pub(super) async fn credentials(
+        &self,
+        phase: Phase,
+        secrets: &[String],
+        cache: bool,
+    ) -> Result<Credentials, Failure> {
+        let credentials = self.heard("credentials", || self.api.credentials(phase, secrets, cache)).await?;
         let logins = credentials.source.iter().chain(credentials.registries.iter().map(|registry| &registry.login));
         let values = credentials.secrets.iter().map(|secret| secret.value.clone());
         self.log.hide(logins.flat_map(secret_forms).chain(values))?;

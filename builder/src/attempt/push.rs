@@ -65,7 +65,7 @@ impl Flow {
 
     /// All images first, and only then the first tag: nobody sees one of them where another is refused.
     async fn push_in(&self, step: u32, variants: &[Variant]) -> Result<(), Failure> {
-        let credentials = self.credentials(Phase::Pushing, &[]).await?;
+        let credentials = self.credentials(Phase::Pushing, &[], false).await?;
         let mut stored = Vec::new();
         for (place, variant) in variants.iter().enumerate() {
             for Push { repository, tags } in &variant.pushes {

@@ -256,6 +256,9 @@ pub struct Credentials {
     /// Those that were asked for and that the build gets.
     #[serde(default)]
     pub secrets: Vec<BuildSecret>,
+    /// Images of earlier builds by digest, `host/path@sha256:…`, where they were asked for: their layers may serve again.
+    #[serde(default)]
+    pub cache_from: Vec<String>,
 }
 
 /// A secret for the mounts of a build.

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Branches that count as a repository's main one where nobody says which it is.
+pub const MAIN_BRANCHES: [&str; 2] = ["refs/heads/main", "refs/heads/master"];
+
 /// A full ref name such as `refs/heads/main`, checked by git's own rules (git-check-ref-format(1)).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "sqlx", derive(sqlx::Type), sqlx(transparent))]

@@ -10,6 +10,7 @@ pub mod build_pages;
 pub mod builders;
 pub mod builds;
 pub mod built_images;
+pub mod cache_images;
 pub mod census;
 pub mod claims;
 pub mod connections;

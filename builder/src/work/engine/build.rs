@@ -44,6 +44,10 @@ pub struct BuildRequest {
     pub egress: Egress,
     /// Secrets that its steps mount.
     pub secrets: Vec<BuildSecret>,
+    /// Earlier images whose layers may serve again; those that cannot be read are passed over.
+    pub cache_from: Vec<String>,
+    /// Whether the image shall serve so itself.
+    pub inline_cache: bool,
     /// A word for `NO_PROXY` in the environment of all steps, which is no part of the cache's keys.
     pub marker: Option<String>,
     /// A folder of the attempt, for progress that waits for its reader.
@@ -109,9 +113,9 @@ async fn forward(new: Vec<StepEvent>, events: &mpsc::Sender<StepEvent>) {
 }
 
 fn solve(request: BuildRequest, refused: Refused) -> Solve {
-    let BuildRequest { image, context, options, labels, logins, egress, secrets, marker, scratch } = request;
+    let BuildRequest { image, context, options, labels, logins, egress, secrets, .. } = request;
     let mut args = options.args.unwrap_or_default();
-    if let Some(marker) = marker {
+    if let Some(marker) = request.marker {
         mark(&mut args, &marker);
     }
     Solve {
@@ -122,10 +126,12 @@ fn solve(request: BuildRequest, refused: Refused) -> Solve {
         no_cache: options.no_cache.unwrap_or(false),
         pull: options.pull.unwrap_or(false),
         network: options.network.unwrap_or(NetworkMode::Default),
+        cache_from: request.cache_from,
+        inline_cache: request.inline_cache,
         secrets: secrets.into_iter().map(|secret| (secret.name, Bytes::from(secret.value))).collect(),
         logins,
         tokens: tokens(egress, refused),
-        ..Solve::new(context.path, scratch, Export::Image(image))
+        ..Solve::new(context.path, request.scratch, Export::Image(image))
     }
 }
 

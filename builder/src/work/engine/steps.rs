@@ -17,6 +17,10 @@ use crate::work::failure;
 const MAX_NAME: usize = 500;
 /// What BuildKit writes into a step's log when it drops the rest.
 const CLIPPED: &[u8] = b"[output clipped";
+/// How the step is named that looks for layers of an earlier image. The build goes on when it fails.
+const IMPORT: &str = "importing cache manifest from ";
+/// The most of its error that is told, in characters.
+const MAX_ERROR: usize = 300;
 
 /// All steps of one build.
 #[derive(Debug, Default)]
@@ -24,6 +28,8 @@ pub(super) struct Steps {
     steps: Vec<StepReport>,
     errors: Vec<(usize, String)>,
     clipped: HashSet<String>,
+    /// Earlier images that could not be read, by their steps.
+    unread: HashSet<String>,
     /// How far each transfer is, by its step and its name.
     transfers: HashMap<(String, String), i64>,
 }
@@ -33,6 +39,7 @@ impl Steps {
     pub(super) fn take(&mut self, status: StatusResponse) -> Vec<StepEvent> {
         let mut events = Vec::new();
         for vertex in status.vertexes {
+            events.extend(self.not_imported(&vertex));
             events.extend(self.vertex(vertex).map(StepEvent::Step));
         }
         let mut moves = false;
@@ -75,6 +82,16 @@ impl Steps {
         meant.or(self.errors.first()).map(|(at, _)| &self.steps[*at])
     }
 
+    /// What its log says of an earlier image that cannot be read.
+    fn not_imported(&mut self, vertex: &Vertex) -> Option<StepEvent> {
+        if vertex.error.is_empty() || !is_import(&vertex.name) || !self.unread.insert(vertex.digest.clone()) {
+            return None;
+        }
+        let error: String = vertex.error.chars().take(MAX_ERROR).collect();
+        let text = format!("it cannot be read, so that its layers are built anew: {error}");
+        Some(StepEvent::Notice { digest: vertex.digest.clone(), text })
+    }
+
     fn vertex(&mut self, vertex: Vertex) -> Option<StepReport> {
         let at = match self.steps.iter().position(|step| step.digest == vertex.digest) {
             Some(at) => at,
@@ -95,7 +112,7 @@ impl Steps {
             (None, None) => StepState::Pending,
             (_, None) => StepState::Running,
             (_, Some(_)) if vertex.error.is_empty() => StepState::Succeeded,
-            (_, Some(_)) if vertex.error.contains("context canceled") => StepState::Cancelled,
+            (_, Some(_)) if vertex.error.contains("context canceled") || is_import(&step.name) => StepState::Cancelled,
             (_, Some(_)) => StepState::Failed,
         };
         step.exit_code = match step.state {
@@ -122,6 +139,10 @@ fn new_step(vertex: &Vertex, number: i64) -> StepReport {
         finished_at: None,
         exit_code: None,
     }
+}
+
+fn is_import(name: &str) -> bool {
+    name.starts_with(IMPORT)
 }
 
 fn is_run(name: &str) -> bool {
@@ -194,6 +215,19 @@ mod tests {
         let stopped = one(steps.stop(DateTime::UNIX_EPOCH));
         assert_eq!((stopped.digest.as_str(), stopped.state), ("c", StepState::Cancelled));
         assert_eq!(steps.stop(DateTime::UNIX_EPOCH).len(), 0);
+    }
+
+    #[test]
+    fn an_earlier_image_that_cannot_be_read_is_told_once_and_fails_nothing() {
+        let mut steps = Steps::default();
+        let mut import = vertex("i", at(1), at(2), "r/a@sha256:x: not found");
+        import.vertexes[0].name = format!("{IMPORT}r/a@sha256:x");
+        let events = steps.take(import.clone());
+        let [StepEvent::Notice { text, .. }, StepEvent::Step(step)] = events.as_slice() else { panic!("{events:?}") };
+        assert!(text.contains("not found") && step.state == StepState::Cancelled, "{step:?}");
+        assert_eq!(steps.take(import).len(), 0);
+        steps.take(vertex("b", at(1), at(2), "executor failed running [x]: exit code: 3"));
+        assert_eq!(steps.failed_with("something else").map(|step| step.digest.as_str()), Some("b"));
     }
 
     #[test]

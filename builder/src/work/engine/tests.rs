@@ -149,6 +149,8 @@ impl Site {
             logins: Vec::new(),
             egress: Egress::new("127.0.0.0/8".parse().expect("a list")),
             secrets: Vec::new(),
+            cache_from: Vec::new(),
+            inline_cache: false,
             marker: None,
             scratch: self.folder.path().to_owned(),
         }

@@ -1,6 +1,6 @@
 //! A build is made once per key, takes its place within its ref, and is seen only by whom it concerns.
 
-use slipway_domain::agent::{Finish, Report, StepReport};
+use slipway_domain::agent::{Finish, PushedImage, Report, StepReport};
 use slipway_domain::attempt::{AttemptOutcome, StepState};
 use slipway_domain::build::BuildState;
 use slipway_domain::git_ref::GitRef;
@@ -9,6 +9,7 @@ use slipway_domain::job::JobState;
 use slipway_domain::tenant::Role;
 use slipway_runtime::ids::new_id;
 use slipway_store::builds::{BuildFilter, NewBuild, RefOrder};
+use slipway_store::projects::Project;
 use slipway_store::{Scope, StoreError};
 
 use crate::env::{Env, World, both, commit, new_build, start};
@@ -186,7 +187,14 @@ both! {
             let image = BuiltImage { layers: (0..layers).map(layer).collect(), ..BuiltImage::default() };
             let built = if layers == 0 { Vec::new() } else { vec![image] };
             let log_sha256 = "00".repeat(32);
-            let finish = Finish { outcome, failure: None, images: Vec::new(), built, log_end: 0, log_sha256 };
+            let pushed = PushedImage {
+                reference: format!("r/a:{key}"),
+                digest: format!("sha256:{key}"),
+                size_bytes: 1,
+                moved: false,
+            };
+            let images = if layers == 0 { Vec::new() } else { vec![pushed] };
+            let finish = Finish { outcome, failure: None, images, built, log_end: 0, log_sha256 };
             env.db.finish_attempt(attempt, &finish, start()).await.unwrap();
             builds.push((build, job));
         }
@@ -204,5 +212,16 @@ both! {
         assert_eq!(earlier(builds[0].0).await, None);
         let elsewhere = env.db.earlier_built(other.project.id, &main, builds[3].0).await.unwrap();
         assert_eq!(elsewhere, None, "another project's");
+        let pushed = async |project: &Project, git_ref, build| {
+            let images = env.db.pushed_before(project.id, git_ref, build).await.unwrap();
+            images.into_iter().map(|image| image.digest).collect::<Vec<_>>()
+        };
+        let newest = builds[3].0;
+        for git_ref in [Some(&main), None] {
+            assert_eq!(pushed(&world.project, git_ref, newest).await, ["sha256:1"], "the others failed or pushed nothing");
+            assert!(pushed(&world.project, git_ref, builds[0].0).await.is_empty());
+            assert!(pushed(&other.project, git_ref, newest).await.is_empty(), "another project's");
+        }
+        assert!(pushed(&world.project, Some(&GitRef::parse("refs/heads/x").unwrap()), newest).await.is_empty());
     }
 }

@@ -161,6 +161,7 @@ async fn attempts(db: &Db) {
     assert_eq!(db.built_images(&Scope::Operator, id(16)).await.unwrap()[&id(17)][0].layers[0].size_bytes, 1500);
     let main = GitRef::parse("refs/heads/main").unwrap();
     assert_eq!(db.earlier_built(id(4), &main, id(30)).await.unwrap(), None, "none succeeded");
+    assert!(db.pushed_before(id(4), Some(&main), id(30)).await.unwrap().is_empty(), "none succeeded");
     assert!(db.steps(failed).await.unwrap()[0].cached);
 }
 

@@ -8,6 +8,7 @@ mod builds;
 mod cancels;
 mod changes;
 mod clipped;
+mod cold_start;
 mod configuration;
 mod crashes;
 mod deliveries;

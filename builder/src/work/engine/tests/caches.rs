@@ -42,3 +42,26 @@ async fn cache_mounts_are_a_projects_own_and_leave_layers_alone() {
     assert!(!built_for(&site, &other, &text("fourth")).await.step("echo fourth").cached);
     site.engine.remove_leftovers(site.builder, &[]).await.expect("removed");
 }
+
+#[tokio::test]
+async fn an_earlier_image_that_cannot_be_had_is_told_and_fails_nothing() {
+    let Some(site) = site().await else { return };
+    let empty = super::evil::Server::start("127.0.0.1", |_, _| super::evil::response(404, ("x", "y"), "{}")).await;
+    let digest = "0".repeat(64);
+    // Nobody listens there; there is no such image; that is no image at all.
+    let images = [&format!("127.0.0.1:1/gone@sha256:{digest}"), &format!("{}/gone@sha256:{digest}", empty.at), "?:?"];
+    for image in images {
+        let mut request = site.request(&salted(&format!("FROM {BASE}\nRUN echo SALT\n")), offline()).await;
+        request.cache_from = vec![image.to_owned()];
+        request.inline_cache = true;
+        let built = site.build_until(request, &CancellationToken::new(), None).await;
+        assert!(built.result.is_ok(), "{image}: {:?}", built.result);
+        assert_eq!(built.step("RUN echo").state, StepState::Succeeded);
+        let import = built.step("importing cache manifest");
+        assert_eq!(import.state, StepState::Cancelled, "{import:?}");
+        assert!(built.log.contains("its layers are built anew"), "{}", built.log);
+        eprintln!("{image}: {}", built.log);
+    }
+    assert!(!empty.seen().is_empty(), "it was asked");
+    site.engine.remove_leftovers(site.builder, &[]).await.expect("removed");
+}

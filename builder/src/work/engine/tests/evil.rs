@@ -10,15 +10,15 @@ use slipway_domain::agent::RegistryLogin;
 use super::*;
 
 /// A server that notes what it is asked, with the login that came along.
-struct Server {
-    at: String,
+pub(super) struct Server {
+    pub(super) at: String,
     seen: Arc<Mutex<Vec<String>>>,
     _life: Life,
     _task: slipway_runtime::lifecycle::Task<()>,
 }
 
 impl Server {
-    async fn start(
+    pub(super) async fn start(
         address: &str,
         answer: impl Fn(&str, &str) -> Response<Body> + Clone + Send + Sync + 'static,
     ) -> Self {
@@ -38,12 +38,12 @@ impl Server {
         Self { at, seen, _life: life, _task: task }
     }
 
-    fn seen(&self) -> Vec<String> {
+    pub(super) fn seen(&self) -> Vec<String> {
         self.seen.lock().expect("a lock").clone()
     }
 }
 
-fn response(status: u16, header: (&str, &str), body: &str) -> Response<Body> {
+pub(super) fn response(status: u16, header: (&str, &str), body: &str) -> Response<Body> {
     let response = Response::builder().status(status).header(header.0, header.1);
     response.body(Body::from(body.to_owned())).expect("an answer")
 }
