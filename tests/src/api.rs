@@ -269,6 +269,17 @@ impl Api {
         Ok(answer.bytes().await?.to_vec())
     }
 
+    /// How many bytes a job's log has as plain text, read to its end and not kept.
+    pub async fn log_length(&self, job: &str, deadline: Duration) -> Result<u64> {
+        let request = self.request(Method::GET, &format!("/api/v1/jobs/{job}/log")).timeout(deadline);
+        let mut body = request.send().await?.error_for_status().context("reading a log")?.bytes_stream();
+        let mut length = 0;
+        while let Some(chunk) = body.next().await {
+            length += chunk.context("reading a log")?.len() as u64;
+        }
+        Ok(length)
+    }
+
     /// Follows a job's log until `event: end`; all events, the last one included.
     pub async fn log_stream(&self, job: &str, deadline: Duration) -> Result<Vec<SseEvent>> {
         self.log_stream_until(job, None, deadline, |event| event.event == "end").await

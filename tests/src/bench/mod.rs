@@ -2,13 +2,16 @@
 //! because a shared machine drifts; CPU per operation goes with it.
 
 pub mod backlog;
+pub mod builder_idle;
 pub mod claim;
 pub mod context_tar;
+pub mod docker_build;
 pub mod elsewhere;
 pub mod fake_builder;
 pub mod git_mirror;
 pub mod idle;
 pub mod idle_builders;
+pub mod large_logs;
 pub mod log_lag;
 pub mod noop;
 pub mod overhead;
@@ -79,8 +82,23 @@ fn cpu_of(pid: u32, fields: [usize; 2]) -> Result<f64> {
 
 /// Resident memory of a process, MB.
 pub fn resident_mb(pid: u32) -> Result<f64> {
+    memory_mb(pid, "VmRSS:")
+}
+
+/// The most that a process ever held, or since [`forget_peak`], MB.
+pub fn peak_mb(pid: u32) -> Result<f64> {
+    memory_mb(pid, "VmHWM:")
+}
+
+/// Lets the kernel begin anew to keep a process's peak.
+pub fn forget_peak(pid: u32) -> Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").context("forgetting a process's peak")
+}
+
+/// A line of `status`, MB.
+fn memory_mb(pid: u32, field: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("reading a process's memory")?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("status has VmRSS")?;
-    let kib: f64 = line.split_whitespace().nth(1).context("VmRSS has a value")?.parse().context("VmRSS is a number")?;
+    let line = status.lines().find(|line| line.starts_with(field)).context("status has the field")?;
+    let kib: f64 = line.split_whitespace().nth(1).context("it has a value")?.parse().context("it is a number")?;
     Ok(kib / 1024.0)
 }

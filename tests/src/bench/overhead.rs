@@ -83,7 +83,8 @@ pub async fn run(world: &World) -> Result<Row> {
     })
 }
 
-fn docker(engine: &str, arguments: &[&str], folder: &std::path::Path) -> Result<()> {
+/// Runs the distribution's client, with the BuildKit that is in it.
+pub fn docker(engine: &str, arguments: &[&str], folder: &std::path::Path) -> Result<()> {
     let output = Command::new(CLIENT)
         .args(["-H", engine])
         .args(arguments)

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use reqwest::Method;
-use serde_json::{Value, json};
+use anyhow::Result;
 
 use crate::bench::split::Split;
 use crate::bench::{Row, resident_mb};
-use crate::env::remote_builder::{Joining, RemoteBuilder};
 use crate::env::services::{ENGINE, shared};
 
 /// Loops have done their first rounds by then.
@@ -17,15 +14,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 /// Measures. `None` when a backend is missing.
 pub async fn run() -> Result<Option<Row>> {
     let (Some(split), Some(engine)) = (Split::start(1).await?, shared(ENGINE)?) else { return Ok(None) };
-    let made: Value = split.api().expect(Method::POST, "/api/v1/builders/tokens", Some(&json!({}))).await?;
-    let bus_url = split.backends.builder_bus_url()?.context("a broker's user for builders")?;
-    let builder = RemoteBuilder::start(&Joining {
-        server_url: split.cluster.agent_url(),
-        token: made["token"].as_str().context("a join token")?.to_owned(),
-        engine,
-        name: "idle".to_owned(),
-        variables: vec![("SLIPWAY_BUS_URL".to_owned(), bus_url)],
-    })?;
+    let builder = split.builder("idle", engine).await?;
     tokio::time::sleep(SETTLE).await;
     let resident = split.resident_mb()? + resident_mb(builder.id())?;
     Ok(Some(Row {

@@ -14,6 +14,7 @@ use crate::api::Api;
 use crate::bench::{cpu_secs, resident_mb};
 use crate::env::cluster::{Backends, Cluster, Role};
 use crate::env::process;
+use crate::env::remote_builder::{Joining, RemoteBuilder};
 
 /// More than any row needs.
 const RUNNING_LIMIT: i64 = 1_000_000;
@@ -80,13 +81,31 @@ impl Split {
         self.join_with(1, slots, false, true).await
     }
 
-    async fn join_with(&self, count: usize, slots: usize, by_broker: bool, holds: bool) -> Result<Load> {
+    /// Starts a real builder; it hears of offers from the broker.
+    pub async fn builder(&self, name: &str, engine: String) -> Result<RemoteBuilder> {
+        let bus_url = self.backends.builder_bus_url()?.context("a broker's user for builders")?;
+        let mut builder = RemoteBuilder::start(&Joining {
+            server_url: self.cluster.agent_url(),
+            token: self.join_token().await?,
+            engine,
+            name: name.to_owned(),
+            variables: vec![("SLIPWAY_BUS_URL".to_owned(), bus_url)],
+        })?;
+        builder.shows_log = false;
+        Ok(builder)
+    }
+
+    async fn join_token(&self) -> Result<String> {
         let made: Value = self.api().expect(Method::POST, "/api/v1/builders/tokens", Some(&json!({}))).await?;
+        Ok(made["token"].as_str().context("a join token")?.to_owned())
+    }
+
+    async fn join_with(&self, count: usize, slots: usize, by_broker: bool, holds: bool) -> Result<Load> {
         let program = std::env::current_exe()?.with_file_name("slipway-bench-load");
         let mut command = process::guarded(&program);
         command.args([count.to_string(), slots.to_string()]);
         command.env("AGENT_URL", self.url(Role::Dispatcher)?).env("LOGS_URL", self.url(Role::Logsvc)?);
-        command.env("JOIN_TOKEN", made["token"].as_str().context("a join token")?);
+        command.env("JOIN_TOKEN", self.join_token().await?);
         if holds {
             command.env("HOLDS", "1");
         }

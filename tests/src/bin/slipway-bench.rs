@@ -5,8 +5,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use slipway_tests::bench::{
-    Row, backlog, claim, context_tar, elsewhere, git_mirror, idle, idle_builders, log_lag, noop, overhead, pending,
-    redis_gone, roles_idle, table, webhook,
+    Row, backlog, builder_idle, claim, context_tar, docker_build, elsewhere, git_mirror, idle, idle_builders,
+    large_logs, log_lag, noop, overhead, pending, redis_gone, roles_idle, table, webhook,
 };
 use slipway_tests::world::{Database, World};
 
@@ -30,11 +30,13 @@ async fn main() -> ExitCode {
 }
 
 /// What runs in one `serve`.
-const IN_ONE: [&str; 5] = ["overhead", "webhook", "claim", "log lag", "idle"];
+const IN_ONE: [&str; 6] = ["overhead", "docker build", "webhook", "claim", "log lag", "idle"];
 /// What runs on roles of their own, or needs none.
-const SPLIT: [&str; 10] = [
+const SPLIT: [&str; 12] = [
     "context tar",
     "git mirror",
+    "builder idle",
+    "large logs",
     "webhook postgres",
     "pending",
     "noop",
@@ -53,15 +55,17 @@ async fn run() -> Result<(Vec<Row>, Vec<String>)> {
     if IN_ONE.iter().any(wanted) {
         let world = World::start(Database::Sqlite).await?.context("the bench needs an engine and a registry")?;
         for name in IN_ONE.iter().filter(|name| wanted(name)) {
-            let row = match *name {
-                "overhead" => overhead::run(&world).await,
-                "webhook" => webhook::run(&world).await,
-                "claim" => claim::run(&world).await,
-                "log lag" => log_lag::run(&world).await,
-                _ => idle::run(&world).await,
+            let one = |row: Row| vec![row];
+            let measured = match *name {
+                "overhead" => overhead::run(&world).await.map(one),
+                "docker build" => docker_build::run(&world).await,
+                "webhook" => webhook::run(&world).await.map(one),
+                "claim" => claim::run(&world).await.map(one),
+                "log lag" => log_lag::run(&world).await.map(one),
+                _ => idle::run(&world).await.map(one),
             };
-            match row {
-                Ok(row) => rows.push(row),
+            match measured {
+                Ok(measured) => rows.extend(measured),
                 Err(error) => failed.push(format!("{name}: {error:#}")),
             }
         }
@@ -71,6 +75,8 @@ async fn run() -> Result<(Vec<Row>, Vec<String>)> {
         let measured = match *name {
             "context tar" => context_tar::run().await.map(|row| vec![row]),
             "git mirror" => git_mirror::run().await.map(|row| vec![row]),
+            "builder idle" => builder_idle::run().await.map(some),
+            "large logs" => large_logs::run().await,
             "webhook postgres" => webhook::on_postgres().await.map(some),
             "pending" => pending::run().await.map(some),
             "noop" => noop::run().await.map(some),
