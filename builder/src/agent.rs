@@ -143,6 +143,7 @@ pub(crate) async fn assemble(
         slots: slots.clone(),
         limits: config.limits,
         clean: false,
+        short_looks: 0,
     };
     let first = probe.look(&Readiness::default()).await;
     if let Some(reason) = &first.not_taking {

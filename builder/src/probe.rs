@@ -2,9 +2,11 @@
 //! comes (back) to life, what a former life left in it is removed before anything is taken.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use slipway_domain::failure::Failure;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::lifecycle::Life;
 use tokio::sync::watch;
@@ -20,6 +22,9 @@ use crate::work::engine::{Engine, EngineInfo};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(2);
+/// So many looks at an engine that lives are followed by one that asks what it is: its answer is the dearest part of
+/// a look, for the engine as well.
+const SHORT_LOOKS: u32 = 14;
 /// An engine that does not answer within this time is down.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -43,16 +48,15 @@ pub struct Probe {
     pub limits: Limits,
     /// Whether the engine is known to hold nothing of a former life.
     pub clean: bool,
+    /// Looks since the engine was last asked what it is.
+    pub short_looks: u32,
 }
 
 impl Probe {
     /// One look.
     pub async fn look(&mut self, last: &Readiness) -> Readiness {
-        let (engine, data_root) = match self.engine_info().await {
-            Ok(info) => {
-                self.cache.engine_is(&info).await;
-                (self.cleaned().await, Some(info.data_root))
-            }
+        let (engine, data_root) = match self.data_root(last.data_root.as_ref()).await {
+            Ok(data_root) => (self.cleaned().await, Some(data_root)),
             Err(reason) => {
                 self.clean = false;
                 (EngineHealth::Down(reason), last.data_root.clone())
@@ -77,10 +81,22 @@ impl Probe {
 
     /// What the engine says about itself, or why it does not.
     pub async fn engine_info(&self) -> Result<EngineInfo, String> {
-        match timeout(ANSWER_WITHIN, self.engine.probe()).await {
-            Ok(Ok(info)) => Ok(info),
-            Ok(Err(failure)) => Err(failure.message),
-            Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
+        answered(self.engine.probe()).await
+    }
+
+    /// Where the engine's data lies, which tells that it lives.
+    async fn data_root(&mut self, known: Option<&PathBuf>) -> Result<PathBuf, String> {
+        match known {
+            Some(known) if self.clean && self.short_looks < SHORT_LOOKS => {
+                self.short_looks += 1;
+                answered(self.engine.ping()).await.map(|()| known.clone())
+            }
+            Some(_) | None => {
+                self.short_looks = 0;
+                let info = self.engine_info().await?;
+                self.cache.engine_is(&info).await;
+                Ok(info.data_root)
+            }
         }
     }
 
@@ -123,5 +139,12 @@ impl Probe {
             }
             Err(failure) => EngineHealth::Down(failure.message),
         }
+    }
+}
+
+async fn answered<T>(asked: impl Future<Output = Result<T, Failure>>) -> Result<T, String> {
+    match timeout(ANSWER_WITHIN, asked).await {
+        Ok(answer) => answer.map_err(|failure| failure.message),
+        Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
     }
 }

@@ -1,5 +1,7 @@
 //! What a builder says about itself, and who it is let in as.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -43,7 +45,7 @@ async fn what_the_cache_knows_is_told_once_to_each_session() {
     let (socket, _engine) = engine::start(&life, dir.path());
     let (home, project) = (dir.path().join("builder"), new_id::<ProjectId>());
     std::fs::create_dir_all(&home).expect("a folder");
-    let former = json!({ "engine": "fake unknown", "built": [
+    let former = json!({ "engine": "fake /data", "built": [
         { "project": project, "trusted": true, "used": "2020-01-01T00:00:00Z" },
     ] });
     std::fs::write(home.join("cache.json"), former.to_string()).expect("writes");
@@ -58,6 +60,25 @@ async fn what_the_cache_knows_is_told_once_to_each_session() {
         assert_eq!(told.beats[0].load.cached_projects, Some(1));
         assert_eq!(told.beats.last().map(|beat| &beat.cache), Some(&None), "the first one was answered");
     });
+}
+
+#[tokio::test]
+async fn an_engine_that_lives_is_seldom_asked_what_it_is() {
+    let (life, dir) = (Life::new(), tempfile::tempdir().expect("a folder"));
+    let fake = Fake::start(&life).await;
+    let asked = Arc::new(AtomicU32::new(0));
+    let (socket, serving) = engine::start_counting(&life, dir.path(), Arc::clone(&asked));
+    let config = fake.config(dir.path(), &socket);
+    let (_agent, mut probe, tell) = agent::assemble(config, Clock::system(), life.clone()).await.expect("assembled");
+    let mut seen = tell.borrow().clone();
+    for _ in 0..30 {
+        seen = probe.look(&seen).await;
+        assert_eq!(seen.not_taking, None);
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 4, "twice at the start");
+    drop(serving);
+    seen = probe.look(&seen).await;
+    assert!(seen.not_taking.is_some_and(|reason| reason.contains("engine")), "a sign of life was missing");
 }
 
 #[tokio::test]

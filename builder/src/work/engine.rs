@@ -121,6 +121,12 @@ impl Engine {
         })
     }
 
+    /// Asks whether it is there.
+    pub async fn ping(&self) -> Result<(), Failure> {
+        let lane = self.lane(QUESTION_TIMEOUT)?;
+        lane.docker().ping().await.map(|_| ()).map_err(|error| failed(&error))
+    }
+
     fn lane(&self, timeout: Duration) -> Result<Lane, Failure> {
         Lane::open(&self.life, &self.address, timeout).map_err(|error| failed(&error))
     }
