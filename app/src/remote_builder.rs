@@ -59,7 +59,11 @@ pub fn builder_config(
         syntax_allow: config.syntax_allow.clone(),
         trust: config.trust.clone(),
         bus_url: None,
-        limits: Limits::default(),
+        limits: Limits {
+            cache_high: f64::from(config.cache_high) / 100.0,
+            cache_low: f64::from(config.cache_low) / 100.0,
+            ..Limits::default()
+        },
     })
 }
 

@@ -28,6 +28,7 @@ use crate::session::{self, ChannelEnd};
 use crate::shelf::Shelf;
 use crate::slots::Slots;
 use crate::spool::Spool;
+use crate::watermarks::Watermarks;
 use crate::work::cgroup::Cgroups;
 use crate::work::engine::Engine;
 use crate::work::mirror::{Keep, Mirrors};
@@ -92,6 +93,7 @@ pub async fn run(config: BuilderConfig, clock: Clock, life: Life) -> anyhow::Res
     let probing = life.task("probe", probe.watch(readiness));
     let _sweeping = life.task("kept repositories", agent.mirrors.clone().watch());
     let _looking = life.task("engine's cache", agent.cache.clone().watch(agent.engine.clone()));
+    let _pruning = life.task("watermarks", Watermarks::new(Arc::clone(&agent)).watch());
     let stopping = Arc::clone(&agent);
     let _draining = life.task("drain", async move {
         stopping.life.stopping().await;
@@ -108,6 +110,11 @@ pub async fn run(config: BuilderConfig, clock: Clock, life: Life) -> anyhow::Res
             Ok(())
         }
     };
+    tokio::select! {
+        // An engine that is left in the middle of a removal may hang.
+        () = agent.slots.open() => {}
+        () = life.killed() => {}
+    }
     if timeout(LAST_WORDS, agent.cgroups.end_all()).await.is_err() {
         warn!("processes of builds do not die");
     }

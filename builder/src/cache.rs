@@ -81,6 +81,11 @@ impl EngineCache {
         .await;
     }
 
+    /// What was used last at or before this time is no longer there.
+    pub async fn pruned(&self, until: DateTime<Utc>) {
+        self.change(|ledger| ledger.lost(until)).await;
+    }
+
     /// The engine says which one it is.
     pub async fn engine_is(&self, info: &EngineInfo) {
         let engine = format!("{} {}", info.id, info.data_root.display());
@@ -173,6 +178,12 @@ impl Ledger {
         self.built.retain(|built| (built.project, built.trusted) != (new.project, new.trusted));
         self.built.insert(0, new);
         self.built.truncate(CACHED_PROJECTS_MAX);
+    }
+
+    fn lost(&mut self, until: DateTime<Utc>) -> bool {
+        let before = self.built.len();
+        self.built.retain(|built| built.used > until);
+        self.built.len() < before
     }
 
     fn moved_to(&mut self, engine: String) -> bool {

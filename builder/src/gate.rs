@@ -21,11 +21,15 @@ pub struct Limits {
     pub memory_max: f64,
     /// Load average per core. Only heeded while jobs run: an idle builder on a busy host still takes one.
     pub cpu_max: f64,
+    /// Share of the engine's disk above which its cache is pruned; at 1 it never is.
+    pub cache_high: f64,
+    /// Share down to which it is.
+    pub cache_low: f64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { disk_free_min_bytes: 1 << 30, memory_max: 0.95, cpu_max: 4.0 }
+        Self { disk_free_min_bytes: 1 << 30, memory_max: 0.95, cpu_max: 4.0, cache_high: 0.8, cache_low: 0.7 }
     }
 }
 
@@ -94,7 +98,7 @@ pub fn not_taking(
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a limit may be off by a few bytes")]
-fn to_f64(bytes: u64) -> f64 {
+pub(crate) fn to_f64(bytes: u64) -> f64 {
     bytes as f64
 }
 
@@ -102,7 +106,8 @@ fn to_f64(bytes: u64) -> f64 {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { disk_free_min_bytes: 1000, memory_max: 0.9, cpu_max: 4.0 };
+    const LIMITS: Limits =
+        Limits { disk_free_min_bytes: 1000, memory_max: 0.9, cpu_max: 4.0, cache_high: 1.0, cache_low: 1.0 };
     const CALM: Reading = Reading { cpu: 0.5, memory: 0.5, disk_free_bytes: 5000 };
 
     fn words(engine: &EngineHealth, reading: Reading, busy: i64, closed: bool) -> String {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::gate::to_f64;
+
 /// One reading.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Reading {
@@ -11,6 +13,38 @@ pub struct Reading {
     pub memory: f64,
     /// Bytes that we may still write on the disk with the workspaces.
     pub disk_free_bytes: u64,
+}
+
+/// The disk under an engine's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// What the disk holds, bytes.
+    pub total_bytes: u64,
+    /// What is free of it for the engine, bytes.
+    pub free_bytes: u64,
+}
+
+impl Store {
+    /// How full it is, 0 to 1.
+    pub fn used(&self) -> f64 {
+        to_f64(self.total_bytes.saturating_sub(self.free_bytes)) / to_f64(self.total_bytes.max(1))
+    }
+
+    /// How many bytes must go until no more than this share is used.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mark may be off by a few bytes")]
+    pub fn over(&self, share: f64) -> u64 {
+        let kept = (to_f64(self.total_bytes) * share.clamp(0.0, 1.0)) as u64;
+        self.total_bytes.saturating_sub(self.free_bytes).saturating_sub(kept)
+    }
+}
+
+/// Looks at an engine's data, if this host sees it. Blocks for as long as the disk takes to answer.
+pub fn store(data_root: &Path) -> Option<Store> {
+    let disk = rustix::fs::statvfs(data_root).ok()?;
+    Some(Store {
+        total_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
+        free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+    })
 }
 
 /// Reads the host now. Blocks for as long as the disk takes to answer.

@@ -21,4 +21,5 @@ mod slots;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod watermarks;
 pub mod work;

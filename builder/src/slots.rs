@@ -24,9 +24,15 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Table {
     taken: usize,
+    /// Somebody works on the engine, or waits to, and wants no job beside.
+    shut: bool,
     claiming: BTreeSet<ClaimId>,
     held: BTreeMap<AttemptRef, Reins>,
 }
+
+/// No job runs and none is taken while this is held.
+#[derive(Debug)]
+pub struct Alone(Slots);
 
 /// One taken slot.
 #[derive(Debug)]
@@ -45,7 +51,7 @@ impl Slots {
     /// Takes a slot for what this claim may win, if one is free.
     pub fn reserve(&self, claim: ClaimId) -> Option<Slot> {
         let mut table = self.table();
-        if table.taken >= self.0.total {
+        if table.shut || table.taken >= self.0.total {
             return None;
         }
         table.taken += 1;
@@ -60,7 +66,32 @@ impl Slots {
 
     /// How many are free.
     pub fn free(&self) -> i64 {
-        count(self.0.total - self.table().taken)
+        let table = self.table();
+        if table.shut { 0 } else { count(self.0.total - table.taken) }
+    }
+
+    /// Shuts out jobs, if none is here.
+    pub fn alone(&self) -> Option<Alone> {
+        {
+            let mut table = self.table();
+            if table.shut || table.taken > 0 {
+                return None;
+            }
+            table.shut = true;
+        }
+        self.0.changed.send_replace(());
+        Some(Alone(self.clone()))
+    }
+
+    /// Takes no more jobs and waits for the end of those that are here. One caller at a time.
+    pub async fn alone_soon(&self) -> Alone {
+        self.table().shut = true;
+        let alone = Alone(self.clone());
+        let mut changes = self.changes();
+        self.0.changed.send_replace(());
+        // The sender lives in `self`, so that waiting cannot fail.
+        let _ = changes.wait_for(|()| self.taken() == 0).await;
+        alone
     }
 
     /// How many are taken.
@@ -99,6 +130,13 @@ impl Slots {
         let _ = changes.wait_for(|()| self.taken() == 0).await;
     }
 
+    /// Returns once nobody shuts jobs out.
+    pub async fn open(&self) {
+        let mut changes = self.changes();
+        // The sender lives in `self`, so that waiting cannot fail.
+        let _ = changes.wait_for(|()| !self.table().shut).await;
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,6 +152,13 @@ impl Slot {
         }
         self.attempt = Some(attempt);
         self.slots.0.changed.send_replace(());
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.0.table().shut = false;
+        self.0.0.changed.send_replace(());
     }
 }
 
@@ -175,6 +220,33 @@ mod tests {
         slots.pull(mine, Halt::Cancelled);
         slots.pull(attempt(), Halt::Stopped);
         assert_eq!((reins.cause(), others.cause()), (Some(Halt::Cancelled), None));
+    }
+
+    #[tokio::test]
+    async fn alone_means_without_a_job_and_ends_with_its_guard() {
+        let slots = Slots::new(2);
+        let slot = slots.reserve(new_id()).expect("free");
+        assert!(slots.alone().is_none(), "a job is here");
+        let mut soon = Box::pin(slots.alone_soon());
+        assert!(futures_util::poll!(&mut soon).is_pending());
+        assert!(slots.reserve(new_id()).is_none() && slots.free() == 0, "nothing is begun any more");
+        drop(slot);
+        let alone = soon.await;
+        assert!(slots.reserve(new_id()).is_none() && slots.alone().is_none());
+        let mut open = std::pin::pin!(slots.open());
+        assert!(futures_util::poll!(&mut open).is_pending());
+        drop(alone);
+        open.await;
+        assert_eq!(slots.free(), 2);
+        // Given up while it waited, it shuts nobody out.
+        let slot = slots.reserve(new_id()).expect("free");
+        drop(Box::pin(slots.alone_soon()));
+        let mut given_up = Box::pin(slots.alone_soon());
+        assert!(futures_util::poll!(&mut given_up).is_pending());
+        drop(given_up);
+        drop(slot);
+        assert!(slots.alone().is_some_and(|_alone| slots.reserve(new_id()).is_none()));
+        assert_eq!(slots.free(), 2);
     }
 
     #[tokio::test]

@@ -159,7 +159,7 @@ impl Fake {
             trust: Trust::default(),
             // A busy machine must not close the gate of a test.
             bus_url: None,
-            limits: Limits { disk_free_min_bytes: 1, memory_max: 1.0, cpu_max: 1e9 },
+            limits: Limits { disk_free_min_bytes: 1, memory_max: 1.0, cpu_max: 1e9, cache_high: 1.0, cache_low: 1.0 },
         }
     }
 

@@ -8,6 +8,7 @@ mod images;
 mod labels;
 mod lane;
 mod layers;
+mod prune;
 mod push;
 mod steps;
 

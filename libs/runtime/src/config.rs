@@ -78,6 +78,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("trust_tenants", "0", "1 lets several tenants share one engine"),
     setting("region", "local", "name of this region"),
     setting("slots", "2", "jobs that a builder runs at once; 0 in serve means no local builder"),
+    setting(
+        "cache_high",
+        "80",
+        "builder: percent of the engine's disk above which its cache is pruned; 100 means never",
+    ),
+    setting("cache_low", "70", "builder: percent of the engine's disk down to which its cache is pruned"),
     setting("engine_host", "shared", "shared: one Docker engine for all jobs of a builder"),
     setting("server_url", "", "builder: address of the control plane's agent listener"),
     secret("join_token", "builder: token to join a pool"),
@@ -172,6 +178,10 @@ pub struct Config {
     pub region: String,
     /// Jobs at once.
     pub slots: i64,
+    /// Percent of the engine's disk above which its cache is pruned.
+    pub cache_high: u8,
+    /// Percent of it down to which that is done.
+    pub cache_low: u8,
     /// How engines are given to tenants.
     pub engine_host: EngineHost,
     /// Control plane, for builders.
@@ -280,6 +290,14 @@ impl Config {
         if !(0..=1000).contains(&slots) {
             return Err(wrong(raw, "slots", "a whole number from 0 to 1000"));
         }
+        let [cache_high, cache_low]: [u8; 2] =
+            [required(raw, "cache_high", "a percentage")?, required(raw, "cache_low", "a percentage")?];
+        if cache_high > 100 {
+            return Err(wrong(raw, "cache_high", "a percentage up to 100"));
+        }
+        if cache_low > cache_high {
+            return Err(wrong(raw, "cache_low", "a percentage up to that of cache_high"));
+        }
         Ok(Self {
             listen,
             agent_listen: optional(raw, "agent_listen", "an address with a port")?,
@@ -325,6 +343,8 @@ impl Config {
             trust_tenants: flag(raw, "trust_tenants")?,
             region: raw.get("region").unwrap_or("local").to_owned(),
             slots,
+            cache_high,
+            cache_low,
             engine_host: match raw.get("engine_host") {
                 Some("shared") | None => EngineHost::Shared,
                 Some(_) => return Err(wrong(raw, "engine_host", "shared (an engine per tenant is not there yet)")),

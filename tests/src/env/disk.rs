@@ -62,9 +62,16 @@ impl Disk {
         self.resize(SIZE_BYTES).with_context(|| format!("freeing the disk at {}", self.path.display()))
     }
 
-    fn used(&self) -> Result<u64> {
+    /// What is used of it, bytes.
+    pub fn used(&self) -> Result<u64> {
         let stat = statvfs(&self.path).context("asking a disk how full it is")?;
         Ok((stat.f_blocks - stat.f_bfree) * stat.f_frsize)
+    }
+
+    /// How full it is, 0 to 1.
+    pub fn share_used(&self) -> Result<f64> {
+        let stat = statvfs(&self.path).context("asking a disk how full it is")?;
+        Ok(1.0 - stat.f_bavail as f64 / stat.f_blocks as f64)
     }
 
     fn resize(&self, bytes: u64) -> rustix::io::Result<()> {

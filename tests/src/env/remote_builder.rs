@@ -108,7 +108,7 @@ fn launch(room: &Room, joining: &Joining, mut command: Command) -> Result<Proces
     command.env("HOME", room.path()).env("TMPDIR", room.path()).env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
     command.env("DOCKER_HOST", &joining.engine).env("SLIPWAY_FETCH_ALLOW", FETCH_ALLOW);
     command.env("SLIPWAY_SERVER_URL", &joining.server_url).env("SLIPWAY_JOIN_TOKEN", &joining.token);
-    command.env("SLIPWAY_BUILDER_NAME", &joining.name).env("SLIPWAY_SLOTS", "1");
+    command.env("SLIPWAY_BUILDER_NAME", &joining.name).env("SLIPWAY_SLOTS", "1").env("SLIPWAY_CACHE_HIGH", "100");
     command.envs(joining.variables.iter().map(|(name, value)| (name, value))).env_remove("SLIPWAY_BIN");
     Process::start("slipway builder", command, &room.path().join("builder.log"))
 }

@@ -214,6 +214,8 @@ fn launch(room: &Room, settings: &Settings, port: u16, token: &str) -> Result<Pr
     command.env("HOME", room.path()).env("TMPDIR", room.path()).env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
     // A look at the refs of every repository is one more that its server sees; the stories of it ask for looks.
     command.env("SLIPWAY_RECONCILE_SECS", "0");
+    // Engines lie on whatever disk there is, and how full that is says nothing of a story.
+    command.env("SLIPWAY_CACHE_HIGH", "100");
     command.env("DOCKER_HOST", &settings.engine).env("SLIPWAY_FETCH_ALLOW", FETCH_ALLOW);
     command.env("SLIPWAY_BOOTSTRAP_TOKEN", token).env("SLIPWAY_PUBLIC_URL", format!("http://127.0.0.1:{port}"));
     if let Some(url) = &settings.database_url {

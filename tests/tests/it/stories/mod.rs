@@ -22,6 +22,7 @@ mod later;
 mod limits;
 mod many_deliveries;
 mod processes;
+mod pruned_cache;
 mod push_becomes_image;
 mod real_life;
 mod rebuilt;
