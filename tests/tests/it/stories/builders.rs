@@ -114,6 +114,46 @@ async fn a_remote_builder_builds_and_drains_on_postgres() -> Result<()> {
     joins_builds_and_drains(Database::Postgres).await
 }
 
+#[tokio::test]
+async fn a_project_is_built_again_where_it_was_built() -> Result<()> {
+    let Some(site) = Site::start(Database::Sqlite).await? else { return Ok(()) };
+    let api = site.world.api();
+    let _small = site.builder("small").await?;
+    let told = Told::new(&site.world, "warm").await?;
+    build_on(&site, &told, 0, ("small", "Cold")).await?;
+    // Without a warm cache it would get everything: it has the most room.
+    let slots = vec![("SLIPWAY_SLOTS".to_owned(), "4".to_owned())];
+    let joining = Joining { variables: slots, ..site.joining("large", &site.token()?) };
+    let _large = RemoteBuilder::start(&joining)?;
+    site.builder_is("large", "online").await?;
+    for round in 1..4 {
+        build_on(&site, &told, round, ("small", "Warm")).await?;
+    }
+    let id = site.builder_is("small", "online").await?;
+    let (status, answer) = api.call(Method::POST, &format!("/api/v1/builders/{id}/drain"), None).await?;
+    assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+    build_on(&site, &told, 4, ("large", "Cold")).await
+}
+
+/// Builds a change on the builder of this name, whose cache says in the log what it is like; waits until that has told
+/// that it is idle and what its cache knows.
+async fn build_on(site: &Site, told: &Told, round: u32, (name, cache): (&str, &str)) -> Result<()> {
+    let api = site.world.api();
+    let build = told.push(&site.world, &format!("FROM {BASE_IMAGE}\nCOPY Dockerfile /\nLABEL round={round}\n")).await?;
+    let build = api.finished_build(&build, BUILD).await?;
+    ensure!((build.state.as_str(), builder_of(&build)?.as_str()) == ("succeeded", name), "{build:?}");
+    let log = api.log(&job(&build)?.id).await?;
+    ensure!(log.contains(&format!("{cache} cache on {name}: ")), "{log}");
+    let idle = eventually("a word of the cache", JOINS, || async {
+        let list: Value = api.expect(Method::GET, "/api/v1/builders", None).await?;
+        let found = list["items"].as_array().into_iter().flatten().find(|builder| builder["name"] == name);
+        let load =
+            found.map(|builder| &builder["load"]).filter(|load| load["busy"] == 0 && load["cached_projects"] == 1);
+        Ok(load.cloned())
+    });
+    idle.await.map(drop)
+}
+
 /// What is for builders is not on the public address, and the other way round.
 async fn listeners_are_apart(site: &Site) -> Result<()> {
     let (public, agents) = (site.world.api(), Api::new(&site.agents, Some(site.world.slipway.token())));
