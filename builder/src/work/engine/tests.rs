@@ -25,6 +25,7 @@ use crate::work::context::{ContextRequest, make_context};
 
 mod caches;
 mod evil;
+mod kept;
 
 const BASE: &str = "slipway-test-base:1";
 
