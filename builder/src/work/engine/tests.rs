@@ -25,7 +25,6 @@ use crate::work::context::{ContextRequest, make_context};
 
 mod caches;
 mod evil;
-mod kept;
 
 const BASE: &str = "slipway-test-base:1";
 

@@ -1,4 +1,4 @@
-//! What builds find of each other's on one engine.
+//! What builds find of each other's on one engine, and what it says of what it keeps.
 
 use slipway_domain::spec::JobSpec;
 
@@ -64,4 +64,17 @@ async fn an_earlier_image_that_cannot_be_had_is_told_and_fails_nothing() {
     }
     assert!(!empty.seen().is_empty(), "it was asked");
     site.engine.remove_leftovers(site.builder, &[]).await.expect("removed");
+}
+
+#[tokio::test]
+async fn the_cache_is_as_old_as_its_oldest_layer() {
+    let Some(site) = site().await else { return };
+    let dockerfile = format!("FROM {BASE}\nRUN head -c 100000 /dev/urandom > /{}\n", site.attempt.job);
+    site.build(&dockerfile, offline()).await.result.expect("built");
+    let built = Clock::system().now();
+    let usage = site.engine.cache_usage().await.expect("an answer");
+    let oldest = usage.oldest.expect("it has a layer");
+    assert!(oldest <= built && oldest > chrono::DateTime::UNIX_EPOCH, "{oldest}");
+    // The layer itself is the image's as well; what the step was made from is not.
+    assert!(usage.bytes > 0, "{usage:?}");
 }
