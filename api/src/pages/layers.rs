@@ -100,14 +100,14 @@ mod tests {
                 -1500,
                 (1, 1, 2),
                 growth("RUN make"),
-                "−1.5 kB, 1 layer shared, 1 new and 2 gone; RUN make grew most (+12.3 MB), compared with".to_owned(),
+                "−1.4 KiB, 1 layer shared, 1 new and 2 gone; RUN make grew most (+11.7 MiB), compared with".to_owned(),
             ),
             (
                 12_300_000,
                 (0, 1, 0),
                 growth(&long),
                 format!(
-                    "+12.3 MB, 0 layers shared, 1 new and 0 gone; RUN {}… grew most (+12.3 MB), compared with",
+                    "+11.7 MiB, 0 layers shared, 1 new and 0 gone; RUN {}… grew most (+11.7 MiB), compared with",
                     "x".repeat(56)
                 ),
             ),
