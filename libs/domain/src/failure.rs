@@ -298,7 +298,7 @@ mod tests {
         ];
         for class in FailureClass::ALL {
             let outcome = match class.as_str() {
-                "timed_out" => AttemptOutcome::TimedOut,
+                "timed_out" | "silent" => AttemptOutcome::TimedOut,
                 "cancelled" => AttemptOutcome::Cancelled,
                 "builder_lost" => AttemptOutcome::Lost,
                 word if infra.contains(&word) => AttemptOutcome::Infra,

@@ -234,7 +234,7 @@ async fn trouble_says_what_is_to_be_done_and_loses_nothing() {
     for kind in KINDS {
         let forge = forge(kind).await;
         let (api, inside) = (api(kind, &forge), forge.inside());
-        let hasty = Connect { timeout: Duration::from_millis(50), ..connect(kind, &forge.url) };
+        let hasty = Connect { timeout: Duration::from_millis(300), ..connect(kind, &forge.url) };
         let hasty = ForgeApi::new(hasty).expect("an address");
         let (pending, done) = (status(kind, BuildState::Pending), status(kind, BuildState::Succeeded));
         forge
@@ -248,7 +248,7 @@ async fn trouble_says_what_is_to_be_done_and_loses_nothing() {
                 let broken = ForgeError::Transient("status 502".to_owned());
                 assert_eq!(api.set_status(&done).await, Err(broken), "{kind}");
                 trouble(Trouble::Silent);
-                let silent = ForgeError::Transient("no answer within 50 ms".to_owned());
+                let silent = ForgeError::Transient("no answer within 300 ms".to_owned());
                 assert_eq!(hasty.set_status(&done).await, Err(silent), "{kind}");
                 assert_eq!(inside.lock().said.len(), 1, "{kind}: nothing arrived in between");
                 assert!(api.set_status(&done).await.is_ok(), "{kind}");
