@@ -120,6 +120,8 @@ impl Attempt {
             }
         });
         let result = self.watch_over(work, limits).await;
+        // A full disk ends the log, not the attempt, which is over.
+        let _ = self.log.end_output();
         let verdict = self.tell_fully(verdict(self.reins.cause(), result));
         self.say_end(&verdict);
         tokio::join!(self.conclude(verdict), self.clean_up(workspace));

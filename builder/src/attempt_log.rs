@@ -22,7 +22,7 @@ use crate::shelf::Shelf;
 mod overflow;
 mod tail;
 
-use overflow::{Fate, Overflow};
+use overflow::{Fate, Overflow, Piece};
 use tail::Tails;
 
 /// A line without an end is shown after this long.
@@ -68,10 +68,7 @@ impl AttemptLog {
         let secrets = Secrets::new(&writer.values)
             .map_err(|error| Failure::new(FailureClass::Internal, format!("The log cannot be masked: {error}.")))?;
         // What the old maskers held back is said by the old rules; the new values were not known then.
-        for ((step, stream), mut masker) in std::mem::take(&mut writer.maskers) {
-            let rest = masker.finish();
-            writer.composer.write(step, stream, at, &rest);
-        }
+        writer.release(None, at);
         writer.secrets = secrets;
         self.store(&mut writer)
     }
@@ -84,13 +81,9 @@ impl AttemptLog {
         }
         let at = self.clock.now();
         let mut writer = self.writer();
-        let Writer { composer, secrets, maskers, overflow, .. } = &mut *writer;
+        let Writer { secrets, maskers, .. } = &mut *writer;
         let masked = maskers.entry((step, stream)).or_insert_with(|| secrets.masker()).push(bytes);
-        match overflow.take((step, stream, masked)) {
-            Fate::Written((.., masked)) => composer.write(step, stream, at, &masked),
-            Fate::Kept(Some(words)) => composer.meta(0, at, &words),
-            Fate::Kept(None) => {}
-        }
+        writer.put((step, stream, masked), at);
         self.store(&mut writer)
     }
 
@@ -109,6 +102,14 @@ impl AttemptLog {
         let mut writer = self.writer();
         writer.release(Some(step), at);
         writer.composer.end_step(step, at);
+        self.store(&mut writer)
+    }
+
+    /// No step writes any more: what was kept of the end of a log that is too long is written.
+    pub fn end_output(&self) -> Result<(), Failure> {
+        let at = self.clock.now();
+        let mut writer = self.writer();
+        writer.put_end(at);
         self.store(&mut writer)
     }
 
@@ -149,12 +150,8 @@ impl AttemptLog {
     pub fn close(&self) {
         let at = self.clock.now();
         let mut writer = self.writer();
-        writer.release(None, at);
-        let Writer { composer, overflow, .. } = &mut *writer;
-        let (words, end) = overflow.finish();
-        words.into_iter().for_each(|words| composer.meta(0, at, &words));
-        end.for_each(|(step, stream, masked)| composer.write(step, stream, at, &masked));
-        composer.finish(at);
+        writer.put_end(at);
+        writer.composer.finish(at);
         // The attempt is over; a full disk has been told by the writes before.
         let _ = self.store(&mut writer);
         // Work that was dropped may still be on its way here; the end does not move any more.
@@ -186,9 +183,27 @@ impl Writer {
         let keys: Vec<_> = self.maskers.keys().copied().filter(ends).collect();
         for key in keys {
             if let Some(mut masker) = self.maskers.remove(&key) {
-                self.composer.write(key.0, key.1, at, &masker.finish());
+                self.put((key.0, key.1, masker.finish()), at);
             }
         }
+    }
+
+    /// What a step wrote, as far as the plan allows.
+    fn put(&mut self, piece: Piece, at: DateTime<Utc>) {
+        match self.overflow.take(piece) {
+            Fate::Written((step, stream, masked)) => self.composer.write(step, stream, at, &masked),
+            Fate::Kept(Some(words)) => self.composer.meta(0, at, &words),
+            Fate::Kept(None) => {}
+        }
+    }
+
+    /// The end of a log that was too long.
+    fn put_end(&mut self, at: DateTime<Utc>) {
+        self.release(None, at);
+        let Self { composer, overflow, .. } = self;
+        let (words, end) = overflow.finish();
+        words.into_iter().for_each(|words| composer.meta(0, at, &words));
+        end.for_each(|(step, stream, masked)| composer.write(step, stream, at, &masked));
     }
 }
 
@@ -246,11 +261,16 @@ mod tests {
         for line in 0..20 {
             log.write(1, Stream::Stdout, format!("line {line:02}\n").as_bytes()).await.expect("writes");
         }
-        log.write(1, Stream::Stdout, b"a secret\n").await.expect("writes");
+        // The mask holds back what may become a secret, which is said in its place.
+        log.write(1, Stream::Stdout, b"a secret\nno sec").await.expect("writes");
+        log.end_output().expect("writes");
+        log.end_step(1).expect("ends");
+        assert_eq!(log.last_lines(1).last().map(String::as_str), Some("no sec"), "of its end, not of its beginning");
         log.meta(0, "It failed.").expect("writes");
         log.close();
         let text = text(&shelf);
-        assert!(text.starts_with("line 00\nline 01\n") && text.ends_with("line 18\nline 19\na ***\n"), "{text}");
+        assert!(text.starts_with("line 00\nline 01\n"), "{text}");
+        assert!(text.contains("line 19\na ***\nno sec"), "{text}");
         assert!(text.contains("the 100 B that the plan allows") && text.contains("left out here"), "{text}");
         assert!(text.contains("It failed.\n") && !text.contains("line 12"), "{text}");
     }

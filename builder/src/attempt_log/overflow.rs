@@ -8,6 +8,10 @@ use slipway_logfmt::chunk::Stream;
 
 /// The most bytes of an end.
 const END_MAX: u64 = 1 << 20;
+/// Pieces are joined up to here.
+const PIECE_MAX: usize = 64 * 1024;
+/// The most pieces of an end: what many steps at once say may not be joined.
+const PIECES_MAX: usize = 32 * 1024;
 
 /// Which part of a log is kept.
 #[derive(Debug)]
@@ -48,10 +52,10 @@ impl Overflow {
         }
         let first = !std::mem::replace(&mut self.over, true);
         self.end_bytes += bytes;
-        self.end.push_back(piece);
-        while self.end_bytes > end_max(self.max) {
+        self.keep(piece);
+        while self.end_bytes > end_max(self.max) || self.end.len() > PIECES_MAX {
             let Some((step, stream, mut oldest)) = self.end.pop_front() else { break };
-            let excess = self.end_bytes - end_max(self.max);
+            let excess = if self.end.len() < PIECES_MAX { self.end_bytes - end_max(self.max) } else { u64::MAX };
             let cut = usize::try_from(excess).unwrap_or(usize::MAX).min(oldest.len());
             self.dropped += cut as u64;
             self.end_bytes -= cut as u64;
@@ -63,6 +67,17 @@ impl Overflow {
         Fate::Kept(first.then(|| {
             format!("The log has the {max} that the plan allows. The build goes on; of what follows the end is kept.")
         }))
+    }
+
+    /// Pieces may be as small as a byte: those that follow each other become one.
+    fn keep(&mut self, (step, stream, bytes): Piece) {
+        match self.end.back_mut() {
+            Some((before, its, last)) if (*before, *its) == (step, stream) && last.len() < PIECE_MAX => {
+                last.extend(bytes)
+            }
+            Some(_) | None if bytes.is_empty() => {}
+            Some(_) | None => self.end.push_back((step, stream, bytes)),
+        }
     }
 
     /// The end with the words before it, once the attempt is over.
@@ -114,6 +129,26 @@ mod tests {
         assert!(matches!(log.take(piece("mnop")), Fate::Kept(Some(_))));
         let (words, end) = log.finish();
         assert_eq!((words, end.count()), (None, 1));
+    }
+
+    #[test]
+    fn small_pieces_become_large_ones() {
+        let mut log = Overflow::new(64 << 20);
+        log.left = 0;
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            for _ in 0..100_000 {
+                log.take((1, stream, b"x".to_vec()));
+                log.take((1, stream, Vec::new()));
+            }
+        }
+        assert!(log.end.len() < 10, "{}", log.end.len());
+        assert_eq!(log.end_bytes, 200_000);
+        for step in 0..100_000 {
+            log.take((step % 2, Stream::Stdout, b"x".to_vec()));
+        }
+        assert_eq!(log.end.len(), PIECES_MAX);
+        assert_eq!(log.end.iter().map(length).sum::<u64>(), log.end_bytes);
+        assert_eq!(log.end_bytes + log.dropped, 300_000);
     }
 
     #[test]
