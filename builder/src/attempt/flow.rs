@@ -242,12 +242,14 @@ impl Flow {
         if fills_cache(&built) {
             self.agent.cache.built(self.spec.project, self.spec.is_trusted()).await;
         }
-        let hits = confined.as_ref().map(Confined::hits).unwrap_or_default();
-        let image = built.map_err(|failure| limits::judged(failure, hits, &self.spec.limits))?;
+        let image = match (built, &confined) {
+            (Err(failure), Some(confined)) => {
+                return Err(limits::judged(failure, confined.hits().await, &self.spec.limits));
+            }
+            (built, _) => built?,
+        };
         debug!(image, "image built");
-        self.check_size(&image).await?;
-        self.look_into(&image, options.target.clone(), place).await;
-        Ok(())
+        self.look_into(&image, options.target.clone(), place).await
     }
 
     /// Puts the plan's limits in force, where this host lets us.
@@ -267,21 +269,15 @@ impl Flow {
         }
     }
 
-    async fn check_size(&self, image: &str) -> Result<(), Failure> {
-        let size = self.agent.engine.image_bytes(image).await?;
-        limits::check_size(size, &self.spec.limits)
-    }
-
-    /// What was built, for those who read it later: not knowing it is no reason to fail.
-    async fn look_into(&self, image: &str, target: Option<String>, place: usize) {
-        let told = tokio::select! {
-            told = self.agent.engine.layers(image, |text| self.log.masked(text)) => told,
-            () = self.reins.halted().cancelled() => return,
+    /// What was built, for those who read it later, and whether it is too large.
+    async fn look_into(&self, image: &str, target: Option<String>, place: usize) -> Result<(), Failure> {
+        let built = tokio::select! {
+            built = self.agent.engine.layers(image, |text| self.log.masked(text)) => built?,
+            () = self.reins.halted().cancelled() => return Err(stopped()),
         };
-        match told {
-            Ok(built) => self.outputs.built(place, BuiltImage { target, ..built }),
-            Err(failure) => warn!(reason = failure.message, "the image's layers are not known"),
-        }
+        let size = built.size_bytes();
+        self.outputs.built(place, BuiltImage { target, ..built });
+        limits::check_size(u64::try_from(size).unwrap_or_default(), &self.spec.limits)
     }
 
     /// Variants share steps, which have one digest; what one of them took is not the other's.

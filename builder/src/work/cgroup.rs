@@ -1,5 +1,5 @@
 //! Holds what a build's steps use within the limits of its tenant's plan, from outside: an engine's builds have no such
-//! limits of their own. Every step's container is found by a word in its environment (see [`marker`]) in the folder
+//! limits of their own. Every step's container is found by a word in its environment (see [`new_marker`]) in the folder
 //! where the engine describes it, before it runs. Where every controller has a tree of its own (version 1), the
 //! processes are moved into one group per attempt, which counts all steps together. In the common tree (version 2) they
 //! stay where they are, because their group also guards the devices, and each step gets the limits for itself.
@@ -9,16 +9,19 @@ mod mounts;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod watch;
 
+use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::ids::BuilderId;
 use slipway_domain::plan::Limits;
 use slipway_runtime::clock::Clock;
+use slipway_runtime::ids::random_bytes;
 use slipway_runtime::lifecycle::Life;
 use tracing::warn;
 
@@ -26,6 +29,7 @@ use group::Group;
 pub use group::Hits;
 use mounts::Mounts;
 use steps::Steps;
+use watch::Watch;
 
 /// Between two looks for new steps while a build runs.
 const TICK: Duration = Duration::from_millis(10);
@@ -44,15 +48,15 @@ pub struct Cgroups {
 /// One attempt's limits in force.
 pub struct Confined {
     cgroups: Cgroups,
-    group: Arc<Group>,
-    executor: PathBuf,
+    watch: Arc<Mutex<Watch>>,
     marker: String,
 }
 
-/// The word in the environment of an attempt's steps. It stands in `NO_PROXY` because what is there is no part of the
-/// cache's keys, in all releases of BuildKit, and hurts nobody: the host does not exist.
-pub fn marker(attempt: AttemptRef) -> String {
-    format!("slipway-{}-{}.invalid", attempt.job, attempt.epoch)
+/// A word in the environment of an attempt's steps. It stands in `NO_PROXY` because what is there is no part of the
+/// cache's keys, in all releases of BuildKit, and hurts nobody: the host does not exist. Nobody can guess it, so that no
+/// step of somebody else's says that it is this attempt's.
+fn new_marker() -> String {
+    format!("slipway-{}.invalid", hex::encode(random_bytes::<16>()))
 }
 
 impl Cgroups {
@@ -79,7 +83,9 @@ impl Cgroups {
             }
             _ => error.to_string(),
         })?;
-        Ok(Confined { cgroups: self.clone(), group: Arc::new(group), executor, marker: marker(attempt) })
+        let marker = new_marker();
+        let watch = Watch::new(group, Steps::new(executor, marker.clone()));
+        Ok(Confined { cgroups: self.clone(), watch: Arc::new(Mutex::new(watch)), marker })
     }
 
     /// Kills what is left of an attempt and removes its group; one that never was is no error.
@@ -128,29 +134,28 @@ impl Confined {
     }
 
     /// Takes in every step of the attempt, for as long as this is polled.
-    pub async fn hold(&self) -> std::convert::Infallible {
-        let mut steps = Steps::new(self.executor.clone(), self.marker.clone());
-        let (life, clock) = (&self.cgroups.life, &self.cgroups.clock);
+    pub async fn hold(&self) -> Infallible {
         loop {
-            let group = Arc::clone(&self.group);
-            let looked = life.blocking("look for steps", move || {
-                steps.look();
-                steps.iter().for_each(|path| group.take_in(path));
-                steps
-            });
-            match looked.await {
-                Ok(back) => steps = back,
-                Err(error) => {
-                    warn!(%error, "steps are not looked for any more");
-                    return std::future::pending().await;
-                }
-            }
-            clock.sleep(TICK).await;
+            self.look().await;
+            self.cgroups.clock.sleep(TICK).await;
         }
     }
 
-    /// How often limits were hit so far.
-    pub fn hits(&self) -> Hits {
-        self.group.hits()
+    /// How often limits were hit by the step that ended last.
+    pub async fn hits(&self) -> Hits {
+        self.look().await
+    }
+
+    async fn look(&self) -> Hits {
+        let watch = Arc::clone(&self.watch);
+        let looked = self.cgroups.life.blocking("look for steps", move || {
+            let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
+            watch.look();
+            watch.hits()
+        });
+        looked.await.unwrap_or_else(|error| {
+            warn!(%error, "steps are not looked for");
+            Hits::default()
+        })
     }
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use slipway_domain::plan::Limits;
@@ -22,9 +21,6 @@ pub struct Group {
     mounts: Mounts,
     name: PathBuf,
     limits: Limits,
-    /// Of steps that have limits of their own: what their groups said when they were last seen.
-    oom_kills: AtomicU64,
-    pids_refused: AtomicU64,
 }
 
 /// How often limits were hit.
@@ -34,6 +30,21 @@ pub struct Hits {
     pub oom_kills: u64,
     /// Processes or threads that were not made.
     pub pids_refused: u64,
+}
+
+impl Hits {
+    /// What was hit after that.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            oom_kills: self.oom_kills.saturating_sub(before.oom_kills),
+            pids_refused: self.pids_refused.saturating_sub(before.pids_refused),
+        }
+    }
+
+    /// The larger of each.
+    pub fn or(self, other: Self) -> Self {
+        Self { oom_kills: self.oom_kills.max(other.oom_kills), pids_refused: self.pids_refused.max(other.pids_refused) }
+    }
 }
 
 impl Group {
@@ -54,8 +65,7 @@ impl Group {
             fs::write(cpu.join(name).join("cpu.cfs_quota_us"), quota(limits).to_string())?;
             fs::write(pids.join(name).join("pids.max"), limits.pids.to_string())?;
         }
-        let (oom_kills, pids_refused) = Default::default();
-        Ok(Self { mounts, name: name.to_owned(), limits, oom_kills, pids_refused })
+        Ok(Self { mounts, name: name.to_owned(), limits })
     }
 
     /// Puts the limits in force for the step in this group. To be done again and again while it runs.
@@ -95,21 +105,25 @@ impl Group {
         set("memory.max", self.limits.memory_bytes.to_string());
         set("memory.swap.max", "0".to_owned());
         set("cpu.max", format!("{} {PERIOD_MICROS}", quota(self.limits)));
-        self.oom_kills.fetch_max(counter(&step.join("memory.events"), "oom_kill"), Ordering::Relaxed);
-        self.pids_refused.fetch_max(counter(&step.join("pids.events"), "max"), Ordering::Relaxed);
     }
 
-    /// What was hit so far.
-    pub fn hits(&self) -> Hits {
+    /// What was hit so far where this step is counted: with all others of the attempt, or alone, and then nothing is
+    /// known of one that is gone.
+    pub fn hits(&self, step: &Path) -> Option<Hits> {
+        let (memory, pids) = match &self.mounts {
+            Mounts::Each { memory, pids, .. } => {
+                (memory.join(&self.name).join("memory.oom_control"), pids.join(&self.name).join("pids.events"))
+            }
+            Mounts::One(tree) => (tree.join(step).join("memory.events"), tree.join(step).join("pids.events")),
+        };
+        Some(Hits { oom_kills: counter(&memory, "oom_kill")?, pids_refused: counter(&pids, "max").unwrap_or(0) })
+    }
+
+    /// What counts of a step that is seen for the first time have from others.
+    pub fn hits_before(&self, step: &Path) -> Hits {
         match &self.mounts {
-            Mounts::Each { memory, pids, .. } => Hits {
-                oom_kills: counter(&memory.join(&self.name).join("memory.oom_control"), "oom_kill"),
-                pids_refused: counter(&pids.join(&self.name).join("pids.events"), "max"),
-            },
-            Mounts::One(_) => Hits {
-                oom_kills: self.oom_kills.load(Ordering::Relaxed),
-                pids_refused: self.pids_refused.load(Ordering::Relaxed),
-            },
+            Mounts::Each { .. } => self.hits(step).unwrap_or_default(),
+            Mounts::One(_) => Hits::default(),
         }
     }
 
@@ -148,9 +162,9 @@ fn processes(file: &Path) -> Vec<Pid> {
     text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)).collect()
 }
 
-/// A line `name number` of a file of counters; 0 where there is none.
-fn counter(file: &Path, name: &str) -> u64 {
-    let text = fs::read_to_string(file).unwrap_or_default();
+/// A line `name number` of a file of counters.
+fn counter(file: &Path, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+    line.and_then(|number| number.trim().parse().ok())
 }

@@ -8,6 +8,7 @@ use slipway_domain::plan::Limits;
 use super::group::{Group, Hits};
 use super::mounts::Mounts;
 use super::steps::{Steps, path};
+use super::watch::Watch;
 
 #[test]
 fn mounts_are_read_as_the_kernel_writes_them() {
@@ -63,6 +64,40 @@ fn only_the_attempts_own_steps_are_taken_in() {
 }
 
 #[test]
+fn hits_are_those_of_the_step_that_ended_last() {
+    let (trees, folder) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let tree = |name: &str| trees.path().join(name);
+    let mounts = Mounts::Each { memory: tree("memory"), cpu: tree("cpu"), pids: tree("pids") };
+    let group = Group::make(mounts, Path::new("slipway/b/j-1"), Limits::default()).expect("made");
+    let counted = |oom_kills: u64, refused: u64| {
+        let text = format!("oom_kill_disable 0\nunder_oom 0\noom_kill {oom_kills}\n");
+        fs::write(tree("memory/slipway/b/j-1/memory.oom_control"), text).expect("written");
+        fs::write(tree("pids/slipway/b/j-1/pids.events"), format!("max {refused}\n")).expect("written");
+    };
+    let hits = |oom_kills, pids_refused| Hits { oom_kills, pids_refused };
+    counted(0, 0);
+    let mut watch = Watch::new(group, Steps::new(folder.path().to_owned(), "m".to_owned()));
+    describe(folder.path(), "first", "m", "/g/first");
+    watch.look();
+    counted(1, 2);
+    watch.look();
+    assert_eq!(watch.hits(), hits(1, 2));
+    // It ends well, and another one begins between two looks.
+    fs::remove_dir_all(folder.path().join("first")).expect("removed");
+    describe(folder.path(), "second", "m", "/g/second");
+    watch.look();
+    fs::remove_dir_all(folder.path().join("second")).expect("removed");
+    watch.look();
+    assert_eq!(watch.hits(), hits(0, 0), "what was hit before is not the second's");
+    describe(folder.path(), "third", "m", "/g/third");
+    watch.look();
+    counted(2, 2);
+    fs::remove_dir_all(folder.path().join("third")).expect("removed");
+    watch.look();
+    assert_eq!(watch.hits(), hits(1, 0), "hit between two looks, at its end");
+}
+
+#[test]
 fn in_the_common_tree_each_step_gets_the_limits() {
     let tree = tempfile::tempdir().expect("a folder");
     let step = tree.path().join("docker/buildkit/x");
@@ -79,6 +114,7 @@ fn in_the_common_tree_each_step_gets_the_limits() {
     let set = |file: &str| fs::read_to_string(step.join(file)).expect("there");
     assert_eq!((set("pids.max"), set("memory.max"), set("memory.swap.max")), ("12".into(), "4096".into(), "0".into()));
     assert_eq!(set("cpu.max"), "150000 100000");
-    assert_eq!(group.hits(), Hits { oom_kills: 3, pids_refused: 7 });
+    assert_eq!(group.hits(Path::new("docker/buildkit/x")), Some(Hits { oom_kills: 3, pids_refused: 7 }));
+    assert_eq!(group.hits(Path::new("docker/buildkit/gone")), None);
     assert!(!tree.path().join("slipway").exists());
 }

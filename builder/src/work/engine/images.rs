@@ -23,13 +23,6 @@ impl Engine {
         }
     }
 
-    /// How large an image is, unpacked, bytes.
-    pub async fn image_bytes(&self, name: &str) -> Result<u64, Failure> {
-        let lane = self.lane(QUESTION_TIMEOUT)?;
-        let image = lane.docker().inspect_image(name).await.map_err(|error| failed(&error))?;
-        Ok(image.size.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default())
-    }
-
     /// Removes what attempts of this builder left behind, except those in `keep`, and returns how many
     /// names that were. For the start (nothing to keep) and from time to time: a cancelled build may
     /// still write its image after everything else is gone.

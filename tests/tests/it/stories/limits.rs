@@ -41,8 +41,16 @@ fn says(failure: &Failure, class: &str, words: &str) -> Result<()> {
 async fn memory(world: Arc<World>) -> Result<()> {
     let (failure, _) = broken(&world, "memory", "RUN tail /dev/zero\n", json!({})).await?;
     says(&failure, "out_of_memory", "killed for its memory (limit 48.0 MiB)")?;
+    // What the Dockerfile says of proxies does not hide a step.
+    let (failure, _) = broken(&world, "memory-env", "ENV NO_PROXY=localhost\nRUN tail /dev/zero\n", json!({})).await?;
+    says(&failure, "out_of_memory", "48.0 MiB")?;
+    // A step that lived with it is no reason for one that fails later.
+    let steps = "RUN tail /dev/zero || echo went on\nRUN exit 3\n";
+    let (failure, _) = broken(&world, "memory-before", steps, json!({})).await?;
+    ensure!((failure.class.as_str(), failure.exit_code) == ("run_failed", Some(3)), "{failure:?}");
     // Two stages at once share the limit: each alone would fit.
-    let fill = "head -c 30m /dev/zero > /dev/shm/x && sleep 3 && rm /dev/shm/x";
+    let fill =
+        "head -c 30m /dev/zero > /dev/shm/x && for i in 1 2 3 4 5 6; do echo $i; sleep 0.5; done && rm /dev/shm/x";
     let steps =
         format!("RUN {fill} && echo one\nFROM {BASE_IMAGE}\nRUN {fill} && echo two\nCOPY --from=0 /etc/passwd /p\n");
     let (_, job) =
