@@ -143,15 +143,13 @@ async fn change(
 ) -> Result<Json<TenantJson>, ApiError> {
     caller.operator()?;
     let tenant = tenant_of(&state, caller, Some(&id)).await?;
-    let plan = body.plan.unwrap_or(tenant.plan);
-    let limits = limits_of(&state, &plan)?;
+    // A plan that the operator took away stays until another one is named.
+    let (plan, limits) = match body.plan {
+        Some(plan) => (plan.clone(), limits_of(&state, &plan)?),
+        None => (tenant.plan.clone(), state.config.plans.limits(&tenant.plan)),
+    };
     let own = body.running_limit.map(|limit| limit.map(checked).transpose()).transpose()?;
-    match own {
-        Some(Some(limit)) => state.db.set_running_limit(tenant.id, limit, true).await.or_problem()?,
-        Some(None) => state.db.set_running_limit(tenant.id, jobs_of(limits), false).await.or_problem()?,
-        None => {}
-    }
-    state.db.set_plan(tenant.id, &plan, limits).await.or_problem()?;
+    state.db.change_tenant(tenant.id, (&plan, limits), own).await.or_problem()?;
     state.live.publish(Topic::Wake(WakeKind::Jobs), Bytes::new());
     let tenant = state.db.tenant(&caller.scope, tenant.id).await.or_problem()?;
     Ok(Json(TenantJson::new(tenant, &state.config.plans)))

@@ -141,28 +141,21 @@ impl Db {
             .ok_or(StoreError::NotFound("tenant"))
     }
 
-    /// Sets how many jobs a tenant may run at once, as a number of its own or as its plan's. The caller has authorised
-    /// it.
-    pub async fn set_running_limit(&self, id: TenantId, running_limit: i64, own: bool) -> Result<()> {
-        const SET: &str = "update tenant_running set running_limit = $2, own_limit = $3 where tenant_id = $1";
-        let mut tx = self.begin_write().await?;
-        let set = execute!(&mut tx, SET, id, running_limit, own);
-        if set == 0 {
-            return Err(StoreError::NotFound("tenant"));
-        }
-        tx.commit().await
-    }
-
-    /// Gives a tenant another plan. Its jobs at once become the plan's, unless it has a number of its own. The caller
-    /// has authorised it.
-    pub async fn set_plan(&self, id: TenantId, plan: &str, limits: Limits) -> Result<()> {
-        const SET: &str = "update tenants set plan = $2 where id = $1";
+    /// Gives a tenant a plan and, where `jobs` says so, a number of jobs at once of its own (`Some(Some(_))`) or again
+    /// the plan's (`Some(None)`). All of it or nothing; the caller has authorised it.
+    pub async fn change_tenant(&self, id: TenantId, plan: (&str, Limits), jobs: Option<Option<i64>>) -> Result<()> {
+        const PLAN: &str = "update tenants set plan = $2 where id = $1";
+        const OWN: &str = "update tenant_running set running_limit = $2, own_limit = $3 where tenant_id = $1";
         const FOLLOW: &str = "update tenant_running set running_limit = $2 where tenant_id = $1 and not own_limit";
+        let (name, limits) = plan;
         let mut tx = self.begin_write().await?;
-        if execute!(&mut tx, SET, id, plan) == 0 {
+        if execute!(&mut tx, PLAN, id, name) == 0 {
             return Err(StoreError::NotFound("tenant"));
         }
-        execute!(&mut tx, FOLLOW, id, jobs_of(limits));
+        match jobs {
+            Some(own) => execute!(&mut tx, OWN, id, own.unwrap_or_else(|| jobs_of(limits)), own.is_some()),
+            None => execute!(&mut tx, FOLLOW, id, jobs_of(limits)),
+        };
         tx.commit().await
     }
 

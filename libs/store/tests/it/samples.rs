@@ -20,7 +20,7 @@ use uuid::Uuid;
 const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 /// What only writes, or answers with what it was given; tests of their own call these.
 const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_hook add_log_segments admit_job admit_jobs \
-    approve_build assign_moves begin_idempotent cancel_build channel_closed claim_job claim_jobs close close_change complete_idempotent \
+    approve_build assign_moves begin_idempotent cancel_build change_tenant channel_closed claim_job claim_jobs close close_change complete_idempotent \
     connect connect_sized create_build create_connection create_github_app create_join_token create_project create_tenant \
     create_token create_web_session decline_job delete_deliveries_without_build delete_delivery_bodies delete_github_app \
     delete_expired_web_sessions delete_old_idempotency_keys delete_registry delete_secret delete_web_session dispatch_job \
@@ -30,7 +30,7 @@ const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_h
     \
     lose_attempt lose_session mark_status_sent note_moves now open_session patch_project ping postpone_admission \
     postpone_seal put_registry put_secret refuse_job remove_deploy_key renew_token report renew_sessions replay_delivery request_leave retry_delivery_later \
-    retry_status_later return_leave revoke_token rotate_hook_secret seal_log set_project_state set_plan set_running_limit \
+    retry_status_later return_leave revoke_token rotate_hook_secret seal_log set_project_state \
     settle_unreturned_leave stop_builds_of_change supersede_builds supersede_changes_of take_lead want_statuses";
 
 /// The ids of the samples.
