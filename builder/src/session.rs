@@ -12,6 +12,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use slipway_domain::agent::{
     ClaimRefusal, Decline, Offer, OpenSession, PROTOCOL_VERSION, SessionOpened, ToBuilder, ToDispatcher,
 };
+use slipway_domain::builder::Load;
 use slipway_domain::timing::{HEARTBEAT, REATTACH_AFTER};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -159,11 +160,19 @@ async fn converse(
 
 fn heartbeat(agent: &Agent, seq: u64, telling: &mut Telling) -> ToDispatcher {
     let draining = *agent.draining.borrow();
-    let load = agent.cache.beside(agent.readiness.borrow().load(agent.slots.taken(), draining));
+    let load = load(agent);
     let free = if load.not_taking.is_none() { agent.slots.free() } else { 0 };
     let from_queue = agent.bus.as_ref().is_some_and(|bus| bus.health().is_ok());
     let cache = telling.next(&agent.cache, seq);
     ToDispatcher::Heartbeat { seq, free, draining, load, held: agent.slots.held(), from_queue, cache }
+}
+
+/// How loaded this builder is, and why it takes nothing.
+pub fn load(agent: &Agent) -> Load {
+    let draining = *agent.draining.borrow();
+    let load = agent.cache.beside(agent.readiness.borrow().load(agent.slots.taken(), draining));
+    let shut = || agent.slots.is_shut().then(|| "it makes room on the engine's disk".to_owned());
+    Load { not_taking: load.not_taking.or_else(shut), ..load }
 }
 
 /// What a message of the dispatcher asks of the channel.
@@ -226,7 +235,7 @@ fn heard(agent: &Arc<Agent>, claims: &Claims, (pulse, telling): (&mut Pulse, &mu
 pub fn unwilling(agent: &Agent) -> Option<Decline> {
     if *agent.draining.borrow() {
         Some(Decline::Draining)
-    } else if agent.readiness.borrow().not_taking.is_some() {
+    } else if agent.readiness.borrow().not_taking.is_some() || agent.slots.is_shut() {
         Some(Decline::Gated)
     } else {
         (agent.slots.free() == 0).then_some(Decline::Full)

@@ -94,6 +94,11 @@ impl Slots {
         alone
     }
 
+    /// Whether somebody has, or waits to have, the builder for itself.
+    pub fn is_shut(&self) -> bool {
+        self.table().shut
+    }
+
     /// How many are taken.
     pub fn taken(&self) -> i64 {
         count(self.table().taken)
@@ -232,7 +237,7 @@ mod tests {
         assert!(slots.reserve(new_id()).is_none() && slots.free() == 0, "nothing is begun any more");
         drop(slot);
         let alone = soon.await;
-        assert!(slots.reserve(new_id()).is_none() && slots.alone().is_none());
+        assert!(slots.reserve(new_id()).is_none() && slots.alone().is_none() && slots.is_shut());
         let mut open = std::pin::pin!(slots.open());
         assert!(futures_util::poll!(&mut open).is_pending());
         drop(alone);

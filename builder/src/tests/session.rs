@@ -13,7 +13,7 @@ use slipway_runtime::lifecycle::Life;
 
 use super::engine;
 use super::fake::{Fake, spec};
-use crate::agent;
+use crate::{agent, session};
 
 #[tokio::test]
 async fn without_its_engine_a_builder_takes_nothing_and_says_so() {
@@ -79,6 +79,22 @@ async fn an_engine_that_lives_is_seldom_asked_what_it_is() {
     drop(serving);
     seen = probe.look(&seen).await;
     assert!(seen.not_taking.is_some_and(|reason| reason.contains("engine")), "a sign of life was missing");
+}
+
+#[tokio::test]
+async fn a_builder_that_makes_room_says_why_it_takes_nothing() {
+    let (life, dir) = (Life::new(), tempfile::tempdir().expect("a folder"));
+    let fake = Fake::start(&life).await;
+    let (socket, _engine) = engine::start(&life, dir.path());
+    let config = fake.config(dir.path(), &socket);
+    let (agent, _probe, _tell) = agent::assemble(config, Clock::system(), life.clone()).await.expect("assembled");
+    assert_eq!((session::load(&agent).not_taking, session::unwilling(&agent)), (None, None));
+    let alone = agent.slots.alone().expect("nothing is built");
+    let said = session::load(&agent).not_taking.expect("a reason");
+    assert!(said.contains("makes room"), "{said}");
+    assert_eq!(session::unwilling(&agent), Some(Decline::Gated));
+    drop(alone);
+    assert_eq!(session::load(&agent).not_taking, None);
 }
 
 #[tokio::test]
