@@ -72,31 +72,7 @@ impl Scene {
             now,
         };
         db.create_tenant(&new).await.expect("a tenant");
-        let connection = NewConnection {
-            id: new_id(),
-            tenant,
-            kind: ForgeKind::Github,
-            base_url: None,
-            token: None,
-            installation: None,
-            now,
-        };
-        let new = NewProject {
-            id: new_id(),
-            tenant,
-            connection: ProjectConnection::New(connection),
-            name: "app".to_owned(),
-            repo_path: "team/app".to_owned(),
-            clone_url: "https://github.com/team/app.git".to_owned(),
-            images: Vec::new(),
-            visibility: Visibility::Private,
-            options: BuildOptions::default(),
-            rules: slipway_domain::rules::Rules::default(),
-            region: None,
-            hook: NewHook { id: random_id::<HookId>(), secret: "secret".to_owned(), now },
-            now,
-        };
-        db.create_project(&self.deps.secret_key, &new).await.expect("a project")
+        project_of(&self.deps, tenant).await
     }
 
     /// A builder's session; its shared engine serves the tenant of its first job.
@@ -205,4 +181,34 @@ pub async fn claims(at: &Dispatcher, session: SessionId, offer: Offer) -> bool {
             false
         }
     }
+}
+
+/// A project of a tenant.
+pub async fn project_of(deps: &Deps, tenant: TenantId) -> Project {
+    let now = deps.clock.now();
+    let connection = NewConnection {
+        id: new_id(),
+        tenant,
+        kind: ForgeKind::Github,
+        base_url: None,
+        token: None,
+        installation: None,
+        now,
+    };
+    let new = NewProject {
+        id: new_id(),
+        tenant,
+        connection: ProjectConnection::New(connection),
+        name: "app".to_owned(),
+        repo_path: "team/app".to_owned(),
+        clone_url: "https://github.com/team/app.git".to_owned(),
+        images: Vec::new(),
+        visibility: Visibility::Private,
+        options: BuildOptions::default(),
+        rules: slipway_domain::rules::Rules::default(),
+        region: None,
+        hook: NewHook { id: random_id::<HookId>(), secret: "secret".to_owned(), now },
+        now,
+    };
+    deps.db.create_project(&deps.secret_key, &new).await.expect("a project")
 }

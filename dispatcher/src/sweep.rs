@@ -136,7 +136,7 @@ async fn settle(deps: &Deps, leave: &UnreturnedLeave, permit: Option<Permit>) ->
                 warn!(job.id = %leave.job, registry = leave.registry, tag = leave.tag, class = %failure.class,
                     "a registry does not say what a tag shows");
                 let now = deps.db.now(&deps.clock).await?;
-                if !is_final(failure.class) && !is_forgotten(leave.job_finished_at, now) {
+                if !failure.class.is_registry_refusal() && !is_forgotten(leave.job_finished_at, now) {
                     return Ok(());
                 }
                 Found::NotMoved
@@ -197,17 +197,6 @@ fn verdict<'a>(holders: &str, (before, newer): (Option<&'a str>, bool), shows: O
         Some(before) if before != shows => Verdict::Restore(before),
         Some(_) | None => Verdict::LetGo,
     }
-}
-
-/// True when asking again changes nothing.
-fn is_final(class: FailureClass) -> bool {
-    matches!(
-        class,
-        FailureClass::RegistryAuth
-            | FailureClass::RegistryDenied
-            | FailureClass::RegistryForbidden
-            | FailureClass::RegistryInvalid
-    )
 }
 
 /// True when the holder's job ended so long ago that nobody waits any more.

@@ -234,13 +234,5 @@ impl Flow {
 
 /// True when the registry itself said no, so that the tag surely did not move.
 fn is_definite(class: FailureClass) -> bool {
-    matches!(
-        class,
-        FailureClass::RegistryAuth
-            | FailureClass::RegistryDenied
-            | FailureClass::RegistryForbidden
-            | FailureClass::RegistryInvalid
-            | FailureClass::RateLimited
-            | FailureClass::SourceForbidden
-    )
+    class.is_registry_refusal() || matches!(class, FailureClass::RateLimited | FailureClass::SourceForbidden)
 }

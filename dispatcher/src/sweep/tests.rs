@@ -14,13 +14,11 @@ use slipway_bus::Bus;
 use slipway_domain::agent::{ClaimRequest, Leave, LeaveRequest, LeaveReturn, OpenSession};
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::build::{CancelledBy, Trigger};
-use slipway_domain::event::ForgeKind;
 use slipway_domain::git_ref::GitRef;
-use slipway_domain::ids::{BuildId, HookId, SessionId, TenantId};
+use slipway_domain::ids::{BuildId, SessionId};
 use slipway_domain::job::JobKind;
 use slipway_domain::placement::Pool;
 use slipway_domain::spec::{BuildOptions, JobSpec};
-use slipway_domain::tenant::Visibility;
 use slipway_live::Live;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::egress::{Egress, FetchAllow};
@@ -30,14 +28,13 @@ use slipway_runtime::secret_key::SecretKey;
 use slipway_store::Db;
 use slipway_store::builds::{NewBuild, NewJob, RefOrder};
 use slipway_store::claims::Claim;
-use slipway_store::connections::NewConnection;
-use slipway_store::hooks::NewHook;
-use slipway_store::projects::{NewProject, Project, ProjectConnection};
+use slipway_store::projects::Project;
 use slipway_store::registries::NewRegistry;
 use slipway_store::sessions::NewSession;
 use tempfile::TempDir;
 
 use super::*;
+use crate::scene::project_of;
 
 mod sick_registries;
 
@@ -144,7 +141,7 @@ impl Scene {
         };
         let tenant = db.ensure_default_tenant(clock.now()).await.expect("a tenant");
         let pool: Pool = "local/standard/linux-amd64".parse().expect("a pool");
-        let project = project(&deps, tenant).await;
+        let project = project_of(&deps, tenant).await;
         let scene = Self {
             session: session(&deps, &pool).await,
             _folder: folder,
@@ -298,36 +295,6 @@ impl Scene {
         let due = self.deps.db.due_leaves(now).await.expect("an answer");
         !self.deps.db.take_leaves(now, due).await.expect("an answer").is_empty()
     }
-}
-
-async fn project(deps: &Deps, tenant: TenantId) -> Project {
-    let now = deps.clock.now();
-    let hook: HookId = random_id();
-    let connection = NewConnection {
-        id: new_id(),
-        tenant,
-        kind: ForgeKind::Github,
-        base_url: None,
-        token: None,
-        installation: None,
-        now,
-    };
-    let new = NewProject {
-        id: new_id(),
-        tenant,
-        connection: ProjectConnection::New(connection),
-        name: "app".to_owned(),
-        repo_path: "team/app".to_owned(),
-        clone_url: "https://github.com/team/app.git".to_owned(),
-        images: Vec::new(),
-        visibility: Visibility::Private,
-        options: BuildOptions::default(),
-        rules: slipway_domain::rules::Rules::default(),
-        region: None,
-        hook: NewHook { id: hook, secret: "secret".to_owned(), now },
-        now,
-    };
-    deps.db.create_project(&deps.secret_key, &new).await.expect("a project")
 }
 
 async fn session(deps: &Deps, pool: &Pool) -> SessionId {

@@ -134,6 +134,11 @@ impl FailureClass {
         }
     }
 
+    /// True where a registry said no, and will say so again: asking once more changes nothing.
+    pub fn is_registry_refusal(self) -> bool {
+        matches!(self, Self::RegistryAuth | Self::RegistryDenied | Self::RegistryForbidden | Self::RegistryInvalid)
+    }
+
     /// What the user can do next, in one sentence.
     pub fn hint(self) -> &'static str {
         match self {

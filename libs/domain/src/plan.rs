@@ -96,15 +96,20 @@ impl fmt::Display for Limits {
         let (cpus, rest) = (self.millicpus / 1000, self.millicpus % 1000);
         let cpus = format!("{cpus}.{rest:03}");
         let cpus = cpus.trim_end_matches('0').trim_end_matches('.');
+        let cores = if cpus == "1" { "core" } else { "cores" };
         write!(
             f,
-            "{cpus} cores, {} of memory, {} processes, {} without output, {} of log, images of {}, {} tags",
+            "{cpus} {cores}, {} of memory, {} processes, {} without output, {} of log, images of {}, {} tags, \
+             a context of {} and {} entries, {} in all",
             size::bytes(self.memory_bytes),
             self.pids,
             duration(self.silence_secs),
             size::bytes(self.log_bytes),
             size::bytes(self.image_bytes),
-            self.tags
+            self.tags,
+            size::bytes(self.context_bytes),
+            self.context_entries,
+            duration(self.wall_secs)
         )
     }
 }
@@ -283,10 +288,10 @@ mod tests {
     fn a_newer_release_may_know_more_limits_and_an_older_one_less() {
         let read: Limits = serde_json::from_str(r#"{"pids": 7, "x_newer": 1}"#).expect("read");
         assert_eq!(read, Limits { pids: 7, ..Limits::default() });
-        assert!(
-            Limits::FREE.to_string().starts_with("1 cores, 2.0 GiB of memory, 512 processes, 5 min"),
-            "{}",
-            Limits::FREE
+        assert_eq!(
+            Limits::FREE.to_string(),
+            "1 core, 2.0 GiB of memory, 512 processes, 5 min without output, 64.0 MiB of log, images of 2.0 GiB, \
+             5 tags, a context of 200.0 MiB and 50000 entries, 15 min in all"
         );
         assert_eq!(Limits { millicpus: 1500, ..Limits::FREE }.to_string().split(' ').next(), Some("1.5"));
     }
