@@ -95,12 +95,13 @@ impl BuildKit {
         // All new for every build: an engine knows a reference for a while after its build has ended.
         let [reference, id, key] = [(); 3].map(|()| hex::encode(random_bytes::<16>()));
         let asked = request.request(&reference, &id, &key)?;
-        let Solve { context, secrets, logins, tokens, export, scratch, scratch_max_bytes, .. } = request;
-        let served = Served { context, key, secrets, logins, tokens };
+        let Solve { context, dockerfile, definition, secrets, logins, tokens, export, .. } = request;
+        let definition = definition.map(|text| (dockerfile, text));
+        let served = Served { context, key, definition, secrets, logins, tokens };
         let session = self.endpoint.session(&self.life, &id, served).await?;
         let calls = self.endpoint.calls(&self.life, STREAM_WINDOW_BYTES).await?;
         let (life, endpoint, solved) = (self.life.clone(), self.endpoint.clone(), CancellationToken::new());
-        let backlog = Backlog::new(life.clone(), scratch, scratch_max_bytes);
+        let backlog = Backlog::new(life.clone(), request.scratch, request.scratch_max_bytes);
         let feed = Feed { watch: Watch { life, endpoint, reference, solved }, reader, backlog };
         let answer = self.follow(&calls, asked, feed).await;
         // A lost session explains an answer, so it is looked at before anything is closed.

@@ -2,6 +2,7 @@
 //! which engines end it after a second, and what a build needs from us: context, secrets, logins.
 
 mod auth;
+pub mod definition;
 mod health;
 mod secrets;
 mod upload;
@@ -14,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 use bollard_buildkit_proto::health::health_server::HealthServer;
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_server::SecretsServer;
 use bollard_buildkit_proto::moby::filesync::v1::auth_server::AuthServer;
+use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::FileSyncServer;
 use bollard_buildkit_proto::moby::upload::v1::upload_server::UploadServer;
 use bytes::Bytes;
 use hyper::rt::{Read, Write};
@@ -30,7 +32,7 @@ use crate::socket::Hangup;
 use crate::tokens::Tokens;
 
 /// Everything that an engine may call, as it wants to know it beforehand.
-pub const METHODS: [&str; 7] = [
+pub const METHODS: [&str; 8] = [
     "/grpc.health.v1.Health/Check",
     "/moby.filesync.v1.Auth/Credentials",
     "/moby.filesync.v1.Auth/FetchToken",
@@ -38,6 +40,7 @@ pub const METHODS: [&str; 7] = [
     "/moby.filesync.v1.Auth/VerifyTokenAuthority",
     "/moby.buildkit.secrets.v1.Secrets/GetSecret",
     "/moby.upload.v1.Upload/Pull",
+    "/moby.filesync.v1.FileSync/DiffCopy",
 ];
 
 /// What is served to one build.
@@ -46,6 +49,8 @@ pub struct Served {
     pub context: PathBuf,
     /// The path under which it is asked for.
     pub key: String,
+    /// The Dockerfile and where it lies, unless it is that of the context.
+    pub definition: Option<(String, Bytes)>,
     /// Secrets by id.
     pub secrets: BTreeMap<String, Bytes>,
     /// Logins by host.
@@ -119,6 +124,7 @@ fn routes(life: &Life, served: Served, failed: &Arc<OnceLock<io::Error>>) -> Rou
     Routes::new(HealthServer::new(health::Healthy))
         .add_service(AuthServer::new(auth::Logins::new(served.logins, served.tokens)))
         .add_service(SecretsServer::new(secrets::Values::new(served.secrets)))
+        .add_service(FileSyncServer::new(definition::Definition::new(served.definition)))
         .add_service(UploadServer::new(context))
         .prepare()
 }

@@ -10,6 +10,7 @@ use slipway_domain::agent::RegistryLogin;
 use slipway_domain::spec::NetworkMode;
 
 use crate::error::SolveError;
+use crate::session::definition;
 use crate::tokens::Tokens;
 
 /// Longest secret that an engine takes: its messages end at 4 MiB, with their frame.
@@ -26,6 +27,8 @@ pub struct Solve {
     pub context: PathBuf,
     /// Where the Dockerfile lies in the context.
     pub dockerfile: String,
+    /// Its text where it is not that of the context, of which the steps see what is there.
+    pub definition: Option<Bytes>,
     /// The stage to build; the last one unless set.
     pub target: Option<String>,
     /// Build arguments. They stand in the engine's words about steps, and in the image's history.
@@ -83,6 +86,7 @@ impl Solve {
         Self {
             context,
             dockerfile: "Dockerfile".to_owned(),
+            definition: None,
             target: None,
             args: BTreeMap::new(),
             labels: BTreeMap::new(),
@@ -137,6 +141,9 @@ impl Solve {
         let mut set = |name: &str, value: String| drop(attributes.insert(name.to_owned(), value));
         self.args.iter().for_each(|(name, value)| set(&format!("build-arg:{name}"), value.clone()));
         self.labels.iter().for_each(|(name, value)| set(&format!("label:{name}"), value.clone()));
+        if self.definition.is_some() {
+            set("dockerfilekey", definition::FOLDER.to_owned());
+        }
         if let Some(target) = &self.target {
             set("target", target.clone());
         }
@@ -194,6 +201,7 @@ mod tests {
     fn a_request_has_the_frontends_attributes() {
         let word = |text: &str| text.to_owned();
         let solve = Solve {
+            definition: Some(Bytes::from_static(b"FROM x")),
             target: Some(word("t")),
             args: [(word("A"), word("x=y"))].into(),
             labels: [(word("l"), word("m"))].into(),
@@ -211,6 +219,7 @@ mod tests {
         let expected = BTreeMap::from([
             ("context", "http://buildkit-session/key"),
             ("filename", "Dockerfile"),
+            ("dockerfilekey", "dockerfile"),
             ("target", "t"),
             ("build-arg:A", "x=y"),
             ("label:l", "m"),

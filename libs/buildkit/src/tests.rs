@@ -97,9 +97,13 @@ impl Site {
         format!("slipway-test/buildkit:{}", self.salt)
     }
 
+    fn written(&self, dockerfile: &str) -> String {
+        dockerfile.replace("BASE", BASE).replace("SALT", &self.salt)
+    }
+
     /// A context with this Dockerfile, in which BASE and SALT are replaced.
     fn context(&self, dockerfile: &str) -> PathBuf {
-        let text = dockerfile.replace("BASE", BASE).replace("SALT", &self.salt);
+        let text = self.written(dockerfile);
         let path = self.folder.path().join("context.tar");
         let mut tar = tar::Builder::new(std::fs::File::create(&path).expect("a file"));
         for (name, content) in [("Dockerfile", text.as_str()), ("hello", "hello\n")] {

@@ -43,6 +43,22 @@ async fn args_labels_and_a_target_reach_the_image() {
 }
 
 #[tokio::test]
+async fn another_definition_than_the_contexts_is_built_and_the_context_stays() {
+    let Some(site) = Site::beside().await else { return };
+    // As long as each other: an engine that kept the one before would not see the difference.
+    for word in ["one", "two"] {
+        let definition = format!("FROM BASE\nCOPY Dockerfile /seen\nRUN cat /seen; echo {word} SALT\n");
+        let request = site.request("FROM BASE\nRUN exit 3 # the context's own\n");
+        let request = Solve { definition: Some(site.written(&definition).into()), ..request };
+        let built = site.build(request).await;
+        built.result.as_ref().expect("built");
+        assert!(built.text().contains(&format!("{word} {}", site.salt)), "{}", built.text());
+        assert!(built.text().contains("# the context's own"), "{}", built.text());
+    }
+    site.remove_image().await;
+}
+
+#[tokio::test]
 async fn a_secret_is_seen_by_its_step_and_nowhere_else() {
     let Some(site) = Site::beside().await else { return };
     let secret = format!("canary-{}", site.salt.repeat(2));
