@@ -57,6 +57,7 @@ pub fn builder_config(
         },
         fetch_allow: config.fetch_allow.clone(),
         syntax_allow: config.syntax_allow.clone(),
+        registry_mirrors: config.registry_mirrors.clone(),
         trust: config.trust.clone(),
         bus_url: None,
         limits: Limits {

@@ -28,6 +28,7 @@ use crate::slots::Slot;
 use crate::spool::{Owner, Spool};
 use crate::work::engine::local_image;
 
+mod bases;
 mod cold;
 mod flow;
 mod limits;

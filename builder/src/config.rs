@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use slipway_buildkit::socket::Address;
-use slipway_domain::dockerfile::SyntaxAllow;
+use slipway_domain::dockerfile::{RegistryMirrors, SyntaxAllow};
 use slipway_runtime::egress::FetchAllow;
 use slipway_runtime::trust::Trust;
 use url::Url;
@@ -32,6 +32,8 @@ pub struct BuilderConfig {
     pub fetch_allow: FetchAllow,
     /// Programs that may build in place of the engine's own Dockerfile frontend.
     pub syntax_allow: SyntaxAllow,
+    /// Where base images are asked for first.
+    pub registry_mirrors: RegistryMirrors,
     /// Who is believed beside the system's authorities.
     pub trust: Trust,
     /// The broker with the pools' queues, if this builder has a path to it.

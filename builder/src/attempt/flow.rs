@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::bases::Bases;
 use super::outputs::Outputs;
 use super::{Attempt, limits, loose_keys, no_room, policy, sharing, strangers};
 use crate::agent::Agent;
@@ -52,6 +53,7 @@ pub struct Flow {
     pub(super) reins: Reins,
     pub(super) log: Arc<AttemptLog>,
     pub(super) outputs: Arc<Outputs>,
+    pub(super) bases: Bases,
     progress: Arc<Progress>,
     workspace: PathBuf,
     began: Instant,
@@ -74,6 +76,7 @@ impl Flow {
             reins: attempt.reins.clone(),
             log: Arc::clone(&attempt.log),
             outputs: Arc::clone(&attempt.outputs),
+            bases: Bases::default(),
             progress: Arc::clone(&attempt.progress),
             workspace,
             began: attempt.began,
@@ -208,10 +211,13 @@ impl Flow {
         self.tell_missing(&mounted, &credentials)?;
         let confined = self.confine().await?;
         let whose = (self.agent.identity.builder, self.attempt);
-        let labels = labels(whose, &self.spec, (&context.dockerfile_text, options.target.as_deref()));
+        let definition = self.definition(&context, options, &credentials.registries).await?;
+        let written = (context.dockerfile_text.as_str(), options.target.as_deref());
+        let labels = labels(whose, &self.spec, written, definition.base.as_ref());
         let request = BuildRequest {
             image: local_image(self.attempt, place),
             context,
+            definition: definition.text,
             options: options.clone(),
             labels,
             logins: credentials.registries,
@@ -295,7 +301,7 @@ impl Flow {
             match event {
                 StepEvent::Step(report) => {
                     // The engine writes the values of arguments into names.
-                    let name = self.log.masked(&report.name);
+                    let name = self.bases.as_written(self.log.masked(&report.name));
                     Base::of_step(&name).into_iter().for_each(|base| self.outputs.upon(place, base));
                     let report = StepReport { digest: own(report.digest), name, ..report };
                     let ended = match report.state {

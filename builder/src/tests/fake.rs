@@ -21,6 +21,7 @@ use slipway_domain::agent::{
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::build::Trigger;
 use slipway_domain::builder::{CachedProject, Load};
+use slipway_domain::dockerfile::RegistryMirrors;
 use slipway_domain::ids::{ClaimId, JobId};
 use slipway_domain::spec::{BuildOptions, JobSpec};
 use slipway_logfmt::chunk::Chunk;
@@ -156,6 +157,7 @@ impl Fake {
             shared_engine: true,
             fetch_allow: "127.0.0.1".parse().expect("an address"),
             syntax_allow: "docker/dockerfile:1".parse().expect("an image"),
+            registry_mirrors: RegistryMirrors::default(),
             trust: Trust::default(),
             // A busy machine must not close the gate of a test.
             bus_url: None,

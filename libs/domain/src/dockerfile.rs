@@ -4,6 +4,7 @@
 //! and nothing of a file that names another frontend than Docker's.
 
 mod arguments;
+mod bases;
 mod directives;
 mod excerpt;
 mod flags;
@@ -11,6 +12,7 @@ mod heredoc;
 mod inspect;
 mod labels;
 mod lines;
+mod mirrors;
 mod mounts;
 mod policy;
 mod reference;
@@ -26,11 +28,13 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::text_enum::text_enum;
+pub use bases::{BaseImage, bases, with_bases};
 pub use directives::{Frontend, frontends};
 pub use excerpt::excerpt;
 pub use inspect::{Inspection, InstructionLine, ProblemLine, StageLine};
 pub use labels::labels;
 use lines::{LogicalLine, logical_lines};
+pub use mirrors::{BadMirror, RegistryMirrors};
 pub use mounts::secret_mounts;
 pub use policy::{BadSyntaxAllow, SYNTAX_ARG, SyntaxAllow, is_reserved_arg};
 use stages::Graph;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use slipway_domain::dockerfile::SyntaxAllow;
+use slipway_domain::dockerfile::{RegistryMirrors, SyntaxAllow};
 use slipway_domain::nearest::nearest;
 use slipway_domain::plan::{Plans, WrittenPlan};
 use url::Url;
@@ -64,6 +64,11 @@ pub const SETTINGS: &[Setting] = &[
         "syntax_allow",
         "docker/dockerfile:1",
         "builder: images that a Dockerfile may name by # syntax=, exactly so, comma-separated; empty means none",
+    ),
+    setting(
+        "registry_mirrors",
+        "",
+        "builder: registries that keep copies of others' images: docker.io=mirror.example.org:5000, comma-separated",
     ),
     setting("ca_file", "", "PEM file of certificate authorities that are believed beside the system's"),
     setting(
@@ -160,6 +165,8 @@ pub struct Config {
     pub fetch_allow: FetchAllow,
     /// Programs that may build in place of the engine's own Dockerfile frontend.
     pub syntax_allow: SyntaxAllow,
+    /// Where base images are asked for first.
+    pub registry_mirrors: RegistryMirrors,
     /// Who is believed beside the system's authorities.
     pub trust: Trust,
     /// Whose word about who asks is believed.
@@ -322,6 +329,10 @@ impl Config {
             syntax_allow: match raw.get("syntax_allow") {
                 Some(text) => text.parse().map_err(|error| wrong(raw, "syntax_allow", &format!("{error}")))?,
                 None => SyntaxAllow::default(),
+            },
+            registry_mirrors: match raw.get("registry_mirrors") {
+                Some(text) => text.parse().map_err(|error| wrong(raw, "registry_mirrors", &format!("{error}")))?,
+                None => RegistryMirrors::default(),
             },
             trust: match raw.get("ca_file") {
                 Some(path) => {

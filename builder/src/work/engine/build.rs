@@ -34,6 +34,8 @@ pub struct BuildRequest {
     pub image: String,
     /// What is sent.
     pub context: ContextTar,
+    /// The Dockerfile to build, where it is not the one in there.
+    pub definition: Option<String>,
     /// The options in force; those about the context were used when it was made.
     pub options: BuildOptions,
     /// Labels of the image.
@@ -113,13 +115,14 @@ async fn forward(new: Vec<StepEvent>, events: &mpsc::Sender<StepEvent>) {
 }
 
 fn solve(request: BuildRequest, refused: Refused) -> Solve {
-    let BuildRequest { image, context, options, labels, logins, egress, secrets, .. } = request;
+    let BuildRequest { image, context, definition, options, labels, logins, egress, secrets, .. } = request;
     let mut args = options.args.unwrap_or_default();
     if let Some(marker) = request.marker {
         mark(&mut args, &marker);
     }
     Solve {
         dockerfile: context.dockerfile,
+        definition: definition.map(Bytes::from),
         target: options.target,
         args,
         labels,

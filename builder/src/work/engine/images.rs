@@ -13,6 +13,16 @@ use slipway_domain::ids::BuilderId;
 use super::{Engine, LABEL_BUILDER, LABEL_EPOCH, LABEL_JOB, LOCAL_PREFIX, QUESTION_TIMEOUT, failed};
 
 impl Engine {
+    /// Whether the engine's own store has an image of this name, which it then takes without asking a registry.
+    pub async fn has_image(&self, name: &str) -> Result<bool, Failure> {
+        let lane = self.lane(QUESTION_TIMEOUT)?;
+        match lane.docker().inspect_image(name).await {
+            Ok(_) => Ok(true),
+            Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
     /// Removes one name; one that is not there is no error.
     pub async fn remove_image(&self, name: &str) -> Result<(), Failure> {
         let lane = self.lane(QUESTION_TIMEOUT)?;

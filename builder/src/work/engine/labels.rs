@@ -9,6 +9,7 @@ use slipway_domain::attempt::AttemptRef;
 use slipway_domain::dockerfile;
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::BuilderId;
+use slipway_domain::image::Base;
 use slipway_domain::spec::JobSpec;
 use url::Url;
 
@@ -23,6 +24,7 @@ pub fn labels(
     (builder, attempt): (BuilderId, AttemptRef),
     spec: &JobSpec,
     dockerfile: (&str, Option<&str>),
+    base: Option<&Base>,
 ) -> BTreeMap<String, String> {
     let own = [
         (LABEL_BUILDER, builder.to_string()),
@@ -30,7 +32,9 @@ pub fn labels(
         (LABEL_EPOCH, attempt.epoch.to_string()),
     ];
     let written = dockerfile::labels(dockerfile.0, dockerfile.1);
-    let oci = origin(spec).into_iter().map(|(name, value)| (format!("{OCI}{name}"), value));
+    let base = base.and_then(|base| Some([("base.name", base.name.clone()), ("base.digest", base.digest.clone()?)]));
+    let oci =
+        origin(spec).into_iter().chain(base.into_iter().flatten()).map(|(name, value)| (format!("{OCI}{name}"), value));
     let oci = oci.filter(|(name, _)| !written.contains(name));
     own.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(oci).collect()
 }
@@ -77,7 +81,7 @@ mod tests {
 
     fn told(spec: &JobSpec, dockerfile: (&str, Option<&str>)) -> BTreeMap<String, String> {
         let attempt = AttemptRef { job: new_id::<JobId>(), epoch: 1 };
-        let labels = labels((new_id(), attempt), spec, dockerfile);
+        let labels = labels((new_id(), attempt), spec, dockerfile, None);
         labels.into_iter().filter_map(|(name, value)| Some((name.strip_prefix(OCI)?.to_owned(), value))).collect()
     }
 
@@ -118,13 +122,26 @@ mod tests {
     }
 
     #[test]
+    fn the_base_is_named_where_it_was_looked_up() {
+        let attempt = AttemptRef { job: new_id::<JobId>(), epoch: 1 };
+        let spec = spec("https://example.org/a.git", None);
+        let base = |digest: Option<&str>| Base { name: "r.example/b:1".to_owned(), digest: digest.map(str::to_owned) };
+        let told = |text, base: Base| labels((new_id(), attempt), &spec, (text, None), Some(&base));
+        let named = told("FROM r.example/b:1\n", base(Some("sha256:1")));
+        assert_eq!(named["org.opencontainers.image.base.name"], "r.example/b:1");
+        assert_eq!(named["org.opencontainers.image.base.digest"], "sha256:1");
+        let unknown = told("FROM r.example/b:1\n", base(None));
+        assert!(!unknown.keys().any(|name| name.contains(".base.")), "{unknown:?}");
+    }
+
+    #[test]
     fn the_dockerfiles_own_labels_win_in_the_stage_that_is_built() {
         let text = "FROM scratch AS a\nLABEL org.opencontainers.image.version=mine slipway.job=x\nFROM scratch\n";
         let spec = spec("https://example.org/a.git", Some("refs/heads/main"));
         assert_eq!(told(&spec, (text, Some("a"))).get("version"), None);
         assert_eq!(told(&spec, (text, None))["version"], "main");
         let attempt = AttemptRef { job: new_id::<JobId>(), epoch: 1 };
-        let whose = labels((new_id(), attempt), &spec, (text, Some("a")));
+        let whose = labels((new_id(), attempt), &spec, (text, Some("a")), None);
         assert_eq!(whose[LABEL_JOB], attempt.job.to_string(), "by which the builder finds it again");
     }
 }

@@ -3,8 +3,6 @@
 
 mod cancels;
 
-use std::io::Write as _;
-
 use bollard::query_parameters::CreateImageOptions;
 use futures_util::TryStreamExt as _;
 use slipway_domain::agent::Login;
@@ -122,9 +120,7 @@ impl Site {
     async fn request(&self, dockerfile: &str, options: BuildOptions) -> BuildRequest {
         let source = self.folder.path().join("source");
         let _ = std::fs::create_dir(&source);
-        std::fs::File::create(source.join("Dockerfile"))
-            .and_then(|mut f| f.write_all(dockerfile.as_bytes()))
-            .expect("a file");
+        std::fs::write(source.join("Dockerfile"), dockerfile).expect("a file");
         std::fs::write(source.join("hello"), "hello\n").expect("a file");
         let request = ContextRequest {
             checkout: source,
@@ -144,6 +140,7 @@ impl Site {
         BuildRequest {
             image: self.image(),
             context,
+            definition: None,
             options,
             labels: labels.into(),
             logins: Vec::new(),

@@ -62,9 +62,11 @@ fn names_image(stage: &Stage) -> bool {
 }
 
 fn line_of_base(outline: &Outline, image: &str) -> Option<usize> {
-    let wanted = full_name(image);
+    // A digest is ours, unless it is written.
+    let wanted = full_name(image.split('@').next().unwrap_or(image));
+    let named_by = |stage: &&Stage| full_name(&stage.base) == wanted || full_name(&stage.base) == full_name(image);
     let mut images = outline.stages.iter().filter(|stage| names_image(stage));
-    let named = images.clone().find(|stage| full_name(&stage.base) == wanted);
+    let named = images.clone().find(named_by);
     // A base with variables in it cannot be compared; alone, it must be the one.
     let only = || images.next().filter(|_| images.next().is_none());
     named.or_else(only).map(|stage| stage.line)

@@ -87,7 +87,7 @@ fn every_variable_of_a_role_is_a_setting_that_it_needs() -> Result<()> {
         let set: BTreeSet<&str> =
             checked.iter().filter(|(_, value)| value.contains("SLIPWAY_")).map(|(key, _)| key.as_str()).collect();
         let expected: BTreeSet<&str> = needed.iter().copied().collect();
-        let optional = BTreeSet::from(["fetch_allow", "syntax_allow", "trusted_proxies"]);
+        let optional = BTreeSet::from(["fetch_allow", "registry_mirrors", "syntax_allow", "trusted_proxies"]);
         assert_eq!(set.difference(&optional).copied().collect::<BTreeSet<_>>(), expected, "{name}");
         for mounted in mounted {
             ensure!(set.contains(mounted), "{name} mounts {mounted} and does not use it");

@@ -48,3 +48,39 @@ async fn are_told_and_are_as_new_as_one_asks_for() -> Result<()> {
     ensure!(word(&upon).await?.contains("\nfirst\n") && word(&newer).await?.contains("\nsecond\n"));
     Ok(())
 }
+
+#[tokio::test]
+async fn come_by_digest_through_a_mirror_or_past_one_that_is_dead() -> Result<()> {
+    let Some(mut world) = World::start(Database::Sqlite).await? else { return Ok(()) };
+    let lower = new_project(&world, "lower", json!({})).await?;
+    let upper = new_project(&world, "upper", json!({})).await?;
+    let first = built(&world, &lower, &format!("FROM {BASE_IMAGE}\nRUN echo lower\n"), json!({ "tags": ["v1"] })).await?;
+    let image = first["images"][0]["ref"].as_str().context("an image")?;
+    let path = image.strip_prefix(&world.registry).context("a path")?;
+    // The registry of the name is nowhere, that of the image is reached past its own mirror, where nobody listens.
+    let mirrors = format!("nowhere.invalid={registry},{registry}=127.0.0.1:1", registry = world.registry);
+    world.slipway.restart_with(vec![("SLIPWAY_REGISTRY_MIRRORS".to_owned(), mirrors)]).await?;
+
+    let far = format!("nowhere.invalid{path}");
+    let dockerfile = format!(
+        "ARG IMAGE={}\nFROM ${{IMAGE}}:v1\nCOPY Dockerfile /\nRUN head -c 15 /Dockerfile && echo\n",
+        far.trim_end_matches(":v1")
+    );
+    let mirrored = built(&world, &upper, &dockerfile, json!({})).await?;
+    assert_eq!(base(&mirrored), (far.as_str(), first["images"][0]["digest"].as_str()), "{mirrored}");
+    let log = world.api().log(mirrored["id"].as_str().unwrap_or_default()).await?;
+    ensure!(log.contains(&format!("{far} comes from {}", world.registry)), "{log}");
+    ensure!(log.contains("\nARG IMAGE=nowhe\n"), "the steps see the Dockerfile that was committed: {log}");
+    ensure!(!log.contains(&format!("FROM {}", world.registry)), "{log}");
+
+    let past = built(&world, &upper, &format!("FROM {image}\nRUN echo past\n"), json!({})).await?;
+    assert_eq!(base(&past), (image, first["images"][0]["digest"].as_str()), "{past}");
+    let pushed = mirrored["images"][0]["digest"].as_str().context("a digest")?;
+    let (reference, _) = mirrored["images"][0]["ref"].as_str().and_then(|it| it.rsplit_once(':')).context("a name")?;
+    let repository = reference.split_once('/').context("a path")?.1;
+    let (_, config) = world.registry().image(repository, pushed).await?;
+    let labels = &config["config"]["Labels"];
+    assert_eq!(labels["org.opencontainers.image.base.name"], far.as_str());
+    assert_eq!(labels["org.opencontainers.image.base.digest"], first["images"][0]["digest"]);
+    Ok(())
+}
