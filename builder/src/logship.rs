@@ -15,8 +15,9 @@ use tracing::{info, warn};
 use crate::client::{AttemptApi, CallError, ChunkAnswer};
 use crate::shelf::{Marks, Shelf};
 
-/// Stream bytes per request.
-const BATCH_BYTES: usize = 64 << 10;
+/// Most stream bytes of a request; so many only where a log is behind. One request is on its way at a time, so that this
+/// and the way to the log service bound what a builder far away can tell.
+const BATCH_BYTES: usize = 256 << 10;
 /// Under steady output requests that are not full begin at least this far apart.
 const LINGER: Duration = Duration::from_millis(20);
 /// While nothing is written, ask this often how far the log is durable.

@@ -269,8 +269,14 @@ impl Api {
         Ok(answer.bytes().await?.to_vec())
     }
 
-    /// How many bytes a job's log has as plain text, read to its end and not kept.
-    pub async fn log_length(&self, job: &str, deadline: Duration) -> Result<u64> {
+    /// How many bytes a job's log has as plain text once it is sealed, read to its end and not kept.
+    pub async fn sealed_log_length(&self, job: &str, deadline: Duration) -> Result<u64> {
+        eventually("a sealed log", deadline, || async {
+            let request = self.request(Method::HEAD, &format!("/api/v1/jobs/{job}/log"));
+            let headers = request.send().await?.error_for_status().context("asking for a log")?.headers().clone();
+            Ok(headers.get("slipway-log-state").is_some_and(|state| state == "sealed").then_some(()))
+        })
+        .await?;
         let request = self.request(Method::GET, &format!("/api/v1/jobs/{job}/log")).timeout(deadline);
         let mut body = request.send().await?.error_for_status().context("reading a log")?.bytes_stream();
         let mut length = 0;

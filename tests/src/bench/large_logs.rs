@@ -66,7 +66,7 @@ impl Bench {
         ensure!(build.state == "succeeded", "{build:?}\n{}", self.builder.log_tail());
         let took = began.elapsed().as_secs_f64();
         let job = &build.jobs.first().context("a build has a job")?.id;
-        let length = api.log_length(job, BUILD).await?;
+        let length = api.sealed_log_length(job, BUILD).await?;
         ensure!(length >= bytes, "of {bytes} bytes {length} can be read");
         let (peak, log_peak) = (peak_mb(self.builder.id())?, peak_mb(logsvc)?);
         Ok(Row {

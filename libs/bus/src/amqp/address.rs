@@ -14,6 +14,9 @@ use url::Url;
 
 /// A peer that is silent for two of these is gone.
 const HEARTBEAT_SECS: u16 = 10;
+/// A longer message comes in several frames. Ours are short, and lapin keeps memory for 64 frames per connection: 8 MiB
+/// with the broker's own limit, most of what an idle builder holds.
+const FRAME_MAX_BYTES: u32 = 16 * 1024;
 
 /// A parsed URL. Its `Debug` and `Display` leave out the password.
 #[derive(Clone)]
@@ -96,7 +99,11 @@ impl Address {
                 port: self.port,
             },
             vhost: self.vhost.clone(),
-            query: AMQPQueryString { heartbeat: Some(HEARTBEAT_SECS), ..AMQPQueryString::default() },
+            query: AMQPQueryString {
+                heartbeat: Some(HEARTBEAT_SECS),
+                frame_max: Some(FRAME_MAX_BYTES),
+                ..AMQPQueryString::default()
+            },
         }
     }
 }

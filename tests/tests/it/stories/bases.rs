@@ -54,7 +54,8 @@ async fn come_by_digest_through_a_mirror_or_past_one_that_is_dead() -> Result<()
     let Some(mut world) = World::start(Database::Sqlite).await? else { return Ok(()) };
     let lower = new_project(&world, "lower", json!({})).await?;
     let upper = new_project(&world, "upper", json!({})).await?;
-    let first = built(&world, &lower, &format!("FROM {BASE_IMAGE}\nRUN echo lower\n"), json!({ "tags": ["v1"] })).await?;
+    let first =
+        built(&world, &lower, &format!("FROM {BASE_IMAGE}\nRUN echo lower\n"), json!({ "tags": ["v1"] })).await?;
     let image = first["images"][0]["ref"].as_str().context("an image")?;
     let path = image.strip_prefix(&world.registry).context("a path")?;
     // The registry of the name is nowhere, that of the image is reached past its own mirror, where nobody listens.
