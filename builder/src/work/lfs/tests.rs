@@ -1,0 +1,405 @@
+//! A small server that speaks the batch API, well and badly.
+
+use std::collections::HashMap;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::extract::{Path as UrlPath, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use slipway_runtime::egress::FetchAllow;
+use slipway_runtime::lifecycle::Task;
+use tempfile::TempDir;
+
+use super::pointer::FIRST_LINE;
+use super::*;
+
+const LOGIN: (&str, &str) = ("robot", "s3cret-canary");
+/// What only the place of a content is shown.
+const GIVEN: &str = "for-the-place-alone";
+
+/// What the server does with a content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way {
+    Good(Vec<u8>),
+    /// Its place is this one.
+    At(String),
+    /// Its place sends on to this one.
+    SendsTo(String),
+    /// The batch API says this of it.
+    Says(u16),
+    /// Its place answers so.
+    Answers(u16),
+    /// No word about it.
+    Unsaid,
+    /// Said, without a place.
+    Nowhere,
+    /// The place never answers.
+    Silent,
+    /// It begins, and stalls.
+    Stalls,
+    /// It never ends.
+    Endless,
+}
+
+#[derive(Default)]
+struct Shown {
+    ways: HashMap<String, Way>,
+    /// Path, `Authorization` and `X-Given` of each request.
+    seen: Vec<(String, String, String)>,
+    /// How many each question asked for.
+    asked: Vec<usize>,
+    /// The whole batch API answers so.
+    batch_status: Option<u16>,
+    wants_login: bool,
+}
+
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Shown>>, u16);
+
+struct Lfs {
+    life: Life,
+    _server: Task<()>,
+    told: Told,
+    port: u16,
+    dir: TempDir,
+}
+
+fn id(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+fn pointer(bytes: &[u8]) -> String {
+    format!("{FIRST_LINE}\noid sha256:{}\nsize {}\n", id(bytes), bytes.len())
+}
+
+impl Lfs {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let told = Told(Arc::default(), port);
+        let app = Router::new()
+            .route("/team/app.git/info/lfs/objects/batch", post(batch))
+            .route("/content/{oid}", get(content))
+            .with_state(told.clone());
+        let life = Life::new();
+        let server = life.task("lfs", async move { axum::serve(listener, app).await.expect("it serves") });
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(dir.path().join("source")).expect("a folder");
+        Self { life, _server: server, told, port, dir }
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Shown) -> T) -> T {
+        change(&mut self.told.0.lock().expect("a lock"))
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("source")
+    }
+
+    /// Puts the pointer to this content there, and has the server treat it so.
+    fn file(&self, path: &str, bytes: &[u8], way: Way) -> PathBuf {
+        let path = self.root().join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(&path, pointer(bytes)).expect("a file");
+        self.with(|shown| shown.ways.insert(id(bytes), way));
+        path
+    }
+
+    fn place(&self, bytes: &[u8]) -> String {
+        format!("http://localhost:{}/content/{}", self.port, id(bytes))
+    }
+
+    async fn fetch(&self, login: bool, cancel: &CancellationToken) -> (Result<(), Failure>, String) {
+        let clone_url = format!("http://localhost:{}/team/app", self.port);
+        self.fetch_from(&clone_url, (login, 1 << 20), cancel).await
+    }
+
+    async fn fetch_from(
+        &self,
+        clone_url: &str,
+        (login, max_bytes): (bool, u64),
+        cancel: &CancellationToken,
+    ) -> (Result<(), Failure>, String) {
+        let part = Part { root: self.root(), path: String::new(), clone_url: clone_url.to_owned() };
+        let whole = Whole { parts: vec![part], received_bytes: 1000 };
+        let egress = Egress::new("localhost".parse::<FetchAllow>().expect("a list"));
+        let own = Login { user: LOGIN.0.to_owned(), password: LOGIN.1.to_owned() };
+        let request = LfsRequest {
+            whole: &whole,
+            clone_url,
+            login: login.then_some(&own),
+            timeout: Duration::from_secs(30),
+            silence: Duration::from_secs(1),
+            max_bytes,
+        };
+        let (log, mut lines) = mpsc::channel(1000);
+        let fetched = fetch_lfs(&self.life, &egress, request, (&log, cancel)).await;
+        drop(log);
+        let mut text = String::new();
+        while let Some(line) = lines.recv().await {
+            text.push_str(&String::from_utf8_lossy(&line));
+        }
+        assert!(!text.contains("canary") && !text.contains(GIVEN), "{text}");
+        if let Err(failure) = &fetched {
+            assert!(!failure.message.contains("canary") && !failure.message.contains(GIVEN), "{failure:?}");
+            assert!(!failure.message.contains("/content/"), "{failure:?}");
+        }
+        (fetched, text)
+    }
+
+    /// Fetches one content in this way; the refusal.
+    async fn refused(&self, bytes: &[u8], way: Way) -> Failure {
+        let path = self.file("a.bin", bytes, way.clone());
+        let (fetched, _) = self.fetch(true, &CancellationToken::new()).await;
+        assert_eq!(std::fs::read_to_string(path).expect("it is there"), pointer(bytes), "{way:?}: it stays a pointer");
+        assert_eq!(std::fs::read_dir(self.root()).expect("a folder").count(), 1, "{way:?}: nothing else is left");
+        fetched.expect_err(&format!("{way:?}"))
+    }
+}
+
+impl Told {
+    fn see(&self, path: &str, headers: &HeaderMap) {
+        let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+        let seen = (path.to_owned(), text("authorization"), text("x-given"));
+        self.0.lock().expect("a lock").seen.push(seen);
+    }
+}
+
+async fn batch(State(told): State<Told>, headers: HeaderMap, Json(question): Json<Value>) -> Response {
+    told.see("batch", &headers);
+    assert_eq!((&question["operation"], &question["transfers"]), (&json!("download"), &json!(["basic"])));
+    for name in ["accept", "content-type"] {
+        assert_eq!(headers[name], "application/vnd.git-lfs+json");
+    }
+    let mut shown = told.0.lock().expect("a lock");
+    let objects = question["objects"].as_array().expect("a list");
+    shown.asked.push(objects.len());
+    if shown.wants_login && !headers.contains_key("authorization") {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    if let Some(status) = shown.batch_status {
+        return (StatusCode::from_u16(status).expect("a status"), [("location", "http://localhost/")]).into_response();
+    }
+    let told_of = |object: &Value| {
+        let oid = object["oid"].as_str().expect("an id");
+        let way = shown.ways.get(oid).cloned().unwrap_or(Way::Says(404));
+        let mut object = object.clone();
+        let own = format!("http://localhost:{}/content/{oid}", told.1);
+        match way {
+            Way::Unsaid => return None,
+            Way::Nowhere => {}
+            Way::Says(code) => object["error"] = json!({ "code": code, "message": "no" }),
+            Way::At(href) => object["actions"] = json!({ "download": { "href": href } }),
+            _ => {
+                let header = json!({ "X-Given": GIVEN, "Host": "evil.example", "Transfer-Encoding": "chunked" });
+                object["actions"] = json!({ "download": { "href": own, "header": header } });
+            }
+        }
+        Some(object)
+    };
+    Json(json!({ "transfer": "basic", "objects": objects.iter().filter_map(told_of).collect::<Vec<_>>() }))
+        .into_response()
+}
+
+async fn content(State(told): State<Told>, UrlPath(oid): UrlPath<String>, headers: HeaderMap) -> Response {
+    told.see("content", &headers);
+    let way = told.0.lock().expect("a lock").ways.get(&oid).cloned();
+    let endless = |first: usize| {
+        let chunks = futures_util::stream::unfold(first, |left| async move {
+            if left == 0 {
+                std::future::pending::<()>().await;
+            }
+            Some((Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 1024])), left - 1))
+        });
+        Body::from_stream(chunks).into_response()
+    };
+    match way {
+        Some(Way::Good(bytes)) => bytes.into_response(),
+        Some(Way::SendsTo(to)) => (StatusCode::FOUND, [("location", to)]).into_response(),
+        Some(Way::Answers(status)) => StatusCode::from_u16(status).expect("a status").into_response(),
+        Some(Way::Silent) => std::future::pending().await,
+        Some(Way::Stalls) => endless(1),
+        Some(Way::Endless) => endless(usize::MAX),
+        other => panic!("{other:?} has no place"),
+    }
+}
+
+#[tokio::test]
+async fn contents_come_in_place_of_their_pointers_each_once() {
+    let lfs = Lfs::start().await;
+    let (one, two) = (b"content one".to_vec(), vec![7; 300_000]);
+    let first = lfs.file("a.bin", &one, Way::Good(one.clone()));
+    let again = lfs.file("deep/b.bin", &one, Way::Good(one.clone()));
+    let script = lfs.file("deep/run", &one, Way::Good(one.clone()));
+    let large = lfs.file("large", &two, Way::Good(two.clone()));
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    // As a kept repository has it: the pointer is a further name of a file that must stay what it is.
+    let kept = lfs.dir.path().join("kept");
+    std::fs::hard_link(&again, &kept).expect("a name");
+    let mode = |path: &Path| path.metadata().expect("there").mode() & 0o777;
+    let modes = [&first, &again, &script, &large].map(|path| mode(path));
+
+    let (fetched, log) = lfs.fetch(true, &CancellationToken::new()).await;
+    fetched.expect("fetched");
+    for (path, bytes) in [(&first, &one), (&again, &one), (&script, &one), (&large, &two)] {
+        assert_eq!(&std::fs::read(path).expect("there"), bytes, "{}", path.display());
+    }
+    assert_eq!([&first, &again, &script, &large].map(|path| mode(path)), modes);
+    assert_eq!(std::fs::read_to_string(&kept).expect("there"), pointer(&one));
+    assert!(log.contains("LFS: 4 files of the repository, 292.9 KiB, from localhost"), "{log}");
+    let (seen, asked) = lfs.with(|shown| (shown.seen.clone(), shown.asked.clone()));
+    assert_eq!((seen.iter().filter(|(path, ..)| path == "content").count(), asked), (2, vec![2]));
+    // The first is asked with the connection's credential; the place is of its origin, and gets its own headers, too.
+    assert!(seen.iter().all(|(_, login, _)| login.starts_with("Basic ")), "{seen:?}");
+    assert!(seen.iter().all(|(path, _, given)| (path == "content") == (given == GIVEN)), "{seen:?}");
+
+    let (fetched, log) = lfs.fetch(true, &CancellationToken::new()).await;
+    assert!(fetched.is_ok() && log.contains("No file is a pointer to LFS."), "{log}");
+}
+
+#[tokio::test]
+async fn more_than_a_hundred_are_asked_for_in_turns() {
+    let lfs = Lfs::start().await;
+    let files: Vec<(PathBuf, Vec<u8>)> = (0..101_u32)
+        .map(|number| {
+            let bytes = number.to_le_bytes().to_vec();
+            (lfs.file(&format!("f{number}"), &bytes, Way::Good(bytes.clone())), bytes)
+        })
+        .collect();
+    lfs.fetch(false, &CancellationToken::new()).await.0.expect("fetched");
+    assert!(files.iter().all(|(path, bytes)| std::fs::read(path).is_ok_and(|found| found == *bytes)));
+    assert_eq!(lfs.with(|shown| shown.asked.clone()), [100, 1]);
+}
+
+#[tokio::test]
+async fn each_trouble_has_its_class_and_names_the_file() {
+    use FailureClass::*;
+    let lfs = Lfs::start().await;
+    let bytes = b"wanted".to_vec();
+    let place = lfs.place(&bytes);
+    for (way, class) in [
+        (Way::Says(404), CommitMissing),
+        (Way::Says(410), CommitMissing),
+        (Way::Unsaid, CommitMissing),
+        (Way::Nowhere, CommitMissing),
+        (Way::Says(403), SourceAuth),
+        (Way::Says(429), RateLimited),
+        (Way::Says(500), SourceUnreachable),
+        (Way::Answers(404), CommitMissing),
+        (Way::Answers(401), SourceAuth),
+        (Way::Answers(403), SourceAuth),
+        (Way::Answers(429), RateLimited),
+        (Way::Answers(503), SourceUnreachable),
+        (Way::Good(b"others".to_vec()), SourceUnreachable),
+        (Way::Good(b"short".to_vec()), SourceUnreachable),
+        (Way::Good(b"wanted and more".to_vec()), SourceUnreachable),
+        (Way::Endless, SourceUnreachable),
+        (Way::At("https://10.0.0.1/x".to_owned()), SourceForbidden),
+        (Way::At("http://127.0.0.1:1/x".to_owned()), SourceForbidden),
+        (Way::At("file:///etc/passwd".to_owned()), SourceForbidden),
+        (Way::At("/relative".to_owned()), SourceForbidden),
+        (Way::At("http://me:pw@localhost/x".to_owned()), SourceForbidden),
+        (Way::SendsTo("http://169.254.169.254/latest".to_owned()), SourceForbidden),
+        (Way::SendsTo("file:///etc/passwd".to_owned()), SourceForbidden),
+        (Way::SendsTo(place), SourceForbidden),
+    ] {
+        let failure = lfs.refused(&bytes, way.clone()).await;
+        assert_eq!(failure.class, class, "{way:?}: {failure:?}");
+        assert!(failure.message.contains("a.bin") && failure.message.contains(&id(&bytes)), "{way:?}: {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_has_no_lfs_or_wants_another_login_says_so() {
+    use FailureClass::*;
+    let lfs = Lfs::start().await;
+    for (status, class) in [
+        (404, SourceMissing),
+        (401, SourceAuth),
+        (403, SourceAuth),
+        (302, SourceMissing),
+        (429, RateLimited),
+        (500, SourceUnreachable),
+        (422, BuildRejected),
+    ] {
+        lfs.with(|shown| shown.batch_status = Some(status));
+        let failure = lfs.refused(b"x", Way::Says(404)).await;
+        assert_eq!(failure.class, class, "{failure:?}");
+        assert!(failure.message.contains(&status.to_string()), "{failure:?}");
+    }
+    lfs.with(|shown| (shown.batch_status, shown.wants_login) = (None, true));
+    let (fetched, _) = lfs.fetch(false, &CancellationToken::new()).await;
+    assert_eq!(fetched.expect_err("no login").class, SourceAuth);
+    assert_eq!(lfs.with(|shown| shown.seen.last().cloned()).map(|(_, login, _)| login).as_deref(), Some(""));
+    for url in ["ssh://git@localhost/team/app.git", "git@localhost:team/app.git"] {
+        let (fetched, _) = lfs.fetch_from(url, (true, 1 << 20), &CancellationToken::new()).await;
+        let failure = fetched.expect_err("over ssh");
+        assert!(failure.class == SourceForbidden && failure.advice().contains("https clone URL"), "{failure:?}");
+    }
+    let (fetched, _) = lfs.fetch_from("https://10.1.2.3/x.git", (true, 1 << 20), &CancellationToken::new()).await;
+    assert_eq!(fetched.expect_err("private").class, SourceForbidden);
+}
+
+#[tokio::test]
+async fn no_other_origin_sees_a_credential_or_what_a_place_was_given() {
+    let (lfs, storage) = (Lfs::start().await, Lfs::start().await);
+    let (near, far) = (b"near".to_vec(), b"far away".to_vec());
+    storage.with(|shown| shown.ways.insert(id(&near), Way::Good(near.clone())));
+    storage.with(|shown| shown.ways.insert(id(&far), Way::Good(far.clone())));
+    let first = lfs.file("a", &near, Way::At(storage.place(&near)));
+    let second = lfs.file("b", &far, Way::SendsTo(storage.place(&far)));
+    lfs.fetch(true, &CancellationToken::new()).await.0.expect("fetched");
+    assert_eq!((std::fs::read(first).expect("there"), std::fs::read(second).expect("there")), (near, far));
+    let seen = storage.with(|shown| shown.seen.clone());
+    let nothing =
+        |(path, login, given): &(String, String, String)| path == "content" && login.is_empty() && given.is_empty();
+    assert!(seen.len() == 2 && seen.iter().all(nothing), "{seen:?}");
+}
+
+#[tokio::test]
+async fn what_is_too_large_together_is_not_begun() {
+    let lfs = Lfs::start().await;
+    lfs.file("small", b"s", Way::Says(404));
+    lfs.file("media/film", &[1; 2000], Way::Says(404));
+    let url = format!("http://localhost:{}/team/app.git", lfs.port);
+    let (fetched, _) = lfs.fetch_from(&url, (false, 3000), &CancellationToken::new()).await;
+    let failure = fetched.expect_err("with the checkout's 1000 bytes it is one too many");
+    assert_eq!(failure.class, FailureClass::SourceTooLarge, "{failure:?}");
+    assert!(failure.message.contains("media/film with 1.9 KiB"), "{failure:?}");
+    assert!(lfs.with(|shown| shown.seen.is_empty()));
+    let (fetched, _) = lfs.fetch_from(&url, (false, 3001), &CancellationToken::new()).await;
+    assert_eq!(fetched.expect_err("it is asked for now").class, FailureClass::CommitMissing);
+}
+
+#[tokio::test]
+async fn a_server_that_stalls_is_left() {
+    let lfs = Lfs::start().await;
+    for way in [Way::Silent, Way::Stalls] {
+        let failure = lfs.refused(&[b'x'; 5000], way.clone()).await;
+        assert_eq!(failure.class, FailureClass::SourceUnreachable, "{way:?}: {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_ends_it_and_leaves_the_pointer() {
+    let lfs = Lfs::start().await;
+    let path = lfs.file("a.bin", &[b'x'; 1 << 19], Way::Stalls);
+    let cancel = CancellationToken::new();
+    let stop = async {
+        // The file beside the pointer is there once its content is on its way.
+        while std::fs::read_dir(lfs.root()).expect("a folder").count() < 2 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        cancel.cancel();
+    };
+    let ((fetched, _), ()) = tokio::join!(lfs.fetch(true, &cancel), stop);
+    assert_eq!(fetched.expect_err("cancelled").class, FailureClass::Cancelled);
+    assert_eq!(std::fs::read_to_string(path).expect("there"), pointer(&[b'x'; 1 << 19]));
+    assert_eq!(std::fs::read_dir(lfs.root()).expect("a folder").count(), 1);
+}
