@@ -5,6 +5,7 @@
 //! The server is the one that the clone URL means; what a repository says of another (`.lfsconfig`) is not heeded.
 
 mod find;
+mod place;
 pub mod pointer;
 mod server;
 #[cfg(test)]

@@ -1,32 +1,22 @@
-//! One repository's LFS server: what it is asked by the batch API, and the places that it names, which are strangers'
-//! until the guard has judged them. Its credential is shown to its own origin alone; what it gives along for a place is
-//! shown to that place and, where that sends us on, to nobody else.
+//! One repository's LFS server, and what it is asked by the batch API. The credential is shown to its own origin alone.
 //! <https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md>
 
 use std::collections::{BTreeMap, HashMap};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
-    LOCATION, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Client, StatusCode};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use slipway_domain::agent::Login;
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_runtime::egress::{Egress, read_at_most};
-use tempfile::NamedTempFile;
-use tokio::io::AsyncWriteExt as _;
 use url::Url;
 
 use super::pointer::Pointer;
 use super::{LfsRequest, hinted, shown};
-use crate::work::io_failure;
 use crate::work::source::submodules::{Part, is_projects_origin};
 
 /// What both sides speak.
@@ -37,25 +27,18 @@ const BATCH: usize = 100;
 const AT_ONCE: usize = 4;
 /// Longest answer to a question, bytes.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
-/// Most headers for one place.
-const MAX_HEADERS: usize = 32;
-/// A place sends us on so often: some servers have their contents in an object storage behind them.
-const MAX_HOPS: usize = 3;
-/// They say how a connection is used, which is ours.
-const OURS: [HeaderName; 9] =
-    [CONNECTION, CONTENT_LENGTH, EXPECT, HOST, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
 const NO_LFS: &str = "Check that the repository's LFS is on at its forge, and that the connection's token may read it; \
     or switch `lfs` off.";
-const NOT_THERE: &str = "Push the file's content with `git lfs push --all`, or commit the file anew.";
+pub(super) const NOT_THERE: &str = "Push the file's content with `git lfs push --all`, or commit the file anew.";
 
 pub(super) struct Server<'a> {
     egress: &'a Egress,
-    request: &'a LfsRequest<'a>,
-    part: &'a Part,
+    pub(super) request: &'a LfsRequest<'a>,
+    pub(super) part: &'a Part,
     /// Ends with `info/lfs`.
     url: Url,
-    login: Option<&'a Login>,
+    pub(super) login: Option<&'a Login>,
     /// By origin.
     clients: Mutex<HashMap<String, Client>>,
 }
@@ -81,31 +64,31 @@ struct Answer {
 }
 
 #[derive(Deserialize)]
-struct Told {
+pub(super) struct Told {
     oid: String,
-    authenticated: Option<bool>,
-    actions: Option<Actions>,
-    error: Option<Refusal>,
+    pub(super) authenticated: Option<bool>,
+    pub(super) actions: Option<Actions>,
+    pub(super) error: Option<Refusal>,
 }
 
 #[derive(Deserialize)]
-struct Refusal {
-    code: u16,
+pub(super) struct Refusal {
+    pub(super) code: u16,
 }
 
 #[derive(Deserialize)]
-struct Actions {
-    download: Option<Place>,
+pub(super) struct Actions {
+    pub(super) download: Option<Place>,
 }
 
 #[derive(Deserialize)]
-struct Place {
-    href: String,
-    header: Option<BTreeMap<String, String>>,
+pub(super) struct Place {
+    pub(super) href: String,
+    pub(super) header: Option<BTreeMap<String, String>>,
 }
 
 /// A content and the files that have it.
-type Object<'a> = (&'a Pointer, &'a [PathBuf]);
+pub(super) type Object<'a> = (&'a Pointer, &'a [PathBuf]);
 
 impl<'a> Server<'a> {
     pub(super) fn of(egress: &'a Egress, request: &'a LfsRequest<'a>, part: &'a Part) -> Result<Self, Failure> {
@@ -164,100 +147,8 @@ impl<'a> Server<'a> {
         }
     }
 
-    async fn fetch_one(&self, (pointer, paths): Object<'_>, told: &HashMap<String, Told>) -> Result<(), Failure> {
-        let Some(first) = paths.first() else { return Ok(()) };
-        let what = self.words(pointer, first);
-        let missing = || {
-            let message = format!("the LFS server {} does not have {what}", self.host());
-            hinted(FailureClass::CommitMissing, message, NOT_THERE)
-        };
-        let told = told.get(&pointer.oid).ok_or_else(missing)?;
-        if let Some(Refusal { code }) = told.error {
-            let (class, hint) = self.class_of(code, FailureClass::CommitMissing);
-            if class == FailureClass::CommitMissing {
-                return Err(missing());
-            }
-            let message = format!("the LFS server {} refuses {what} with {code}", self.host());
-            return Err(hinted(class, message, hint));
-        }
-        let place = told.actions.as_ref().and_then(|actions| actions.download.as_ref()).ok_or_else(missing)?;
-        let answer = self.open(place, told.authenticated == Some(true), &what).await?;
-        let file = self.receive(answer, pointer, (first, &what)).await?;
-        put(file, paths).map_err(|error| io_failure("a file from LFS", &error))
-    }
-
-    /// Asks a place for a content, and where it sends us on, there.
-    async fn open(&self, place: &Place, authenticated: bool, what: &str) -> Result<Response, Failure> {
-        let unusable = |why: &str| {
-            let message = format!("the LFS server {} names no usable place for {what}: {why}", self.host());
-            Failure::new(FailureClass::SourceForbidden, message)
-        };
-        let mut url = Url::parse(&place.href).map_err(|_| unusable("it is no address"))?;
-        let mut headers = headers(place.header.as_ref()).ok_or_else(|| unusable("its headers are none"))?;
-        let own = self.login.filter(|_| !authenticated && !headers.contains_key(AUTHORIZATION));
-        let mut login = own.filter(|_| is_projects_origin(self.request.clone_url, &url));
-        for _ in 0..=MAX_HOPS {
-            let client = self.client(&url, what).await?;
-            let mut asking = client.get(url.clone()).headers(std::mem::take(&mut headers));
-            if let Some(login) = login.take() {
-                asking = asking.basic_auth(&login.user, Some(&login.password));
-            }
-            let host = host(&url);
-            // How long it may take is the caller's to say, who knows how much it is.
-            let asked = asking.timeout(self.request.timeout).send();
-            let asked = tokio::time::timeout(self.request.silence, asked).await.map_err(|_| silent(&host))?;
-            let answer = asked.map_err(|error| unreachable(&host, error))?;
-            let status = answer.status();
-            if status == StatusCode::OK {
-                return Ok(answer);
-            }
-            if !status.is_redirection() {
-                let (class, hint) = self.class_of(status.as_u16(), FailureClass::CommitMissing);
-                return Err(hinted(class, format!("{host} answered {status} when asked for {what}"), hint));
-            }
-            let next = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok());
-            let next = next.and_then(|to| url.join(to).ok()).ok_or_else(|| unusable("it sends us nowhere"))?;
-            if url.scheme() == "https" && next.scheme() != "https" {
-                return Err(unusable("it sends us on from https to plain http"));
-            }
-            url = next;
-        }
-        Err(unusable("it sends us on again and again"))
-    }
-
-    /// Takes in a content and compares it with its hash.
-    async fn receive(
-        &self,
-        mut answer: Response,
-        pointer: &Pointer,
-        (path, what): (&Path, &str),
-    ) -> Result<NamedTempFile, Failure> {
-        let failed = |error: std::io::Error| io_failure("a file from LFS", &error);
-        let host = host(answer.url());
-        let other = || {
-            let message = format!("{host} gave other content than was asked for: {what}");
-            Failure::new(FailureClass::SourceUnreachable, message)
-        };
-        let folder = path.parent().unwrap_or(&self.part.root);
-        let file = tempfile::Builder::new().prefix(".lfs-").tempfile_in(folder).map_err(failed)?;
-        let mut writing = tokio::fs::File::from_std(file.reopen().map_err(failed)?);
-        let (mut hash, mut bytes) = (Sha256::new(), 0_u64);
-        loop {
-            let chunk = tokio::time::timeout(self.request.silence, answer.chunk()).await.map_err(|_| silent(&host))?;
-            let Some(chunk) = chunk.map_err(|error| unreachable(&host, error))? else { break };
-            bytes = bytes.saturating_add(chunk.len() as u64);
-            if bytes > pointer.size {
-                return Err(other());
-            }
-            hash.update(&chunk);
-            writing.write_all(&chunk).await.map_err(failed)?;
-        }
-        writing.flush().await.map_err(failed)?;
-        if bytes == pointer.size && hex::encode(hash.finalize()) == pointer.oid { Ok(file) } else { Err(other()) }
-    }
-
     /// A client for an address that the guard allows; one for each origin.
-    async fn client(&self, url: &Url, what: &str) -> Result<Client, Failure> {
+    pub(super) async fn client(&self, url: &Url, what: &str) -> Result<Client, Failure> {
         let origin = url.origin().ascii_serialization();
         let known = self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&origin).cloned();
         if let Some(client) = known {
@@ -277,7 +168,7 @@ impl<'a> Server<'a> {
     }
 
     /// What an answer's status means, and what to do about it.
-    fn class_of(&self, code: u16, missing: FailureClass) -> (FailureClass, &'static str) {
+    pub(super) fn class_of(&self, code: u16, missing: FailureClass) -> (FailureClass, &'static str) {
         let hint = if missing == FailureClass::CommitMissing { NOT_THERE } else { NO_LFS };
         match code {
             401 | 403 => (FailureClass::SourceAuth, NO_LFS),
@@ -290,7 +181,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn words(&self, pointer: &Pointer, path: &Path) -> String {
+    pub(super) fn words(&self, pointer: &Pointer, path: &Path) -> String {
         format!("{} (sha256:{})", shown(self.part, path), pointer.oid)
     }
 }
@@ -317,45 +208,12 @@ fn with_path(url: &Url, further: &str) -> Url {
     url
 }
 
-/// What a server gives along for a place, without what is ours; `None` if it is too much or is no header.
-fn headers(given: Option<&BTreeMap<String, String>>) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in given.into_iter().flatten() {
-        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        if OURS.contains(&name) || name.as_str().starts_with("proxy-") {
-            continue;
-        }
-        let mut value = HeaderValue::from_str(value).ok()?;
-        value.set_sensitive(true);
-        headers.insert(name, value);
-    }
-    (headers.len() <= MAX_HEADERS).then_some(headers)
-}
-
-/// Puts a content in place of each of its pointers. These may be further names of files that are kept, so they are
-/// replaced and never written into.
-fn put(file: NamedTempFile, paths: &[PathBuf]) -> std::io::Result<()> {
-    let Some((first, others)) = paths.split_first() else { return Ok(()) };
-    let mode = first.symlink_metadata()?.permissions();
-    file.as_file().set_permissions(mode.clone())?;
-    file.persist(first).map_err(|error| error.error)?;
-    for path in others {
-        let own = path.symlink_metadata()?.permissions();
-        std::fs::remove_file(path)?;
-        if own.mode() != mode.mode() || std::fs::hard_link(first, path).is_err() {
-            std::fs::copy(first, path)?;
-            std::fs::set_permissions(path, own)?;
-        }
-    }
-    Ok(())
-}
-
-fn host(url: &Url) -> String {
+pub(super) fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-fn silent(host: &str) -> Failure {
+pub(super) fn silent(host: &str) -> Failure {
     Failure::new(
         FailureClass::SourceUnreachable,
         format!("{host} said nothing for too long while LFS files were fetched"),
@@ -363,7 +221,7 @@ fn silent(host: &str) -> Failure {
 }
 
 /// Without the address, which may be signed.
-fn unreachable(host: &str, error: reqwest::Error) -> Failure {
+pub(super) fn unreachable(host: &str, error: reqwest::Error) -> Failure {
     let error = error.without_url();
     let mut cause: &dyn std::error::Error = &error;
     while let Some(source) = cause.source() {

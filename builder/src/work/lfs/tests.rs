@@ -127,7 +127,18 @@ impl Lfs {
         cancel: &CancellationToken,
     ) -> (Result<(), Failure>, String) {
         let part = Part { root: self.root(), path: String::new(), clone_url: clone_url.to_owned() };
-        let whole = Whole { parts: vec![part], received_bytes: 1000 };
+        self.fetch_parts(vec![part], (login, max_bytes), cancel).await
+    }
+
+    /// The first of them is the project's own.
+    async fn fetch_parts(
+        &self,
+        parts: Vec<Part>,
+        (login, max_bytes): (bool, u64),
+        cancel: &CancellationToken,
+    ) -> (Result<(), Failure>, String) {
+        let clone_url = &parts[0].clone_url.clone();
+        let whole = Whole { parts, received_bytes: 1000 };
         let egress = Egress::new("localhost".parse::<FetchAllow>().expect("a list"));
         let own = Login { user: LOGIN.0.to_owned(), password: LOGIN.1.to_owned() };
         let request = LfsRequest {
@@ -360,6 +371,32 @@ async fn no_other_origin_sees_a_credential_or_what_a_place_was_given() {
     let nothing =
         |(path, login, given): &(String, String, String)| path == "content" && login.is_empty() && given.is_empty();
     assert!(seen.len() == 2 && seen.iter().all(nothing), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_submodules_files_come_from_its_own_server() {
+    let (own, theirs) = (Lfs::start().await, Lfs::start().await);
+    let (near, far) = (b"of the project".to_vec(), b"of the submodule".to_vec());
+    let first = own.file("a", &near, Way::Good(near.clone()));
+    let second = own.file("lib/x/b", &far, Way::Says(404));
+    let part = |path: &str, lfs: &Lfs| {
+        let clone_url = format!("http://localhost:{}/team/app.git", lfs.port);
+        Part { root: own.root().join(path), path: path.to_owned(), clone_url }
+    };
+    let parts = vec![part("", &own), part("lib/x", &theirs)];
+    let (fetched, _) = own.fetch_parts(parts.clone(), (true, 1 << 20), &CancellationToken::new()).await;
+    let failure = fetched.expect_err("it has none");
+    assert!(failure.class == FailureClass::CommitMissing && failure.message.contains(" lib/x/b ("), "{failure:?}");
+    theirs.with(|shown| shown.ways.insert(id(&far), Way::Good(far.clone())));
+    let (fetched, log) = own.fetch_parts(parts, (true, 1 << 20), &CancellationToken::new()).await;
+    fetched.expect("fetched");
+    assert_eq!((std::fs::read(first).expect("there"), std::fs::read(second).expect("there")), (near, far));
+    assert!(log.contains("LFS: 1 file of lib/x, 16 B, from localhost"), "{log}");
+    assert_eq!(
+        (own.with(|shown| shown.asked.clone()), theirs.with(|shown| shown.asked.clone())),
+        (vec![1], vec![1, 1])
+    );
+    assert!(theirs.with(|shown| shown.seen.iter().all(|(_, login, _)| login.is_empty())), "it is another origin");
 }
 
 #[tokio::test]
