@@ -27,6 +27,10 @@ const GIVEN: &str = "for-the-place-alone";
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Way {
     Good(Vec<u8>),
+    /// The same, and its place needs nothing else than it is given.
+    Signed(Vec<u8>),
+    /// The same, and it is given a credential of its own for its place.
+    Given(Vec<u8>),
     /// Its place is this one.
     At(String),
     /// Its place sends on to this one.
@@ -206,6 +210,14 @@ async fn batch(State(told): State<Told>, headers: HeaderMap, Json(question): Jso
             Way::Unsaid => return None,
             Way::Nowhere => {}
             Way::Says(code) => object["error"] = json!({ "code": code, "message": "no" }),
+            Way::Signed(_) => {
+                object["actions"] = json!({ "download": { "href": own } });
+                object["authenticated"] = json!(true);
+            }
+            Way::Given(_) => {
+                let header = json!({ "Authorization": "Bearer given" });
+                object["actions"] = json!({ "download": { "href": own, "header": header } });
+            }
             Way::At(href) => object["actions"] = json!({ "download": { "href": href } }),
             _ => {
                 let header = json!({ "X-Given": GIVEN, "Host": "evil.example", "Transfer-Encoding": "chunked" });
@@ -231,7 +243,7 @@ async fn content(State(told): State<Told>, UrlPath(oid): UrlPath<String>, header
         Body::from_stream(chunks).into_response()
     };
     match way {
-        Some(Way::Good(bytes)) => bytes.into_response(),
+        Some(Way::Good(bytes) | Way::Signed(bytes) | Way::Given(bytes)) => bytes.into_response(),
         Some(Way::SendsTo(to)) => (StatusCode::FOUND, [("location", to)]).into_response(),
         Some(Way::Answers(status)) => StatusCode::from_u16(status).expect("a status").into_response(),
         Some(Way::Silent) => std::future::pending().await,
@@ -371,6 +383,18 @@ async fn no_other_origin_sees_a_credential_or_what_a_place_was_given() {
     let nothing =
         |(path, login, given): &(String, String, String)| path == "content" && login.is_empty() && given.is_empty();
     assert!(seen.len() == 2 && seen.iter().all(nothing), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_place_that_needs_no_credential_or_has_its_own_gets_not_ours() {
+    for (way, wanted) in [(Way::Signed(b"x".to_vec()), ""), (Way::Given(b"x".to_vec()), "Bearer given")] {
+        let lfs = Lfs::start().await;
+        lfs.file("a", b"x", way);
+        lfs.fetch(true, &CancellationToken::new()).await.0.expect("fetched");
+        let seen = lfs.with(|shown| shown.seen.clone());
+        assert_eq!(seen.iter().map(|(path, ..)| path.as_str()).collect::<Vec<_>>(), ["batch", "content"]);
+        assert!(seen[0].1.starts_with("Basic ") && seen[1].1 == wanted, "{seen:?}");
+    }
 }
 
 #[tokio::test]
