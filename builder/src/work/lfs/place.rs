@@ -69,6 +69,9 @@ impl Server<'_> {
         let own = self.login.filter(|_| !authenticated && !headers.contains_key(AUTHORIZATION));
         let mut login = own.filter(|_| is_projects_origin(self.request.clone_url, &url));
         for _ in 0..=MAX_HOPS {
+            if self.is_private() && url.scheme() == "http" {
+                return Err(unusable("it is addressed over plain http, although the server is not"));
+            }
             let client = self.client(&url, what).await?;
             let mut asking = client.get(url.clone()).headers(std::mem::take(&mut headers));
             if let Some(login) = login.take() {
@@ -89,9 +92,6 @@ impl Server<'_> {
             }
             let next = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok());
             let next = next.and_then(|to| url.join(to).ok()).ok_or_else(|| unusable("it sends us nowhere"))?;
-            if url.scheme() == "https" && next.scheme() != "https" {
-                return Err(unusable("it sends us on from https to plain http"));
-            }
             url = next;
         }
         Err(unusable("it sends us on again and again"))

@@ -102,6 +102,11 @@ impl<'a> Server<'a> {
         host(&self.url)
     }
 
+    /// Whether nobody between us reads what we say to each other.
+    pub(super) fn is_private(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
     /// Fetches all of them.
     pub(super) async fn fetch(&self, objects: &BTreeMap<Pointer, Vec<PathBuf>>) -> Result<(), Failure> {
         let objects: Vec<Object<'_>> = objects.iter().map(|(pointer, paths)| (pointer, paths.as_slice())).collect();
