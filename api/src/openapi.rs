@@ -52,6 +52,10 @@ pub struct BuildOptionsDoc {
     no_cache: Option<bool>,
     /// Ask registries for newer base images, instead of taking what the builder has.
     pull: Option<bool>,
+    /// Fetch the repository's submodules, too: over https, with the project's credential only from its own origin.
+    submodules: Option<bool>,
+    /// Fetch the content of files that lie in LFS, instead of building their pointers.
+    lfs: Option<bool>,
     /// Network of RUN steps: `default` or `none`.
     network: Option<String>,
     /// Seconds that the job may run.

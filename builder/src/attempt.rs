@@ -36,6 +36,7 @@ mod loose_keys;
 mod outputs;
 mod policy;
 mod push;
+mod referred;
 pub(crate) mod sharing;
 mod strangers;
 mod telling;

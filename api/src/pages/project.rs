@@ -222,6 +222,8 @@ fn option_words(options: &BuildOptions) -> Vec<(&'static str, String)> {
         ("Build tags", options.tags.as_ref().map(|tags| tags.join(", "))),
         ("Build images", options.images.as_ref().map(|images| image_words(images))),
         ("Base images", options.pull.filter(|on| *on).map(|_| "asked for at every build".to_owned())),
+        ("Submodules", options.submodules.filter(|on| *on).map(|_| "fetched".to_owned())),
+        ("LFS files", options.lfs.filter(|on| *on).map(|_| "fetched".to_owned())),
         ("Layer cache", options.no_cache.filter(|off| *off).map(|_| "off".to_owned())),
         ("Network of RUN", network),
         ("Timeout", options.timeout_secs.map(|secs| format!("{secs} s"))),

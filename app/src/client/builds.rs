@@ -72,6 +72,12 @@ pub struct BuildArgs {
     /// Ask registries for newer base images, for this build
     #[arg(long)]
     pull: bool,
+    /// Fetch the repository's submodules, too, for this build
+    #[arg(long)]
+    submodules: bool,
+    /// Fetch the content of files that lie in LFS, for this build
+    #[arg(long)]
+    lfs: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -166,6 +172,8 @@ fn options(args: &BuildArgs) -> BuildOptions {
         tags: (!args.tags.is_empty()).then(|| args.tags.clone()),
         no_cache: args.no_cache.then_some(true),
         pull: args.pull.then_some(true),
+        submodules: args.submodules.then_some(true),
+        lfs: args.lfs.then_some(true),
         ..BuildOptions::default()
     }
 }

@@ -38,11 +38,11 @@ use crate::work::mirror::Owner;
 use crate::work::source::{Checkout, Rules, SourceRequest, fetch};
 
 /// A fetch that moves nothing for this long has failed.
-const FETCH_SILENCE: Duration = Duration::from_secs(60);
+pub(super) const FETCH_SILENCE: Duration = Duration::from_secs(60);
 /// A commit may be so many times larger than a context, which may be a part of it.
 const FETCH_PER_CONTEXT: u64 = 2;
 /// Pieces of output that may wait between the engine and the log.
-const QUEUE: usize = 64;
+pub(super) const QUEUE: usize = 64;
 
 /// One run of the work.
 pub struct Flow {
@@ -97,6 +97,7 @@ impl Flow {
         make_private_dir(&self.workspace).map_err(no_room)?;
         let checkout = self.fetch().await?;
         let options = self.options(&checkout)?;
+        self.fetch_referred(&checkout, &options).await?;
         let variants = self.spec.outputs(&options);
         let variants = variants.map_err(|bad| Failure::new(FailureClass::PipelineInvalid, format!("{bad}.")))?;
         let context = self.pack(&checkout, &options).await?;
@@ -120,19 +121,7 @@ impl Flow {
 
     async fn fetch_in(&self, step: u32) -> Result<Checkout, Failure> {
         let credentials = self.credentials(Phase::Fetching, &[], false).await?;
-        let owner = Owner { tenant: self.spec.tenant, trusted: self.spec.is_trusted() };
-        let request = SourceRequest {
-            clone_url: &self.spec.clone_url,
-            commit: &self.spec.commit,
-            git_ref: self.spec.git_ref.as_ref(),
-            rules_from: self.rules_from(),
-            login: credentials.source.as_ref(),
-            dir: &self.workspace,
-            timeout: self.left(),
-            silence: FETCH_SILENCE,
-            max_bytes: self.spec.context_max_bytes.saturating_mul(FETCH_PER_CONTEXT),
-            mirrors: Some((&self.agent.mirrors, owner)),
-        };
+        let request = SourceRequest { login: credentials.source.as_ref(), ..self.source_request() };
         let stop = self.reins.halted().child_token();
         let (said, heard) = mpsc::channel::<Bytes>(QUEUE);
         let fetching = async {
@@ -141,6 +130,23 @@ impl Flow {
             fetched
         };
         beside(fetching, self.log.pour(step, heard), &stop).await
+    }
+
+    /// What is fetched, without a credential.
+    pub(super) fn source_request(&self) -> SourceRequest<'_> {
+        let owner = Owner { tenant: self.spec.tenant, trusted: self.spec.is_trusted() };
+        SourceRequest {
+            clone_url: &self.spec.clone_url,
+            commit: &self.spec.commit,
+            git_ref: self.spec.git_ref.as_ref(),
+            rules_from: self.rules_from(),
+            login: None,
+            dir: &self.workspace,
+            timeout: self.left(),
+            silence: FETCH_SILENCE,
+            max_bytes: self.spec.context_max_bytes.saturating_mul(FETCH_PER_CONTEXT),
+            mirrors: Some((&self.agent.mirrors, owner)),
+        }
     }
 
     /// What strangers propose is built as the branch says that it goes to, or else as the project does.

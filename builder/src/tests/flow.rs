@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use slipway_domain::agent::{Login, ToBuilder};
 use slipway_domain::attempt::{AttemptOutcome, AttemptRef, Phase, StepState};
 use slipway_domain::failure::FailureClass;
+use slipway_domain::spec::{BuildOptions, ChangeSpec, JobSpec};
 use slipway_domain::timing::KILL_WITHIN;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::lifecycle::{Life, Task};
@@ -14,6 +15,7 @@ use tokio::net::TcpListener;
 
 use super::engine;
 use super::fake::{Fake, PASSWORD, spec};
+use crate::work::source::tests::{Forge, Manners};
 
 struct Story {
     life: Life,
@@ -206,4 +208,34 @@ async fn a_kill_hands_the_job_back() {
     story
         .fake
         .with(|told| assert_eq!(told.finishes.first().map(|finish| finish.outcome), Some(AttemptOutcome::HandedBack)));
+}
+
+#[tokio::test]
+async fn strangers_submodules_are_fetched_without_a_credential() {
+    let story = Story::begin().await;
+    let fake = &story.fake;
+    let forge = Forge::start(Manners::closed("u:password-of-the-source")).await;
+    fake.with(|told| told.source = Some(Login { user: "u".to_owned(), password: PASSWORD.to_owned() }));
+    let inner = forge.commit_to("inner", &[("word", b"inner")], &[]).await;
+    let commit = forge.commit_to("repo", &[], &[("lib", "../inner", &inner)]).await;
+    let url = format!("http://127.0.0.1:{}/repo", forge.port);
+    let project_options = BuildOptions { submodules: Some(true), ..BuildOptions::default() };
+    let own = JobSpec { commit, project_options, ..spec(&url) };
+    let strangers = JobSpec { change: Some(ChangeSpec { number: 1, target: None, trusted: false }), ..own.clone() };
+    let with_login = || forge.asked().iter().any(|line| line.starts_with("/inner") && line.contains("Basic"));
+    for (count, spec) in [(1, strangers), (2, own)] {
+        let trusted = spec.is_trusted();
+        let attempt = fake.offer(spec);
+        fake.until("the finish", |told| told.finishes.len() == count).await;
+        story.nothing_left(attempt).await;
+        assert_eq!(with_login(), trusted, "{:?}", forge.asked());
+        let (failure, log) = fake.with(|told| {
+            let failure = told.finishes.last().and_then(|finish| finish.failure.clone()).expect("no engine builds it");
+            (failure, String::from_utf8_lossy(&told.log).into_owned())
+        });
+        assert!(log.contains("Submodule lib: http://127.0.0.1"), "{log}");
+        let of_it = failure.message.contains("submodule lib") && failure.class == FailureClass::SourceMissing;
+        assert_eq!(of_it, !trusted, "{failure:?}");
+        assert!(trusted || failure.advice().contains("strangers"), "{failure:?}");
+    }
 }

@@ -8,6 +8,7 @@
 mod absence;
 mod contents;
 mod pack;
+mod unfetched;
 mod walk;
 
 #[cfg(test)]
@@ -106,7 +107,8 @@ fn write_context(request: &ContextRequest, stop: &CancellationToken) -> Result<C
     let limits = Limits { max_bytes: request.max_bytes, max_entries: request.max_entries };
     let (skip, always) = (checkout.join(".git"), [".dockerignore", dockerfile.as_str()]);
     let scope = Scope { root: &root, skip, ignore: &ignore, always, limits, stop };
-    let plan = Plan::of(&scope)?;
+    let mut plan = Plan::of(&scope)?;
+    plan.contents.lfs_pointers = unfetched::lfs_pointers(&checkout, &root, &plan);
     let (mtime, target) = (request.mtime, request.tar.as_path());
     let packing = Packing { root: &root, target, mtime, dockerfile: (&dockerfile, &dockerfile_text), stop };
     let tar_bytes = pack::write(&plan, &packing)?;

@@ -8,6 +8,7 @@ pub mod context;
 pub mod dockerignore;
 pub mod engine;
 pub mod failure;
+pub mod lfs;
 pub mod mirror;
 pub mod source;
 

@@ -3,12 +3,14 @@
 //! credential that only it can read and only for the origin it belongs to.
 //!
 //! What the builder keeps of the repository ([`super::mirror`]) is not fetched again. The server is asked each time all
-//! the same: it says whether the credential still opens the repository. Submodules are not fetched, and files in LFS
-//! stay the pointers that the commit has.
+//! the same: it says whether the credential still opens the repository. Submodules stay empty folders, and files in LFS
+//! the pointers that the commit has, unless they are asked for afterwards: [`submodules`], [`super::lfs`].
 
+mod declared;
 mod repository;
+pub mod submodules;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::work::mirror::{Kept, Mirrors, Owner};
+use crate::work::source::declared::Declared;
 use crate::work::source::repository::Repository;
 use crate::work::{cancelled, context, io_failure};
 
@@ -71,6 +74,10 @@ pub struct Checkout {
     pub committed_at: DateTime<Utc>,
     /// The other branch's `slipway.yml`, where that counts.
     pub rules: Rules,
+    /// What the commit says of its submodules, if anything.
+    declared: Option<Declared>,
+    /// Bytes that the server sent, as git counts them.
+    received_bytes: u64,
 }
 
 /// Which `slipway.yml` counts.
@@ -83,6 +90,11 @@ pub enum Rules {
 }
 
 impl Checkout {
+    /// How many submodules the commit has, where it says where they are.
+    pub fn submodules(&self) -> usize {
+        self.declared.as_ref().map_or(0, |declared| declared.links.len())
+    }
+
     /// Reads the `slipway.yml` that counts, if there is one.
     pub fn pipeline(&self) -> Result<Option<Pipeline>, Failure> {
         let text = match &self.rules {

@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn reads_every_field() {
-        let text = "# how to build\nregion: eu\nbuild:\n  dockerfile: docker/Dockerfile\n  context: app\n  target: run\n  args: {A: '1', B: two}\n  tags: [latest]\n  images:\n  - repository: r/app\n  - {repository: r/app, target: debug, tags: ['{{sha7}}-debug']}\n  no_cache: true\n  network: none\n  timeout_secs: 60\n";
+        let text = "# how to build\nregion: eu\nbuild:\n  dockerfile: docker/Dockerfile\n  context: app\n  target: run\n  args: {A: '1', B: two}\n  tags: [latest]\n  images:\n  - repository: r/app\n  - {repository: r/app, target: debug, tags: ['{{sha7}}-debug']}\n  no_cache: true\n  submodules: true\n  lfs: true\n  network: none\n  timeout_secs: 60\n";
         let pipeline = parse(text).expect("a good file");
         assert_eq!(pipeline.region.as_deref(), Some("eu"));
         assert_eq!(pipeline.build.dockerfile.as_deref(), Some("docker/Dockerfile"));
@@ -82,6 +82,7 @@ mod tests {
         let images = pipeline.build.images.as_deref().expect("images");
         assert_eq!((images.len(), images[0].tags.as_ref(), images[1].target.as_deref()), (2, None, Some("debug")));
         assert_eq!(pipeline.build.no_cache, Some(true));
+        assert_eq!((pipeline.build.submodules, pipeline.build.lfs), (Some(true), Some(true)));
         assert_eq!(pipeline.build.network, Some(NetworkMode::None));
         assert_eq!(pipeline.build.timeout_secs, Some(60));
     }

@@ -42,6 +42,12 @@ pub struct BuildOptions {
     /// Ask registries for newer base images, instead of taking what the builder has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pull: Option<bool>,
+    /// Fetch the repository's submodules, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub submodules: Option<bool>,
+    /// Fetch the content of files that lie in LFS, instead of building their pointers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lfs: Option<bool>,
     /// Network of RUN steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkMode>,
@@ -62,6 +68,8 @@ struct Written {
     images: Option<Vec<WrittenImage>>,
     no_cache: Option<bool>,
     pull: Option<bool>,
+    submodules: Option<bool>,
+    lfs: Option<bool>,
     network: Option<NetworkMode>,
     timeout_secs: Option<u64>,
 }
@@ -97,10 +105,22 @@ impl From<WrittenImage> for ImageOptions {
 
 impl From<Written> for BuildOptions {
     fn from(written: Written) -> Self {
-        let Written { dockerfile, context, target, args, tags, images, no_cache, pull, network, timeout_secs } =
-            written;
+        let Written {
+            dockerfile,
+            context,
+            target,
+            args,
+            tags,
+            images,
+            no_cache,
+            pull,
+            submodules,
+            lfs,
+            network,
+            timeout_secs,
+        } = written;
         let images = images.map(|images| images.into_iter().map(ImageOptions::from).collect());
-        Self { dockerfile, context, target, args, tags, images, no_cache, pull, network, timeout_secs }
+        Self { dockerfile, context, target, args, tags, images, no_cache, pull, submodules, lfs, network, timeout_secs }
     }
 }
 
@@ -136,6 +156,8 @@ impl BuildOptions {
             images: self.images.or(fallback.images),
             no_cache: self.no_cache.or(fallback.no_cache),
             pull: self.pull.or(fallback.pull),
+            submodules: self.submodules.or(fallback.submodules),
+            lfs: self.lfs.or(fallback.lfs),
             network: self.network.or(fallback.network),
             timeout_secs: self.timeout_secs.or(fallback.timeout_secs),
         }
@@ -293,6 +315,7 @@ mod tests {
             assert!(error.contains("unknown field `x_newer`"), "{error}");
         }
         let known = r#"{"dockerfile":"D","context":"c","target":"t","args":{"A":"1"},"tags":["x"],"no_cache":true,"pull":true,
+            "submodules":true,"lfs":false,
             "images":[{"repository":"r/a","target":"t","tags":["x"]},{"repository":"r/b"}],
             "network":"none","timeout_secs":9}"#;
         let asked = asked(known, known).expect("all of them are known");

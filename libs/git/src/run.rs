@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -74,7 +75,17 @@ pub struct Git<'a> {
     silence: Duration,
     max_bytes: u64,
     output_bytes: usize,
+    received: Received,
     log: Option<&'a mpsc::Sender<Bytes>>,
+}
+
+/// Bytes that servers sent, as git counted them.
+#[derive(Default)]
+struct Received {
+    /// By commands that have ended.
+    before: AtomicU64,
+    /// By the one that runs.
+    running: AtomicU64,
 }
 
 /// What git may have and take.
@@ -86,7 +97,7 @@ pub struct Access<'a> {
     pub login: Option<&'a Login>,
     /// Longest time without any sign of progress.
     pub silence: Duration,
-    /// Most bytes that the server may send, as git counts them.
+    /// Most bytes that the server may send to one command, as git counts them.
     pub max_bytes: u64,
     /// Most bytes that are kept of what git prints; more is a failure of [`Git::must`].
     pub output_bytes: usize,
@@ -149,14 +160,32 @@ impl<'a> Git<'a> {
         }
         let (silence, max_bytes, has_login) = (access.silence, access.max_bytes, access.login.is_some());
         let output_bytes = access.output_bytes;
-        let (apart, authorities) = (None, None);
-        Ok(Self { root, apart, private, config, ssh, authorities, has_login, silence, max_bytes, output_bytes, log })
+        let (apart, authorities, received) = (None, None, Received::default());
+        Ok(Self {
+            root,
+            apart,
+            private,
+            config,
+            ssh,
+            authorities,
+            has_login,
+            silence,
+            max_bytes,
+            output_bytes,
+            received,
+            log,
+        })
     }
 
     /// From now on works on this bare repository, and keeps in `index` what it knows of the files that it writes with
     /// `--work-tree=`.
     pub fn work_on(&mut self, git_dir: &Path, index: &Path) {
         self.apart = Some(Apart { git_dir: git_dir.to_path_buf(), index: index.to_path_buf() });
+    }
+
+    /// Bytes that servers sent to all commands so far, as git counts them.
+    pub fn received_bytes(&self) -> u64 {
+        self.received.before.load(Ordering::Relaxed) + self.received.running.load(Ordering::Relaxed)
     }
 
     /// A folder for files that must be gone afterwards, such as lists for [`Git::run_with`].
@@ -190,6 +219,7 @@ impl<'a> Git<'a> {
 
     /// The same with files in place of what it reads and prints.
     pub async fn run_with(&self, args: &[&str], pipes: Pipes) -> Result<Answer, Failure> {
+        self.received.before.fetch_add(self.received.running.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         let mut command = self.command(args);
         command.stdin(pipes.input.map_or_else(Stdio::null, Stdio::from));
         command.stdout(pipes.output.map_or_else(Stdio::piped, Stdio::from));
@@ -250,8 +280,11 @@ impl<'a> Git<'a> {
         for byte in bytes {
             match byte {
                 b'\r' | b'\n' => {
-                    if received_bytes(line).is_some_and(|received| received > self.max_bytes) {
-                        return Err(Ended::TooLarge);
+                    if let Some(received) = received_bytes(line) {
+                        self.received.running.store(received, Ordering::Relaxed);
+                        if received > self.max_bytes {
+                            return Err(Ended::TooLarge);
+                        }
                     }
                     let mut whole = std::mem::take(line);
                     if *byte == b'\n' {

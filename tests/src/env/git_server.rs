@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::io::StreamReader;
 
+use super::lfs::Contents;
 use super::repo::{self, Repo};
 use super::room::Room;
 
@@ -42,6 +43,8 @@ struct Shared {
     root: std::path::PathBuf,
     /// What the Authorization header must say.
     authorization: Option<String>,
+    base_url: String,
+    lfs: Contents,
     requests: AtomicU64,
     /// Bytes of all answers' bodies.
     sent_bytes: AtomicU64,
@@ -74,6 +77,11 @@ impl GitServer {
         Repo::create(full_path, format!("{}/{full_path}.git", self.base_url()), bare, work)
     }
 
+    /// Keeps a content in LFS; the text that a commit has in its place.
+    pub fn lfs(&self, content: &[u8]) -> String {
+        self.shared.lfs.keep(content)
+    }
+
     /// How many requests came in.
     pub fn requests(&self) -> u64 {
         self.shared.requests.load(Ordering::Relaxed)
@@ -103,16 +111,18 @@ impl GitServer {
 
     async fn start_with(authorization: Option<String>) -> Result<Self> {
         let room = Room::new()?;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("listening for git")?;
+        let address = listener.local_addr()?.to_string();
         let shared = Arc::new(Shared {
             root: room.path().join("bare"),
             authorization,
+            base_url: format!("http://{address}"),
+            lfs: Contents::default(),
             requests: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             holds: watch::Sender::new(false),
             waiting: watch::Sender::new(0),
         });
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("listening for git")?;
-        let address = listener.local_addr()?.to_string();
         let app = Router::new().fallback(serve).with_state(Arc::clone(&shared));
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, app).await {
@@ -139,6 +149,12 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
     if request.uri().path().ends_with("/git-upload-pack") && *shared.holds.borrow() {
         let _waiting = Waiting::begin(&shared.waiting);
         let _ = shared.holds.subscribe().wait_for(|holds| !*holds).await;
+    }
+    if shared.lfs.is_asked(request.uri().path()) {
+        return shared.lfs.answer(&shared.base_url, request).await.unwrap_or_else(|error| {
+            eprintln!("LFS: {error:#}");
+            StatusCode::BAD_REQUEST.into_response()
+        });
     }
     answer(Arc::clone(&shared), request).await.unwrap_or_else(|error| {
         eprintln!("git http-backend: {error:#}");

@@ -9,6 +9,7 @@ pub mod disk;
 pub mod engine;
 pub mod git_server;
 pub mod host;
+mod lfs;
 pub mod net_host;
 pub mod nginx;
 pub mod postgres;

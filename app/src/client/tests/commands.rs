@@ -162,13 +162,14 @@ async fn a_build_is_asked_for_with_its_options() {
     let ran = fake.run(&["build", PROJECT, "--ref", "main"]).await;
     assert_eq!((ran.code, ran.out), (0, format!("{BUILD}\n")));
     assert!(ran.err.contains(&format!("slipway logs -f {BUILD}")), "{}", ran.err);
-    let options = ["--arg", "A=b=c", "--target", "test", "--no-cache", "--tag", "x", "--json"];
+    let options = ["--arg", "A=b=c", "--target", "test", "--no-cache", "--submodules", "--lfs", "--tag", "x", "--json"];
     let ran = fake.run(&[&["build", PROJECT, "--commit", "abc"], &options[..]].concat()).await;
     assert_eq!(json_of(&ran), build("pending", "queued", 0));
     let asked = fake.asked();
     assert_eq!(asked[0].what, format!("POST /api/v1/projects/{PROJECT}/builds"));
     assert_eq!(asked[0].body, json!({ "ref": "main" }));
-    let options = json!({ "args": { "A": "b=c" }, "target": "test", "no_cache": true, "tags": ["x"] });
+    let mut options = json!({ "args": { "A": "b=c" }, "target": "test", "no_cache": true, "tags": ["x"] });
+    (options["submodules"], options["lfs"]) = (json!(true), json!(true));
     assert_eq!(asked[1].body, json!({ "commit": "abc", "build": options }));
     assert!(asked[0].header("idempotency-key").is_some());
     assert_ne!(asked[0].header("idempotency-key"), asked[1].header("idempotency-key"));

@@ -18,6 +18,8 @@ pub struct Contents {
     pub bytes: u64,
     /// The largest files with their bytes, largest first.
     pub largest: Vec<(u64, String)>,
+    /// Files that are pointers to LFS, where the repository says that it uses that.
+    pub lfs_pointers: u64,
 }
 
 impl Contents {
@@ -37,7 +39,12 @@ impl Contents {
         let head = format!("{entries}, {}; the largest:", in_words(self.bytes));
         let head = if self.largest.is_empty() { head.replace("; the largest:", "") } else { head };
         let files = self.largest.iter().map(|(bytes, path)| format!("{:>10}  {path}", in_words(*bytes)));
-        std::iter::once(head).chain(files)
+        let pointers = (self.lfs_pointers > 0).then(|| {
+            let count = self.lfs_pointers;
+            let what = if count == 1 { "file is a pointer" } else { "files are pointers" };
+            format!("{count} {what} to LFS and built as such; `lfs: true` under `build` has their content fetched.")
+        });
+        std::iter::once(head).chain(files).chain(pointers)
     }
 }
 
@@ -64,6 +71,9 @@ mod tests {
         assert_eq!(lines.len(), 11);
         assert_eq!(lines[..3], ["12 entries, 76.1 KiB; the largest:", "  11.7 KiB  f12", "  10.7 KiB  f11"]);
         assert_eq!(lines[10], "   2.9 KiB  f3");
+        let pointers = Contents { entries: 3, lfs_pointers: 2, ..Contents::default() };
+        let last = pointers.lines().last().unwrap_or_default();
+        assert!(last.starts_with("2 files are pointers to LFS") && last.contains("`lfs: true`"), "{last}");
         assert_eq!(Contents { entries: 1, ..Contents::default() }.lines().collect::<Vec<_>>(), ["1 entry, 0 B"]);
     }
 

@@ -348,3 +348,29 @@ fn a_large_file_is_sent_whole() {
     assert!(read == bytes);
     assert_eq!(made.tar_bytes % 512, 0);
 }
+
+#[test]
+fn pointers_to_lfs_are_counted_where_the_repository_uses_it() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n";
+    let long = format!("{pointer}{}", "x".repeat(1024));
+    let files = [
+        ("Dockerfile", "FROM x"),
+        (".dockerignore", "left-out"),
+        ("a.bin", pointer),
+        ("b/c.bin", pointer),
+        ("left-out", pointer),
+        ("long", long.as_str()),
+        ("other", "version https://git-lfs.github.com/spec/v10\noid sha256:00\nsize 1\n"),
+    ];
+    for (attributes, count) in [
+        (Some("*.bin filter=lfs diff=lfs merge=lfs -text\n"), 2),
+        (Some("*.bin binary\n# *.bin filter=lfs\n"), 0),
+        (None, 0),
+    ] {
+        let files: Vec<_> = files.into_iter().chain(attributes.map(|text| (".gitattributes", text))).collect();
+        let made = written(&Tree::new(&files).request()).expect("a context");
+        assert_eq!(made.contents.lfs_pointers, count, "{attributes:?}");
+        let says = made.contents.lines().any(|line| line.contains("pointers to LFS"));
+        assert_eq!(says, count > 0);
+    }
+}

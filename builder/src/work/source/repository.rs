@@ -13,7 +13,7 @@ use slipway_domain::pipeline;
 use slipway_git::{Answer, Git, Pipes};
 use slipway_runtime::egress::CheckedHost;
 
-use super::{Checkout, READ_BYTES, Rules, SourceRequest};
+use super::{Checkout, READ_BYTES, Rules, SourceRequest, declared};
 use crate::work::{internal, io_failure};
 
 /// How many commits of a ref are searched on a server that does not hand out commits by id.
@@ -84,7 +84,9 @@ impl Repository<'_> {
             return Err(internal("git", format!("it checked out {found:?} instead of {commit}")));
         }
         let committed_at = time.parse().ok().and_then(|secs| DateTime::from_timestamp(secs, 0)).unwrap_or_default();
-        Ok(Checkout { root: root.to_path_buf(), commit: found.to_owned(), committed_at, rules })
+        let declared = declared::read(self.git, root, commit).await?;
+        let (root, commit, received_bytes) = (root.to_path_buf(), found.to_owned(), self.git.received_bytes());
+        Ok(Checkout { root, commit, committed_at, rules, declared, received_bytes })
     }
 
     /// Gets the commit into the repository: by its id, or, where the server hands out refs only, by its ref.

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod kept;
+mod modules;
 
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -16,6 +17,7 @@ use slipway_runtime::trust::Trust;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use super::submodules::fetch_submodules;
 use super::*;
 use crate::tests::tls::Front;
 
@@ -24,7 +26,7 @@ type Seen = Arc<Mutex<Vec<String>>>;
 
 /// How the server behaves.
 #[derive(Clone, Default)]
-struct Manners {
+pub(crate) struct Manners {
     /// The Basic credential that it wants.
     login: Option<&'static str>,
     /// Answers in protocol version 0, which hands out tips of refs only.
@@ -37,11 +39,11 @@ struct Manners {
     filters: bool,
 }
 
-struct Forge {
+pub(crate) struct Forge {
     _life: Life,
     _server: Task<()>,
     folder: tempfile::TempDir,
-    port: u16,
+    pub(crate) port: u16,
     seen: Seen,
 }
 
@@ -64,7 +66,7 @@ async fn git(dir: &Path, args: &[&str]) -> String {
 }
 
 impl Forge {
-    async fn start(manners: Manners) -> Self {
+    pub(crate) async fn start(manners: Manners) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let work = folder.path().join("repo");
         std::fs::create_dir(&work).expect("a folder");
@@ -98,6 +100,13 @@ impl Forge {
 
     async fn commit(&self, name: &str) -> String {
         git(&self.folder.path().join("repo"), &["rev-parse", name]).await
+    }
+}
+
+impl Manners {
+    /// Gives only to whoever shows this.
+    pub(crate) fn closed(login: &'static str) -> Self {
+        Self { login: Some(login), ..Self::default() }
     }
 }
 
@@ -163,13 +172,14 @@ struct Want<'a> {
     trust: Trust,
     max_bytes: u64,
     mirrors: Option<(&'a Mirrors, Owner)>,
+    submodules: bool,
 }
 
 impl<'a> Want<'a> {
     fn of(url: &'a str, commit: &'a str) -> Self {
-        let (git_ref, trust) = (Some("refs/heads/main"), Trust::default());
-        let (rules_from, login, mirrors) = (None, None, None);
-        Self { url, commit, git_ref, rules_from, login, allow: "localhost", trust, max_bytes: 1 << 20, mirrors }
+        let (git_ref, trust, max_bytes) = (Some("refs/heads/main"), Trust::default(), 1 << 20);
+        let (rules_from, login, mirrors, submodules) = (None, None, None, false);
+        Self { url, commit, git_ref, rules_from, login, allow: "localhost", trust, max_bytes, mirrors, submodules }
     }
 }
 
@@ -192,12 +202,25 @@ async fn get(want: Want<'_>, cancel: &CancellationToken) -> (Result<Checkout, Fa
         max_bytes: want.max_bytes,
         mirrors: want.mirrors,
     };
-    let result = fetch(&egress, request, &log, cancel).await;
-    drop(log);
-    let mut text = String::new();
-    while let Some(line) = lines.recv().await {
-        text.push_str(&String::from_utf8_lossy(&line));
-    }
+    let fetching = async {
+        let fetched = fetch(&egress, request, &log, cancel).await;
+        let fetched = match fetched {
+            Ok(checkout) if want.submodules => {
+                fetch_submodules(&egress, request, &checkout, (&log, cancel)).await.map(|_| checkout)
+            }
+            fetched => fetched,
+        };
+        drop(log);
+        fetched
+    };
+    let reading = async {
+        let mut text = String::new();
+        while let Some(line) = lines.recv().await {
+            text.push_str(&String::from_utf8_lossy(&line));
+        }
+        text
+    };
+    let (result, text) = tokio::join!(fetching, reading);
     (result, dir, text)
 }
 

@@ -36,6 +36,7 @@ mod smoke;
 mod stalling_registry;
 mod statuses;
 mod storm;
+mod submodules;
 mod together;
 mod told;
 mod visibility;
