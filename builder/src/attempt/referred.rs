@@ -1,5 +1,7 @@
 //! What a checkout only refers to, where the build's options want it: submodules, and the content of files that lie in
-//! LFS. What strangers wrote names both freely, so their builds show no credential for them.
+//! LFS. What strangers wrote names both freely, so their builds show no credential for them. `slipway.yml` is written by
+//! whoever may push, which is not whoever may read all that the connection's token opens: only the project's own options
+//! lend the token to submodules.
 
 use slipway_domain::agent::Login;
 use slipway_domain::attempt::Phase;
@@ -29,9 +31,13 @@ impl Flow {
         let login = credentials.source.as_ref().filter(|_| self.spec.is_trusted());
         let mut whole = Whole::without_submodules(checkout, &self.spec.clone_url);
         if submodules {
-            whole = self.fetch_submodules(checkout, login).await?;
+            whole = self.fetch_submodules(checkout, login.filter(|_| self.lends())).await?;
         }
         if lfs { self.fetch_lfs(&whole, login).await } else { Ok(()) }
+    }
+
+    fn lends(&self) -> bool {
+        self.spec.project_options.submodules == Some(true)
     }
 
     async fn fetch_submodules(&self, checkout: &Checkout, login: Option<&Login>) -> Result<Whole, Failure> {
@@ -51,7 +57,8 @@ impl Flow {
     async fn fetch_lfs(&self, whole: &Whole, login: Option<&Login>) -> Result<(), Failure> {
         let step = self.begin("slipway:lfs", "[slipway] fetch files from LFS");
         let SourceRequest { clone_url, timeout, max_bytes, .. } = self.source_request();
-        let request = LfsRequest { whole, clone_url, login, timeout, silence: FETCH_SILENCE, max_bytes };
+        let request =
+            LfsRequest { whole, clone_url, login, lends: self.lends(), timeout, silence: FETCH_SILENCE, max_bytes };
         let stop = self.reins.halted().child_token();
         let (said, heard) = mpsc::channel(QUEUE);
         let fetching = async {

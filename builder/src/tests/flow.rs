@@ -211,31 +211,32 @@ async fn a_kill_hands_the_job_back() {
 }
 
 #[tokio::test]
-async fn strangers_submodules_are_fetched_without_a_credential() {
+async fn only_the_projects_own_options_lend_its_credential_to_submodules() {
     let story = Story::begin().await;
     let fake = &story.fake;
     let forge = Forge::start(Manners::closed("u:password-of-the-source")).await;
     fake.with(|told| told.source = Some(Login { user: "u".to_owned(), password: PASSWORD.to_owned() }));
     let inner = forge.commit_to("inner", &[("word", b"inner")], &[]).await;
-    let commit = forge.commit_to("repo", &[], &[("lib", "../inner", &inner)]).await;
+    let file: (&str, &[u8]) = ("slipway.yml", b"build:\n  submodules: true\n");
+    let commit = forge.commit_to("repo", &[file], &[("lib", "../inner", &inner)]).await;
     let url = format!("http://127.0.0.1:{}/repo", forge.port);
     let project_options = BuildOptions { submodules: Some(true), ..BuildOptions::default() };
     let own = JobSpec { commit, project_options, ..spec(&url) };
     let strangers = JobSpec { change: Some(ChangeSpec { number: 1, target: None, trusted: false }), ..own.clone() };
     let with_login = || forge.asked().iter().any(|line| line.starts_with("/inner") && line.contains("Basic"));
-    for (count, spec) in [(1, strangers), (2, own)] {
-        let trusted = spec.is_trusted();
+    let pushers = JobSpec { project_options: BuildOptions::default(), ..own.clone() };
+    for (count, spec, lent) in [(1, strangers, false), (2, pushers, false), (3, own, true)] {
         let attempt = fake.offer(spec);
         fake.until("the finish", |told| told.finishes.len() == count).await;
         story.nothing_left(attempt).await;
-        assert_eq!(with_login(), trusted, "{:?}", forge.asked());
+        assert_eq!(with_login(), lent, "{:?}", forge.asked());
         let (failure, log) = fake.with(|told| {
             let failure = told.finishes.last().and_then(|finish| finish.failure.clone()).expect("no engine builds it");
             (failure, String::from_utf8_lossy(&told.log).into_owned())
         });
         assert!(log.contains("Submodule lib: http://127.0.0.1"), "{log}");
         let of_it = failure.message.contains("submodule lib") && failure.class == FailureClass::SourceMissing;
-        assert_eq!(of_it, !trusted, "{failure:?}");
-        assert!(trusted || failure.advice().contains("strangers"), "{failure:?}");
+        assert_eq!(of_it, !lent, "{failure:?}");
+        assert!(lent || failure.advice().contains("strangers"), "{failure:?}");
     }
 }

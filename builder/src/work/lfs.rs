@@ -37,6 +37,8 @@ pub struct LfsRequest<'a> {
     pub clone_url: &'a str,
     /// The credential, for the origin of the clone URL alone.
     pub login: Option<&'a Login>,
+    /// Whether submodules at the project's origin get it, too.
+    pub lends: bool,
     /// Longest time for everything.
     pub timeout: Duration,
     /// Longest time without a byte.

@@ -93,7 +93,8 @@ pub(super) type Object<'a> = (&'a Pointer, &'a [PathBuf]);
 impl<'a> Server<'a> {
     pub(super) fn of(egress: &'a Egress, request: &'a LfsRequest<'a>, part: &'a Part) -> Result<Self, Failure> {
         let url = server_url(&slipway_git::parse_clone_url(&part.clone_url)?)?;
-        let login = request.login.filter(|_| is_projects_origin(request.clone_url, &url));
+        let login = request.login.filter(|_| part.path.is_empty() || request.lends);
+        let login = login.filter(|_| is_projects_origin(request.clone_url, &url));
         Ok(Self { egress, request, part, url, login, clients: Mutex::default() })
     }
 

@@ -215,8 +215,8 @@ impl Walk<'_> {
             "Check the address in .gitmodules. The connection's token is never shown to another host than the project's \
              own, so a submodule elsewhere has to be public."
         } else if self.request.login.is_none() {
-            "Check the address in .gitmodules. A private submodule needs a connection with a token, which the builds of \
-             strangers' pull requests do not use for it."
+            "Check the address in .gitmodules. A private submodule needs a connection with a token and `submodules` switched \
+             on for the project itself, not in slipway.yml alone; the builds of strangers' pull requests use no token for it."
         } else {
             "Check the address in .gitmodules, and that the connection's token may read that repository, too."
         }

@@ -150,6 +150,7 @@ impl Lfs {
             whole: &whole,
             clone_url,
             login: login.then_some(&own),
+            lends: login,
             timeout: Duration::from_secs(30),
             silence: Duration::from_secs(1),
             max_bytes,
