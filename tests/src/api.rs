@@ -274,7 +274,7 @@ impl Api {
         eventually("a sealed log", deadline, || async {
             let request = self.request(Method::HEAD, &format!("/api/v1/jobs/{job}/log"));
             let headers = request.send().await?.error_for_status().context("asking for a log")?.headers().clone();
-            Ok(headers.get("slipway-log-state").is_some_and(|state| state == "sealed").then_some(()))
+            Ok(headers.get("slipway-log-state").is_some_and(|state| state == "complete").then_some(()))
         })
         .await?;
         let request = self.request(Method::GET, &format!("/api/v1/jobs/{job}/log")).timeout(deadline);
