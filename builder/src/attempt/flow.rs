@@ -231,6 +231,7 @@ impl Flow {
             secrets: credentials.secrets,
             cache_from: credentials.cache_from,
             inline_cache: self.serves_later(),
+            apart: sharing::apart(&self.spec),
             marker: confined.as_ref().map(|confined| confined.marker().to_owned()),
             scratch: self.workspace.clone(),
         };

@@ -18,6 +18,13 @@ pub(crate) fn confined(spec: &JobSpec, mut options: BuildOptions) -> BuildOption
     options
 }
 
+/// A name that nobody else's steps have in their `/etc/hosts`, for what strangers wrote. It is a part of the cache's keys:
+/// what such a build made, without secrets and with what mounts it had, is never found by the project's own builds, which
+/// would run the same command with them.
+pub(crate) fn apart(spec: &JobSpec) -> Option<String> {
+    (!spec.is_trusted()).then(|| format!("{}.invalid", space(spec)))
+}
+
 /// A member's pull request shares with the project: who may push its branch would be built there as well.
 fn space(spec: &JobSpec) -> String {
     if spec.is_trusted() { format!("project-{}", spec.project) } else { format!("untrusted-{}", spec.build) }

@@ -1,6 +1,7 @@
 //! One build by BuildKit.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
@@ -50,6 +51,8 @@ pub struct BuildRequest {
     pub cache_from: Vec<String>,
     /// Whether the image shall serve so itself.
     pub inline_cache: bool,
+    /// A name for the steps' `/etc/hosts`, which is a part of the cache's keys.
+    pub apart: Option<String>,
     /// A word for `NO_PROXY` in the environment of all steps, which is no part of the cache's keys.
     pub marker: Option<String>,
     /// A folder of the attempt, for progress that waits for its reader.
@@ -129,6 +132,7 @@ fn solve(request: BuildRequest, refused: Refused) -> Solve {
         no_cache: options.no_cache.unwrap_or(false),
         pull: options.pull.unwrap_or(false),
         network: options.network.unwrap_or(NetworkMode::Default),
+        hosts: request.apart.into_iter().map(|name| (name, IpAddr::from(Ipv4Addr::LOCALHOST))).collect(),
         cache_from: request.cache_from,
         inline_cache: request.inline_cache,
         secrets: secrets.into_iter().map(|secret| (secret.name, Bytes::from(secret.value))).collect(),

@@ -148,6 +148,7 @@ impl Site {
             secrets: Vec::new(),
             cache_from: Vec::new(),
             inline_cache: false,
+            apart: None,
             marker: None,
             scratch: self.folder.path().to_owned(),
         }

@@ -1,9 +1,10 @@
 //! What builds find of each other's on one engine, and what it says of what it keeps.
 
-use slipway_domain::spec::JobSpec;
+use slipway_domain::agent::BuildSecret;
+use slipway_domain::spec::{ChangeSpec, JobSpec};
 
 use super::*;
-use crate::attempt::sharing::confined;
+use crate::attempt::sharing::{apart, confined};
 use crate::tests::fake::spec;
 
 /// A build of this project.
@@ -40,6 +41,32 @@ async fn cache_mounts_are_a_projects_own_and_leave_layers_alone() {
     assert!(built_for(&site, &one, &text("fourth")).await.step("echo fourth").cached);
     // What another made with its own mount is not taken over.
     assert!(!built_for(&site, &other, &text("fourth")).await.step("echo fourth").cached);
+    site.engine.remove_leftovers(site.builder, &[]).await.expect("removed");
+}
+
+#[tokio::test]
+async fn what_strangers_built_is_found_by_nobody() {
+    let Some(site) = site().await else { return };
+    let own = spec("https://x/one.git");
+    let strangers = JobSpec { change: Some(ChangeSpec { number: 1, target: None, trusted: false }), ..own.clone() };
+    let text = salted(&format!(
+        "FROM {BASE}\nRUN --mount=type=secret,id=s cat /run/secrets/s > /made || echo without > /made; echo SALT\n\
+         RUN cat /made\n"
+    ));
+    let said = async |spec: &JobSpec, secret: &str| {
+        let secrets = [secret].into_iter().filter(|value| !value.is_empty());
+        let secrets = secrets.map(|value| BuildSecret { name: "s".to_owned(), value: value.to_owned() }).collect();
+        let request = site.request(&text, confined(spec, offline())).await;
+        let request = BuildRequest { apart: apart(spec), secrets, ..request };
+        let built = site.build_until(request, &CancellationToken::new(), None).await;
+        assert!(built.result.is_ok(), "{:?}", built.result);
+        (built.step("RUN cat /made").cached, built.log)
+    };
+    let (cached, log) = said(&strangers, "").await;
+    assert!(!cached && log.contains("without"), "{log}");
+    let (cached, log) = said(&own, "of-the-project").await;
+    assert!(!cached && log.contains("of-the-project"), "{log}");
+    assert!(said(&own, "of-the-project").await.0);
     site.engine.remove_leftovers(site.builder, &[]).await.expect("removed");
 }
 
