@@ -2,6 +2,8 @@
 
 SETUP := tests/scripts/setup.sh
 BIN := target/debug
+# Properties are looked at with the same cases every time, so that a change is judged by itself; `make long` looks for more.
+SEED ?= 20260101
 FIXTURES := $(abspath ../shared/fixtures/webhooks)
 ifneq ($(wildcard $(FIXTURES)),)
 export SLIPWAY_WEBHOOK_FIXTURES := $(FIXTURES)
@@ -20,7 +22,7 @@ demo: ## From nothing to a pushed image: sets up, builds, runs the main job. KEE
 test: ## Every test, against real components. REQUIRE_BACKENDS=1 makes a missing one a failure.
 	@$(SETUP) test
 	cargo build --workspace --all-targets
-	$(BIN)/slipway-testenv -- cargo test --workspace --no-fail-fast
+	PROPTEST_RNG_SEED=$(SEED) $(BIN)/slipway-testenv -- cargo test --workspace --no-fail-fast
 
 cluster: ## Every role twice, three builders, PostgreSQL, RabbitMQ, Redis and S3 on this machine, and 200 builds.
 	@$(SETUP) test
