@@ -14,7 +14,7 @@ use super::processes::processes_gone;
 use super::together::Together;
 
 /// A plan under which everything is scarce. The wall clock has a test of its own among the failures.
-const PLAN: &str = "[tiny]\nlike = \"free\"\nmillicpus = 100\nmemory_bytes = \"48 MiB\"\npids = 40\nsilence_secs = 4\n\
+const PLAN: &str = "[tiny]\nlike = \"free\"\nmillicpus = 100\nmemory_bytes = \"48 MiB\"\npids = 40\nsilence_secs = 20\n\
     context_bytes = \"1 MiB\"\ncontext_entries = 20\nlog_bytes = \"64 KiB\"\nimage_bytes = \"20 MiB\"\ntags = 2\njobs = 6\n";
 
 /// Builds a Dockerfile beside other files under the options; the finished build and its job.
@@ -45,7 +45,7 @@ async fn memory(world: Arc<World>) -> Result<()> {
     let (failure, _) = broken(&world, "memory-env", "ENV NO_PROXY=localhost\nRUN tail /dev/zero\n", json!({})).await?;
     says(&failure, "out_of_memory", "48.0 MiB")?;
     // A step that lived with it is no reason for one that fails later.
-    let steps = "RUN tail /dev/zero || echo went on\nRUN exit 3\n";
+    let steps = "RUN tail /dev/zero || echo went on\nRUN sleep 1; exit 3\n";
     let (failure, _) = broken(&world, "memory-before", steps, json!({})).await?;
     ensure!((failure.class.as_str(), failure.exit_code) == ("run_failed", Some(3)), "{failure:?}");
     // Two stages at once share the limit: each alone would fit.
@@ -87,7 +87,7 @@ async fn cores(world: Arc<World>) -> Result<()> {
 async fn silence(world: Arc<World>) -> Result<()> {
     let marker = format!("8{}", world.name.bytes().map(|byte| char::from(b'0' + byte % 10)).collect::<String>());
     let (failure, job) = broken(&world, "silence", &format!("RUN echo begun; sleep {marker}\n"), json!({})).await?;
-    says(&failure, "silent", "said nothing for 4 s")?;
+    says(&failure, "silent", "said nothing for 20 s")?;
     assert_eq!(job.state, "timed_out");
     processes_gone(&format!("sleep {marker}")).await
 }
