@@ -55,13 +55,12 @@ impl ReferenceStateMachine for Stories {
         (op, said).prop_map(step).no_shrink().boxed()
     }
 
-    /// Builders do not lie about what the registry answered, however short the story, none says that it succeeded while a
-    /// PUT of its own is unanswered, and none asks for a leave again once it has used it.
+    /// Builders do not lie about what the registry answered, however short the story, and none says that it succeeded
+    /// while a PUT of its own is unanswered.
     fn preconditions(model: &Model, step: &Step) -> bool {
         let put = |attempt: Try, tag: usize| model.puts.contains(&(attempt, tag));
         match &step.op {
             Op::Put { attempt, .. } => !model.succeeded(*attempt),
-            Op::AskLeave { attempt, tag } => !put(*attempt, *tag),
             Op::ReturnLeave { attempt, tag, moved } => *moved == put(*attempt, *tag),
             Op::Finishes(finishes) => {
                 finishes.iter().all(|finish| finish.moved.iter().all(|tag| put(finish.attempt, *tag)))
@@ -201,10 +200,8 @@ impl Next<'_> {
 
     fn leave(&mut self, attempt: Try, tag: usize, open: bool) {
         let granted = self.model.grants.contains_key(&(attempt, tag));
+        self.may(if open && !granted { 6 } else { 1 }, Op::AskLeave { attempt, tag });
         let moved = self.model.puts.contains(&(attempt, tag));
-        if !moved {
-            self.may(if open && !granted { 6 } else { 1 }, Op::AskLeave { attempt, tag });
-        }
         if granted && !moved && !self.model.succeeded(attempt) {
             self.may(16, Op::Put { attempt, tag });
         }
