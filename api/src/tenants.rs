@@ -144,12 +144,11 @@ async fn change(
     caller.operator()?;
     let tenant = tenant_of(&state, caller, Some(&id)).await?;
     // A plan that the operator took away stays until another one is named.
-    let (plan, limits) = match body.plan {
-        Some(plan) => (plan.clone(), limits_of(&state, &plan)?),
-        None => (tenant.plan.clone(), state.config.plans.limits(&tenant.plan)),
-    };
+    if let Some(plan) = &body.plan {
+        limits_of(&state, plan)?;
+    }
     let own = body.running_limit.map(|limit| limit.map(checked).transpose()).transpose()?;
-    state.db.change_tenant(tenant.id, (&plan, limits), own).await.or_problem()?;
+    state.db.change_tenant(tenant.id, body.plan.as_deref(), own, &state.config.plans).await.or_problem()?;
     state.live.publish(Topic::Wake(WakeKind::Jobs), Bytes::new());
     let tenant = state.db.tenant(&caller.scope, tenant.id).await.or_problem()?;
     Ok(Json(TenantJson::new(tenant, &state.config.plans)))

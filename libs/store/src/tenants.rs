@@ -141,20 +141,27 @@ impl Db {
             .ok_or(StoreError::NotFound("tenant"))
     }
 
-    /// Gives a tenant a plan and, where `jobs` says so, a number of jobs at once of its own (`Some(Some(_))`) or again
-    /// the plan's (`Some(None)`). All of it or nothing; the caller has authorised it.
-    pub async fn change_tenant(&self, id: TenantId, plan: (&str, Limits), jobs: Option<Option<i64>>) -> Result<()> {
-        const PLAN: &str = "update tenants set plan = $2 where id = $1";
+    /// Gives a tenant a plan where one is named and, where `jobs` says so, a number of jobs at once of its own
+    /// (`Some(Some(_))`) or again the plan's (`Some(None)`). All of it or nothing; the caller has authorised it.
+    pub async fn change_tenant(
+        &self,
+        id: TenantId,
+        plan: Option<&str>,
+        jobs: Option<Option<i64>>,
+        plans: &Plans,
+    ) -> Result<()> {
+        // Whoever changes it at the same time waits here.
+        const PLAN: &str = "update tenants set plan = coalesce($2, plan) where id = $1 returning plan";
         const OWN: &str = "update tenant_running set running_limit = $2, own_limit = $3 where tenant_id = $1";
         const FOLLOW: &str = "update tenant_running set running_limit = $2 where tenant_id = $1 and not own_limit";
-        let (name, limits) = plan;
         let mut tx = self.begin_write().await?;
-        if execute!(&mut tx, PLAN, id, name) == 0 {
-            return Err(StoreError::NotFound("tenant"));
-        }
+        let (plan,): (String,) =
+            on_tx!(&mut tx, conn => sqlx::query_as(PLAN).bind(id).bind(plan).fetch_optional(conn).await?)
+                .ok_or(StoreError::NotFound("tenant"))?;
+        let follows = jobs_of(plans.limits(&plan));
         match jobs {
-            Some(own) => execute!(&mut tx, OWN, id, own.unwrap_or_else(|| jobs_of(limits)), own.is_some()),
-            None => execute!(&mut tx, FOLLOW, id, jobs_of(limits)),
+            Some(own) => execute!(&mut tx, OWN, id, own.unwrap_or(follows), own.is_some()),
+            None => execute!(&mut tx, FOLLOW, id, follows),
         };
         tx.commit().await
     }

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use slipway_domain::agent::LogEnd;
 use slipway_domain::attempt::{AttemptOutcome, AttemptRef, AttemptState};
 use slipway_domain::job::JobState;
-use slipway_domain::plan::Limits;
+use slipway_domain::plan::Plans;
 use slipway_domain::tenant::Role;
 use slipway_store::logs::{Booked, LogState, NewSegment};
 use slipway_store::{Scope, StoreError};
@@ -154,7 +154,7 @@ both! {
 both! {
     async fn the_segment_that_ends_a_whole_stream_seals_its_log_and_no_neighbours(env) {
         let world = env.world("own").await;
-        env.db.change_tenant(world.tenant, ("team", Limits::default()), Some(Some(4))).await.unwrap();
+        env.db.change_tenant(world.tenant, None, Some(Some(4)), &Plans::default()).await.unwrap();
         let (crew, lead) = (env.crew(start()).await, env.lead(start()).await);
         let mut attempts = Vec::new();
         for key in ["one", "two", "three", "four"] {

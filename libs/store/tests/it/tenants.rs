@@ -1,6 +1,6 @@
 //! Tenants see themselves.
 
-use slipway_domain::plan::{Limits, Plans};
+use slipway_domain::plan::Plans;
 use slipway_domain::tenant::Role;
 use slipway_runtime::ids::new_id;
 use slipway_store::tenants::{DEFAULT_TENANT, NewTenant, TenantRunning};
@@ -42,27 +42,29 @@ both! {
             NewTenant { id: new_id(), name: "own".to_owned(), class: "big".to_owned(), running_limit: 1, plan: "team".to_owned(), own_limit: true, now: start() };
         assert!(matches!(env.db.create_tenant(&again).await, Err(StoreError::Conflict(_))));
         assert!(matches!(env.db.tenant_running(again.id).await, Err(StoreError::NotFound(_))));
-        let team = ("team", Limits::default());
-        env.db.change_tenant(id, team, Some(Some(7))).await.unwrap();
+        let plans = Plans::default();
+        env.db.change_tenant(id, Some("team"), Some(Some(7)), &plans).await.unwrap();
         assert_eq!(env.db.tenant_running(id).await.unwrap().running_limit, 7);
-        assert!(matches!(env.db.change_tenant(again.id, team, None).await, Err(StoreError::NotFound(_))));
+        let unknown = env.db.change_tenant(again.id, Some("team"), None, &plans).await;
+        assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");
     }
 }
 
 both! {
     async fn jobs_at_once_follow_the_plan_unless_a_tenant_has_a_number_of_its_own(env) {
         let (own, other) = (env.tenant("own").await, env.tenant("other").await);
-        env.db.change_tenant(other, ("team", Limits::default()), Some(None)).await.unwrap();
+        env.db.change_tenant(other, Some("team"), Some(None), &Plans::default()).await.unwrap();
         let limit = async |id| env.db.tenant_running(id).await.unwrap().running_limit;
         let plans = Plans::with(serde_json::from_str(r#"{"team": {"jobs": 30}, "free": {"jobs": 2}}"#).unwrap()).unwrap();
         env.db.follow_plans(&plans).await.unwrap();
         assert_eq!((limit(own).await, limit(other).await), (2, 30), "the number of its own stays");
         for id in [own, other] {
-            env.db.change_tenant(id, ("free", plans.limits("free")), None).await.unwrap();
+            env.db.change_tenant(id, Some("free"), None, &plans).await.unwrap();
         }
         assert_eq!((limit(own).await, limit(other).await), (2, 2));
         assert_eq!(env.db.tenant(&Scope::Operator, other).await.unwrap().plan, "free");
-        env.db.change_tenant(own, ("free", plans.limits("free")), Some(Some(5))).await.unwrap();
+        env.db.change_tenant(own, None, Some(Some(5)), &plans).await.unwrap();
+        assert_eq!(env.db.tenant(&Scope::Operator, own).await.unwrap().plan, "free", "what is not named stays");
         env.db.follow_plans(&Plans::default()).await.unwrap();
         assert_eq!((limit(own).await, limit(other).await), (5, 1));
     }
