@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use slipway_bus::Bus;
 use slipway_runtime::backoff::Backoff;
+use slipway_runtime::breakers::Breakers;
 use slipway_runtime::clock::Clock;
 use slipway_runtime::egress::Egress;
 use slipway_runtime::lifecycle::Life;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::attempt::{remove_dir, ship_in_background};
+use crate::attempt::{base_registries, remove_dir, ship_in_background};
 use crate::cache::EngineCache;
 use crate::client::{AgentClient, CallError};
 use crate::config::BuilderConfig;
@@ -73,6 +74,8 @@ pub struct Agent {
     pub bus: Option<Bus>,
     /// The guard for hosts that tenants chose.
     pub egress: Egress,
+    /// Registries of base images that do not answer.
+    pub base_registries: Breakers,
     /// Who sits where.
     pub slots: Slots,
     /// Whether jobs may be taken.
@@ -169,6 +172,7 @@ pub(crate) async fn assemble(
         bus,
         client: AgentClient::new(&config.server_url, &config.trust)?,
         egress: Egress::new(config.fetch_allow.clone()).trusting(config.trust.clone()),
+        base_registries: base_registries(clock.clone()),
         draining: watch::Sender::new(false),
         logs: TaskTracker::new(),
         over: CancellationToken::new(),

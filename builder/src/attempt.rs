@@ -43,6 +43,7 @@ mod telling;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bases::base_registries;
 use flow::Flow;
 use outputs::Outputs;
 

@@ -9,20 +9,37 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use slipway_domain::agent::RegistryLogin;
 use slipway_domain::dockerfile::{self, BaseImage};
-use slipway_domain::failure::Failure;
+use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::image::Base;
 use slipway_domain::spec::BuildOptions;
 use slipway_registry::Registry;
+use slipway_runtime::breaker::Rules;
+use slipway_runtime::breakers::{Breakers, Kind, Limits};
+use slipway_runtime::clock::Clock;
 use tokio::time::timeout;
 use tracing::debug;
 
 use super::flow::{Flow, stopped};
+use crate::agent::Agent;
 use crate::work::context::ContextTar;
 
 /// A registry that does not answer for so long is left to the engine, which asks again and says why it fails.
 const LOOK: Duration = Duration::from_secs(10);
+/// When one is left to it without asking.
+const LIMITS: Limits = Limits {
+    rules: Rules { failures: 2, first_pause: Duration::from_secs(30), longest_pause: Duration::from_secs(300) },
+    trusted_places: 0,
+    doubtful_places: 0,
+    all_doubtful_places: 0,
+    remembered: 256,
+};
 /// Bases of one attempt that are looked up. A Dockerfile with more is built, but as it is written.
 const MAX_BASES: usize = 32;
+
+/// The breakers of all registries that bases are looked up at.
+pub(crate) fn base_registries(clock: Clock) -> Breakers {
+    Breakers::new(Kind::BaseImages, LIMITS, clock)
+}
 
 /// What is known of an attempt's bases, by their full names.
 #[derive(Debug, Default)]
@@ -116,33 +133,72 @@ impl Flow {
             return None;
         }
         if let Some(mirror) = self.agent.config.registry_mirrors.of(name)
-            && let Some(found) = self.look(mirror, &[]).await
+            && let Some(found) = look(&self.agent, mirror, &[]).await
         {
             return Some(found);
         }
-        self.look(name.to_owned(), logins).await
+        look(&self.agent, name.to_owned(), logins).await
     }
+}
 
-    async fn look(&self, at: String, logins: &[RegistryLogin]) -> Option<Found> {
-        let (repository, tag) = at.rsplit_once(':')?;
-        let host = repository.split('/').next()?;
-        let login = logins.iter().find(|known| known.host == host).map(|known| &known.login);
-        let digest = async { Registry::connect(&self.agent.egress, repository, login).await?.digest(tag).await };
-        match timeout(LOOK, digest).await {
-            Ok(Ok(Some(digest))) => Some(Found { digest, at }),
-            Ok(Ok(None)) => None,
-            Ok(Err(failure)) => {
-                debug!(base = at, reason = failure.message, "a base was not looked up");
-                None
-            }
-            Err(_) => None,
+/// What a tag shows; nothing where its registry does not say, or did not lately: no build waits for it then.
+async fn look(agent: &Agent, at: String, logins: &[RegistryLogin]) -> Option<Found> {
+    let (repository, tag) = at.rsplit_once(':')?;
+    let host = repository.split('/').next()?;
+    let login = logins.iter().find(|known| known.host == host).map(|known| &known.login);
+    let permit = agent.base_registries.ask(host).ok()?;
+    let digest = async { Registry::connect(&agent.egress, repository, login).await?.digest(tag).await };
+    let result = timeout(LOOK, digest).await;
+    match &result {
+        Ok(Err(failure)) if failure.class == FailureClass::RegistryUnreachable => permit.failed(),
+        Ok(_) => permit.answered(),
+        Err(_) => permit.failed(),
+    }
+    match result {
+        Ok(Ok(digest)) => Some(Found { digest: digest?, at }),
+        Ok(Err(failure)) => {
+            debug!(base = at, reason = failure.message, "a base was not looked up");
+            None
         }
+        Err(_) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use slipway_runtime::lifecycle::Life;
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::agent;
+    use crate::tests::fake::Fake;
+
+    #[tokio::test]
+    async fn a_registry_that_is_out_is_not_waited_for_at_every_build() {
+        let (life, dir) = (Life::new(), tempfile::tempdir().expect("a folder"));
+        let config = Fake::start(&life).await.config(dir.path(), &dir.path().join("none.sock"));
+        let (agent, ..) = agent::assemble(config, Clock::system(), life.clone()).await.expect("assembled");
+        let out = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let host = out.local_addr().expect("an address").to_string();
+        // Nobody takes what connects, so that it would have to be waited for.
+        for _ in 0..2 {
+            agent.base_registries.ask(&host).expect("asked").failed();
+        }
+        let looked = timeout(Duration::from_secs(5), look(&agent, format!("{host}/a:1"), &[])).await;
+        assert!(looked.expect("at once").is_none());
+        drop(out);
+        let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port").local_addr().expect("an address");
+        for asked in [true, true, false] {
+            assert_eq!(
+                agent.base_registries.ask(&gone.to_string()).is_ok(),
+                asked,
+                "one that is out is its own affair"
+            );
+            assert!(look(&agent, format!("{gone}/a:1"), &[]).await.is_none());
+        }
+    }
 
     #[test]
     fn steps_are_named_as_the_dockerfile_has_it() {

@@ -21,8 +21,10 @@ mod tests;
 pub enum Kind {
     /// APIs of forges.
     Forge,
-    /// Image registries.
+    /// Image registries that tags are looked at.
     Registry,
+    /// Image registries that builders look base images up at.
+    BaseImages,
     /// Our own object storage.
     Blobs,
 }
@@ -104,6 +106,7 @@ impl Kind {
         match self {
             Self::Forge => "forge",
             Self::Registry => "registry",
+            Self::BaseImages => "base_images",
             Self::Blobs => "blobs",
         }
     }
