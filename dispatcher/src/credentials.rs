@@ -172,6 +172,7 @@ mod tests {
     fn each_image_is_named_once_by_its_digest() {
         let image = |reference: &str, digest: &str| PushedImage {
             reference: reference.to_owned(),
+            lease: None,
             digest: format!("sha256:{digest}"),
             size_bytes: 1,
             moved: true,

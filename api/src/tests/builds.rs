@@ -203,6 +203,7 @@ async fn a_built_image_is_shown_with_its_digest() {
     let attempt = app.start(&crew, id(&build).parse().expect("an id")).await;
     let digest = format!("sha256:{}", "ab".repeat(32));
     let image = |tag: &str, moved| PushedImage {
+        lease: None,
         reference: format!("registry.example.org/app:{tag}"),
         digest: digest.clone(),
         size_bytes: 12_345_678,

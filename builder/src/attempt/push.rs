@@ -44,8 +44,8 @@ struct Pushed<'a> {
 /// What became of one tag.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Moved {
-    /// It shows our digest.
-    Yes,
+    /// It shows our digest, by this leave.
+    Yes(Option<i64>),
     /// It already showed a newer build.
     No(String),
 }
@@ -89,21 +89,14 @@ impl Flow {
     async fn move_tags(&self, step: u32, pushed: &Pushed<'_>, tags: &[String]) -> Result<(), Failure> {
         let digest = &pushed.manifest.digest;
         for tag in tags {
-            let moved = self.move_tag(pushed, tag).await?;
             let reference = format!("{}:{tag}", pushed.repository);
-            self.log.meta(
-                step,
-                &match &moved {
-                    Moved::Yes => format!("{reference} now shows {digest}"),
-                    Moved::No(reason) => format!("{reference} was not moved: {reason}"),
-                },
-            )?;
-            let image = PushedImage {
-                reference,
-                digest: digest.clone(),
-                size_bytes: pushed.size_bytes,
-                moved: moved == Moved::Yes,
+            let (line, moved, lease) = match self.move_tag(pushed, tag).await? {
+                Moved::Yes(lease) => (format!("{reference} now shows {digest}"), true, lease),
+                Moved::No(reason) => (format!("{reference} was not moved: {reason}"), false, None),
             };
+            self.log.meta(step, &line)?;
+            let (digest, size_bytes) = (digest.clone(), pushed.size_bytes);
+            let image = PushedImage { reference, digest, size_bytes, moved, lease };
             self.outputs.pushed(image);
         }
         Ok(())
@@ -171,12 +164,12 @@ impl Flow {
         loop {
             let asked = self.agent.clock.monotonic();
             match self.heard("leave", || self.api.leave(&leave)).await? {
-                Leave::Granted { within_ms } => {
+                Leave::Granted { within_ms, lease } => {
                     let spent = self.agent.clock.monotonic().duration_since(asked);
                     let left = Duration::from_millis(within_ms).saturating_sub(spent);
                     if left >= LEAVE_MARGIN.min(Duration::from_millis(within_ms / 2)) {
                         crash::point("builder.leave.granted");
-                        return self.put(pushed, leave, left).await.map(|()| Moved::Yes);
+                        return self.put(pushed, (leave, lease), left).await.map(|()| Moved::Yes(lease));
                     }
                 }
                 Leave::NotMoved { reason } => return Ok(Moved::No(reason)),
@@ -199,7 +192,12 @@ impl Flow {
     /// Moves the tag and gives the leave back. Nothing interrupts it: between PUT and return a cancel comes
     /// too late. When it is unclear whether the PUT arrived the leave is not given back; whoever gets it
     /// next looks at the tag first.
-    async fn put(&self, pushed: &Pushed<'_>, leave: LeaveRequest, within: Duration) -> Result<(), Failure> {
+    async fn put(
+        &self,
+        pushed: &Pushed<'_>,
+        (leave, lease): (LeaveRequest, Option<i64>),
+        within: Duration,
+    ) -> Result<(), Failure> {
         let put = pushed.registry.put_tag(&leave.tag, &pushed.manifest, within).await;
         crash::point("builder.tag.moved");
         let moved = match &put {
@@ -207,7 +205,7 @@ impl Flow {
             Err(failure) if is_definite(failure.class) => false,
             Err(_) => return put,
         };
-        self.give_back(&LeaveReturn { leave, moved }).await;
+        self.give_back(&LeaveReturn { leave, moved, lease }).await;
         crash::point("builder.leave.returned");
         put
     }

@@ -309,7 +309,7 @@ async fn credentials(State(fake): State<Fake>, headers: HeaderMap) -> Json<Crede
 async fn leave(State(fake): State<Fake>, Json(leave): Json<LeaveRequest>) -> Json<Leave> {
     Json(fake.with(|told| {
         told.leaves.push(leave);
-        told.leave_answers.pop_front().unwrap_or(Leave::Granted { within_ms: 30_000 })
+        told.leave_answers.pop_front().unwrap_or(Leave::Granted { within_ms: 30_000, lease: Some(7) })
     }))
 }
 

@@ -272,7 +272,7 @@ impl Scene {
         let (attempt, digest) = (self.running(commit).await, manifest(name).1);
         self.grant(attempt, &digest).await;
         self.fake.show("main", name);
-        let back = LeaveReturn { leave: self.leave(&digest), moved: true };
+        let back = LeaveReturn { leave: self.leave(&digest), moved: true, lease: None };
         self.deps.db.return_leave(attempt, &back, self.deps.clock.now()).await.expect("returned");
         attempt
     }

@@ -309,6 +309,10 @@ pub enum Leave {
     Granted {
         /// Milliseconds that the PUT may take.
         within_ms: u64,
+        /// Which leave it is. Whoever moves the tag says by which one: a late copy of the request may be given another.
+        /// Older dispatchers tell none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lease: Option<i64>,
     },
     /// The tag already shows a newer build of the same ref; leave it.
     NotMoved {
@@ -331,6 +335,9 @@ pub struct LeaveReturn {
     pub leave: LeaveRequest,
     /// Whether the registry confirmed the PUT.
     pub moved: bool,
+    /// The leave under which it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<i64>,
 }
 
 /// One image that an attempt pushed.
@@ -345,6 +352,9 @@ pub struct PushedImage {
     pub size_bytes: i64,
     /// False when the tag already showed a newer build.
     pub moved: bool,
+    /// The leave under which the tag was moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<i64>,
 }
 
 /// `POST …/finish`: the last word. Repeating it gives the same answer.

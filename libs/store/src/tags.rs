@@ -76,7 +76,7 @@ impl Db {
         tx.commit().await?;
         slipway_runtime::crash::point("leave.after_commit");
         let within_ms = u64::try_from(timing::LEAVE_LEASE.as_millis() / 2).unwrap_or(u64::MAX);
-        Ok(Leave::Granted { within_ms })
+        Ok(Leave::Granted { within_ms, lease: Some(tag.version + 1) })
     }
 
     /// Ends a leave; with `moved` the tag shows this build from now on. Repeating it changes nothing.
@@ -87,7 +87,7 @@ impl Db {
         let request = &leave.leave;
         let mut tx = self.begin_write().await?;
         if leave.moved {
-            show(&mut tx, attempt, request, now).await?;
+            show(&mut tx, (attempt, leave.lease), request, now).await?;
         } else {
             execute!(
                 &mut tx,
@@ -120,10 +120,11 @@ pub(crate) async fn return_moved<'a>(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let moved = |(attempt, images): (AttemptRef, &'a [PushedImage])| {
-        let leaves = images.iter().filter(|image| image.moved).filter_map(leave_of);
-        leaves.map(move |leave| (leave, attempt))
+        let leaves =
+            images.iter().filter(|image| image.moved).filter_map(|image| Some((leave_of(image)?, image.lease)));
+        leaves.map(move |(leave, lease)| (leave, (attempt, lease)))
     };
-    let mut moved: Vec<(LeaveRequest, AttemptRef)> = ended.into_iter().flat_map(moved).collect();
+    let mut moved: Vec<(LeaveRequest, (AttemptRef, Option<i64>))> = ended.into_iter().flat_map(moved).collect();
     // Whatever ends at once takes the rows in one order.
     moved.sort_by(|(a, _), (b, _)| (&a.registry, &a.repository, &a.tag).cmp(&(&b.registry, &b.repository, &b.tag)));
     for (request, attempt) in &moved {
@@ -140,19 +141,25 @@ fn leave_of(image: &PushedImage) -> Option<LeaveRequest> {
     Some(LeaveRequest { registry, repository, tag, digest: image.digest.clone() })
 }
 
-/// The registry took this attempt's PUT, so the tag shows its build from now on; unless the leave has passed on.
-async fn show(tx: &mut Tx, attempt: AttemptRef, request: &LeaveRequest, now: DateTime<Utc>) -> Result<()> {
+/// The registry took this attempt's PUT under this leave, so the tag shows its build from now on; unless the leave has
+/// passed on.
+async fn show(
+    tx: &mut Tx,
+    (attempt, lease): (AttemptRef, Option<i64>),
+    request: &LeaveRequest,
+    now: DateTime<Utc>,
+) -> Result<()> {
     const SHOW: &str = "update tag_leases set version = version + 1, holder_job = null, holder_epoch = null, \
         holder_until = null, holder_digest = null, shown_job = $4, shown_digest = $6 \
         where registry = $1 and repository = $2 and tag = $3 and holder_job = $4 and holder_epoch = $5 \
-        and not exists (select 1 from tag_builds t join builds n on n.id = t.build_id join jobs j on j.id = $4 \
-        join builds b on b.id = j.build_id where t.registry = $1 and t.repository = $2 and t.tag = $3 \
+        and version = coalesce($7, version) and not exists (select 1 from tag_builds t \
+        join builds n on n.id = t.build_id join jobs j on j.id = $4 join builds b on b.id = j.build_id where t.registry = $1 and t.repository = $2 and t.tag = $3 \
         and t.project_id = b.project_id and t.ref = b.ref and n.ref_order > b.ref_order)";
     const NOW: &str = "select case when holder_job = $4 and holder_epoch = $5 then 1 else 0 end as held, \
         case when shown_job = $4 then 1 else 0 end as shown from tag_leases \
         where registry = $1 and repository = $2 and tag = $3";
     let LeaveRequest { registry, repository, tag, digest } = request;
-    if execute!(tx, SHOW, registry, repository, tag, attempt.job, attempt.epoch, digest) == 1 {
+    if execute!(tx, SHOW, registry, repository, tag, attempt.job, attempt.epoch, digest, lease) == 1 {
         return note_shown(tx, (registry, repository, tag), attempt.job).await;
     }
     let row: Option<(i32, i32)> = on_tx!(tx, conn => sqlx::query_as(NOW)
@@ -164,7 +171,13 @@ async fn show(tx: &mut Tx, attempt: AttemptRef, request: &LeaveRequest, now: Dat
         .fetch_optional(conn)
         .await?);
     match row {
-        Some((1, _)) => give_over(tx, attempt, request, now).await,
+        Some((1, _)) => {
+            // Under another leave than the one it has: in between it was somebody else's, who may have moved the tag.
+            if lease.is_none() || !show_again(tx, attempt, request, now).await? {
+                give_over(tx, attempt, request, now).await?;
+            }
+            Ok(())
+        }
         Some((_, 0)) => show_late(tx, attempt, request, now).await,
         Some(_) | None => Ok(()),
     }
@@ -177,6 +190,21 @@ async fn give_over(tx: &mut Tx, attempt: AttemptRef, request: &LeaveRequest, now
     let LeaveRequest { registry, repository, tag, digest: _ } = request;
     execute!(tx, GIVE_OVER, registry, repository, tag, attempt.job, attempt.epoch, now);
     Ok(())
+}
+
+/// The attempt has the leave again, by a late copy of its request, and had moved the tag before. If an older build of its
+/// ref moved it in between, the row says that the tag should show this one, and the sweeper looks. False if none did.
+async fn show_again(tx: &mut Tx, attempt: AttemptRef, request: &LeaveRequest, now: DateTime<Utc>) -> Result<bool> {
+    const PUT_BACK: &str = "update tag_leases set version = version + 1, holder_job = shown_job, holder_epoch = null, \
+        holder_until = $6, holder_digest = shown_digest, shown_job = $4, shown_digest = $5 \
+        where registry = $1 and repository = $2 and tag = $3 and holder_job = $4 and holder_epoch = $7 \
+        and exists (select 1 from jobs j join builds b on b.id = j.build_id join tag_builds t on t.build_id = b.id \
+        join jobs oj on oj.id = tag_leases.shown_job join builds o on o.id = oj.build_id where j.id = $4 \
+        and t.registry = $1 and t.repository = $2 and t.tag = $3 and o.project_id = b.project_id and o.ref = b.ref \
+        and o.ref_order < b.ref_order)";
+    let LeaveRequest { registry, repository, tag, digest } = request;
+    note_shown(tx, (registry, repository, tag), attempt.job).await?;
+    Ok(execute!(tx, PUT_BACK, registry, repository, tag, attempt.job, digest, now, attempt.epoch) == 1)
 }
 
 /// The attempt's word comes after its leave has passed on. If an older build of its ref has the tag, or had it last, the

@@ -125,19 +125,20 @@ impl Story {
 #[tokio::test]
 async fn tags_move_one_by_one_under_leave_and_older_builds_move_none() {
     let wait = Leave::Wait { retry_ms: 10 };
-    let granted = Leave::Granted { within_ms: 30_000 };
+    let granted = Leave::Granted { within_ms: 30_000, lease: Some(7) };
     let newer = Leave::NotMoved { reason: "a newer build was there first".to_owned() };
     let story = Story::begin([wait.clone(), wait, granted, newer]).await;
     story.publish(&["one", "two"]).await.expect("published");
     assert!(story.shown("one") && !story.shown("two"));
     assert_eq!(story.returned(), [("one".to_owned(), true)]);
+    assert_eq!(story.fake.with(|told| told.returns[0].lease), Some(7), "the leave that it used");
     let asked = story.fake.with(|told| told.leaves.clone());
     assert_eq!(asked.iter().map(|leave| leave.tag.as_str()).collect::<Vec<_>>(), ["one", "one", "one", "two"]);
     assert!(asked.iter().all(|leave| leave.digest == digest() && leave.repository == "team/app"));
     let (_, images) = story.flow.outputs.take();
     assert_eq!(
-        images.iter().map(|image| (image.moved, image.size_bytes)).collect::<Vec<_>>(),
-        [(true, 107), (false, 107)]
+        images.iter().map(|image| (image.moved, image.lease, image.size_bytes)).collect::<Vec<_>>(),
+        [(true, Some(7), 107), (false, None, 107)]
     );
     assert!(images.iter().all(|image| image.digest == digest()));
     assert_eq!(images.first().map(|image| image.reference.clone()), Some(format!("{}:one", story.repository)));

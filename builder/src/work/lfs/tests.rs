@@ -8,6 +8,9 @@ use self::fake::{GIVEN, Lfs, Way, id, pointer};
 use super::*;
 use crate::tests::tls::Front;
 
+/// How long a test waits for what does not end.
+const DEADLINE: Duration = Duration::from_secs(30);
+
 #[tokio::test]
 async fn contents_come_in_place_of_their_pointers_each_once() {
     let lfs = Lfs::start().await;
@@ -240,7 +243,8 @@ async fn a_cancel_ends_it_and_leaves_the_pointer() {
         }
         cancel.cancel();
     };
-    let ((fetched, _), ()) = tokio::join!(lfs.fetch(true, &cancel), stop);
+    let ended = async { tokio::join!(lfs.fetch(true, &cancel), stop) };
+    let ((fetched, _), ()) = tokio::time::timeout(DEADLINE, ended).await.expect("in time");
     assert_eq!(fetched.expect_err("cancelled").class, FailureClass::Cancelled);
     assert_eq!(std::fs::read_to_string(path).expect("there"), pointer(&[b'x'; 1 << 19]));
     assert_eq!(std::fs::read_dir(lfs.root()).expect("a folder").count(), 1);

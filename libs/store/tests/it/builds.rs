@@ -188,6 +188,7 @@ both! {
             let built = if layers == 0 { Vec::new() } else { vec![image] };
             let log_sha256 = "00".repeat(32);
             let pushed = PushedImage {
+                lease: None,
                 reference: format!("r/a:{key}"),
                 digest: format!("sha256:{key}"),
                 size_bytes: 1,

@@ -5,6 +5,7 @@ use slipway_domain::agent::{Finish, Leave, LeaveRequest, LeaveReturn, PushedImag
 use slipway_domain::attempt::{AttemptOutcome, AttemptRef};
 use slipway_domain::build::CancelledBy;
 use slipway_domain::ids::BuildId;
+use slipway_domain::plan::Plans;
 use slipway_store::StoreError;
 use slipway_store::builds::{NewBuild, RefOrder};
 use slipway_store::job_cancels::CancelOutcome;
@@ -55,7 +56,7 @@ both! {
         assert!(granted(&env.db.request_leave(newer, &tag("sha256:b"), start()).await.unwrap()));
         assert!(matches!(env.db.request_leave(older, &tag("sha256:a"), start()).await.unwrap(), Leave::Wait { .. }));
         assert!(granted(&env.db.request_leave(newer, &tag("sha256:b"), start()).await.unwrap()), "repeated, same answer");
-        let back = LeaveReturn { leave: tag("sha256:b"), moved: true };
+        let back = LeaveReturn { leave: tag("sha256:b"), moved: true, lease: None };
         env.db.return_leave(newer, &back, start()).await.unwrap();
         env.db.return_leave(newer, &back, start()).await.unwrap();
         assert!(matches!(env.db.request_leave(older, &tag("sha256:a"), start()).await.unwrap(), Leave::NotMoved { .. }));
@@ -72,7 +73,7 @@ both! {
         let show = async |attempt, digest: &str| {
             let asked = env.db.request_leave(attempt, &tag(digest), start()).await.unwrap();
             if granted(&asked) {
-                env.db.return_leave(attempt, &LeaveReturn { leave: tag(digest), moved: true }, start()).await.unwrap();
+                env.db.return_leave(attempt, &LeaveReturn { leave: tag(digest), moved: true, lease: None }, start()).await.unwrap();
             }
             granted(&asked)
         };
@@ -98,8 +99,8 @@ both! {
         assert!(granted(&env.db.request_leave(dead, &tag("sha256:a"), start()).await.unwrap()));
         assert!(matches!(env.db.request_leave(next, &tag("sha256:b"), later(29)).await.unwrap(), Leave::Wait { .. }));
         let asked = env.db.request_leave(next, &tag("sha256:b"), later(30)).await.unwrap();
-        assert_eq!(asked, Leave::Granted { within_ms: 15_000 }, "half of the lease");
-        let late = LeaveReturn { leave: tag("sha256:a"), moved: true };
+        assert!(matches!(asked, Leave::Granted { within_ms: 15_000, .. }), "half of the lease: {asked:?}");
+        let late = LeaveReturn { leave: tag("sha256:a"), moved: true, lease: None };
         env.db.return_leave(dead, &late, later(30)).await.unwrap();
         let again = env.db.request_leave(dead, &tag("sha256:a"), later(32)).await.unwrap();
         assert!(matches!(again, Leave::Wait { .. }), "a late return takes nothing from the new holder");
@@ -118,6 +119,7 @@ both! {
             digest: "sha256:b".to_owned(),
             size_bytes: 1,
             moved,
+            lease: None,
         };
         let finish = Finish {
             outcome: AttemptOutcome::Succeeded,
@@ -174,7 +176,7 @@ both! {
         let (_, older) = pushed(&env, &world, &crew, None, 'a').await;
         let (_, newer) = pushed(&env, &world, &crew, Some('a'), 'b').await;
         let returned = async |attempt, digest: &str, secs| {
-            let back = LeaveReturn { leave: tag(digest), moved: true };
+            let back = LeaveReturn { leave: tag(digest), moved: true, lease: None };
             env.db.return_leave(attempt, &back, later(secs)).await.unwrap();
         };
         assert!(granted(&env.db.request_leave(newer, &tag("sha256:b"), start()).await.unwrap()));
@@ -202,12 +204,51 @@ both! {
         assert!(granted(&env.db.request_leave(newer, &tag("sha256:b"), start()).await.unwrap()));
         assert!(granted(&env.db.request_leave(older, &tag("sha256:a"), later(31)).await.unwrap()));
         for (attempt, digest) in [(newer, "sha256:b"), (older, "sha256:a")] {
-            let back = LeaveReturn { leave: tag(digest), moved: true };
+            let back = LeaveReturn { leave: tag(digest), moved: true, lease: None };
             env.db.return_leave(attempt, &back, later(32)).await.unwrap();
         }
         let leave = due(&env, 62).await.remove(0);
         assert_eq!((leave.job, leave.holder_digest.as_str()), (older.job, "sha256:a"));
         assert_eq!((leave.shown_digest.as_deref(), leave.shown_is_newer), (Some("sha256:b"), true), "to be put back");
+    }
+}
+
+both! {
+    async fn a_late_copy_of_a_request_does_not_hide_what_an_older_build_did_in_between(env) {
+        let world = env.world("own").await;
+        env.db.change_tenant(world.tenant, None, Some(Some(3)), &Plans::default()).await.unwrap();
+        let crew = env.crew(start()).await;
+        let (_, older) = pushed(&env, &world, &crew, None, 'a').await;
+        let (_, newer) = pushed(&env, &world, &crew, Some('a'), 'b').await;
+        let (_, newest) = pushed(&env, &world, &crew, Some('b'), 'c').await;
+        let asked = async |attempt, digest: &str, secs| {
+            match env.db.request_leave(attempt, &tag(digest), later(secs)).await.unwrap() {
+                Leave::Granted { lease, .. } => lease,
+                other => panic!("{other:?}"),
+            }
+        };
+        let returned = async |attempt, digest: &str, lease, secs| {
+            let back = LeaveReturn { leave: tag(digest), moved: true, lease };
+            env.db.return_leave(attempt, &back, later(secs)).await.unwrap();
+        };
+        let first = asked(newer, "sha256:b", 0).await;
+        let between = asked(older, "sha256:a", 31).await;
+        returned(older, "sha256:a", between, 32).await;
+        assert_ne!(asked(newer, "sha256:b", 33).await, first, "a leave of its own");
+        for secs in [34, 35] {
+            returned(newer, "sha256:b", first, secs).await;
+        }
+        let leave = due(&env, 64).await.remove(0);
+        assert_eq!((leave.job, leave.holder_digest.as_str()), (older.job, "sha256:a"));
+        assert_eq!((leave.shown_digest.as_deref(), leave.shown_is_newer), (Some("sha256:b"), true), "to be put back");
+        assert!(env.db.settle_unreturned_leave(&leave, Found::NotMoved).await.unwrap());
+
+        // With nobody in between the registry is asked as well, and shows what the row says.
+        let first = asked(newest, "sha256:c", 70).await;
+        asked(newest, "sha256:c", 71).await;
+        returned(newest, "sha256:c", first, 72).await;
+        let leave = due(&env, 102).await.remove(0);
+        assert_eq!((leave.holder_digest.as_str(), leave.shown_digest.as_deref()), ("sha256:b", Some("sha256:c")));
     }
 }
 
@@ -290,7 +331,7 @@ both! {
         let (_, attempt) = pushed(&env, &world, &crew, None, 'a').await;
         for moved in [true, false] {
             assert!(granted(&env.db.request_leave(attempt, &tag("sha256:a"), start()).await.unwrap()));
-            env.db.return_leave(attempt, &LeaveReturn { leave: tag("sha256:a"), moved }, start()).await.unwrap();
+            env.db.return_leave(attempt, &LeaveReturn { leave: tag("sha256:a"), moved, lease: None }, start()).await.unwrap();
             assert!(due(&env, 1000).await.is_empty());
         }
         assert!(granted(&env.db.request_leave(attempt, &tag("sha256:a2"), start()).await.unwrap()));

@@ -297,7 +297,8 @@ async fn a_cancel_reaches_a_submodules_fetch() {
         cancel.cancel();
     };
     let want = Want { submodules: true, ..Want::of(&url, &commit) };
-    let ((refused, dir, _), ()) = tokio::join!(get(want, &cancel), stop);
+    let ended = async { tokio::join!(get(want, &cancel), stop) };
+    let ((refused, dir, _), ()) = tokio::time::timeout(Duration::from_secs(30), ended).await.expect("in time");
     assert_eq!(refused.expect_err("cancelled").class, FailureClass::Cancelled);
     assert_eq!(left_in(dir.path()), ["source"]);
 }

@@ -47,8 +47,12 @@ pub struct Model {
     /// What the registry shows, and which PUTs it answered.
     pub registry: [Option<Try>; TAGS],
     pub puts: Vec<(Try, usize)>,
-    /// When each grant was given, as builders remember them.
-    pub grants: BTreeMap<(Try, usize), i64>,
+    /// Which leave each of these was sent under.
+    pub put_leases: BTreeMap<(Try, usize), u64>,
+    /// When each grant was given and which leave it is, as builders remember them.
+    pub grants: BTreeMap<(Try, usize), (i64, u64)>,
+    /// Leaves that were given so far.
+    pub leaves: u64,
     pub leader: Option<Leader>,
     pub processes: [Process; PROCESSES],
     /// Every claim that was made, for saying it again.
@@ -120,6 +124,8 @@ pub struct Holder {
     pub epoch: Option<i64>,
     pub until: i64,
     pub digest: Try,
+    /// Which leave it is.
+    pub lease: u64,
 }
 
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use slipway_domain::agent::{ClaimRequest, Finish, LeaveReturn, OpenSession, Report};
+use slipway_domain::agent::{ClaimRequest, Finish, Leave, LeaveReturn, OpenSession, Report};
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::build::CancelledBy;
 use slipway_domain::builder::Load;
@@ -26,7 +26,7 @@ use self::words::{
     attempt_ref, id, leave, number, numbers, refused, said, told_cancel, told_leave, try_of, try_of_digest,
 };
 use super::model::{BUILDS, FAR, Model, PROCESSES, TIMEOUT, jobs_of};
-use super::ops::{Answer, Look, Op, Refused, Swept, verdict};
+use super::ops::{Answer, Look, Op, Refused, Swept, Try, verdict};
 use crate::crew::pool;
 use crate::env::{World, commit, later, new_build};
 
@@ -35,6 +35,9 @@ pub struct Real {
     /// One per tenant.
     pub worlds: Vec<World>,
     processes: [Process; PROCESSES],
+    /// Which leave each attempt was given last for a tag, and which one it moved it under.
+    leases: BTreeMap<(Try, usize), i64>,
+    moved_under: BTreeMap<(Try, usize), i64>,
 }
 
 /// What a process remembers.
@@ -47,19 +50,28 @@ struct Process {
 
 impl Real {
     pub fn new(db: Db, worlds: Vec<World>) -> Self {
-        Self { db, worlds, processes: Default::default() }
+        Self { db, worlds, processes: Default::default(), leases: BTreeMap::new(), moved_under: BTreeMap::new() }
     }
 
     /// Forgets what processes knew.
     pub fn restart(&mut self) {
         self.processes = Default::default();
+        self.leases.clear();
+        self.moved_under.clear();
     }
 
     /// Does it; `model` knows the time and what the registry shows.
     pub async fn answer(&mut self, op: &Op, model: &Model) -> Answer {
         let now = later(model.now);
         match op {
-            Op::Wait { .. } | Op::Put { .. } => Answer::Done,
+            Op::Wait { .. } => Answer::Done,
+            Op::Put { attempt, tag } => {
+                let key = (*attempt, *tag);
+                if let Some(lease) = self.leases.get(&key).filter(|_| !model.puts.contains(&key)) {
+                    self.moved_under.insert(key, *lease);
+                }
+                Answer::Done
+            }
             Op::Enqueue { build } => self.enqueue(*build, model).await,
             Op::Lead { process } => self.lead(*process, model).await,
             Op::Look { process } => self.look(*process, model).await,
@@ -102,16 +114,22 @@ impl Real {
             }
             Op::AskLeave { attempt, tag } => {
                 let asked = self.db.request_leave(attempt_ref(*attempt), &leave(*attempt, *tag), now).await;
+                if let Ok(Leave::Granted { lease: Some(lease), .. }) = &asked {
+                    self.leases.insert((*attempt, *tag), *lease);
+                }
                 Answer::Leave(asked.map(told_leave).map_err(refused))
             }
             Op::ReturnLeave { attempt, tag, moved } => {
-                let back = LeaveReturn { leave: leave(*attempt, *tag), moved: *moved };
+                let lease = self.moved_under.get(&(*attempt, *tag)).copied();
+                let back = LeaveReturn { leave: leave(*attempt, *tag), moved: *moved, lease };
                 self.db.return_leave(attempt_ref(*attempt), &back, now).await.expect("an answer");
                 Answer::Done
             }
             Op::Finishes(finishes) => {
-                let said: Vec<(AttemptRef, Finish)> =
-                    finishes.iter().map(|finish| (attempt_ref(finish.attempt), said(finish))).collect();
+                let said: Vec<(AttemptRef, Finish)> = finishes
+                    .iter()
+                    .map(|finish| (attempt_ref(finish.attempt), said(finish, &self.moved_under)))
+                    .collect();
                 let said: Vec<(AttemptRef, &Finish)> = said.iter().map(|(attempt, said)| (*attempt, said)).collect();
                 Answer::Ended(self.db.finish_attempts(&said, now).await.map_err(refused))
             }

@@ -23,9 +23,10 @@ impl Model {
         if self.tags[tag].holder.as_ref().is_some_and(held_by_other) {
             return Ok(LeaveAnswer::Wait);
         }
-        let until = self.now + LEASE;
-        self.tags[tag].holder = Some(Holder { job: attempt.0, epoch: Some(attempt.1), until, digest: attempt });
-        self.grants.insert((attempt, tag), self.now);
+        self.leaves += 1;
+        let (until, lease) = (self.now + LEASE, self.leaves);
+        self.tags[tag].holder = Some(Holder { job: attempt.0, epoch: Some(attempt.1), until, digest: attempt, lease });
+        self.grants.insert((attempt, tag), (self.now, lease));
         let job = self.job(attempt.0);
         job.leave = Some(attempt.1);
         job.version += 1;
@@ -33,17 +34,21 @@ impl Model {
     }
 
     pub(super) fn put(&mut self, attempt: Try, tag: usize) {
-        if self.grants.get(&(attempt, tag)).is_some_and(|granted| self.now <= granted + LEASE) {
+        let grant = self.grants.get(&(attempt, tag)).filter(|(granted, _)| self.now <= granted + LEASE);
+        if let Some((_, lease)) = grant {
             self.registry[tag] = Some(attempt);
             self.puts.push((attempt, tag));
+            self.put_leases.insert((attempt, tag), *lease);
         }
     }
 
     pub(super) fn return_leave(&mut self, attempt: Try, tag: usize, moved: bool) {
         self.grants.remove(&(attempt, tag));
-        let holds = self.tags[tag].holder.as_ref().is_some_and(|holder| holder.is(attempt));
-        match (holds, moved) {
+        let holder = self.tags[tag].holder.as_ref().filter(|holder| holder.is(attempt));
+        let put_before = holder.is_some_and(|holder| self.put_leases.get(&(attempt, tag)) != Some(&holder.lease));
+        match (holder.is_some(), moved) {
             (true, false) => self.tags[tag].holder = None,
+            (true, true) if put_before => self.show_again(tag, attempt),
             (true, true) if self.showed_newer(tag, attempt.0) => self.look_soon(tag),
             (true, true) => {
                 self.tags[tag].holder = None;
@@ -52,6 +57,21 @@ impl Model {
             }
             (false, true) => self.hear_late(tag, attempt),
             (false, false) => {}
+        }
+    }
+
+    /// A late copy of its request gave it another leave than the one that it moved the tag under. Where an older build of
+    /// the ref is shown, the tag shall show this one again.
+    fn show_again(&mut self, tag: usize, attempt: Try) {
+        self.note(tag, attempt.0);
+        let is_newest = self.shown_of(tag, attempt.0) == Some(JOBS[attempt.0]);
+        let (now, row) = (self.now, &mut self.tags[tag]);
+        match row.shown {
+            Some(shown) if is_newest && is_newer(attempt.0, shown.0) => {
+                row.holder = Some(Holder { job: shown.0, epoch: None, until: now, digest: shown, lease: 0 });
+                row.shown = Some(attempt);
+            }
+            Some(_) | None => self.look_soon(tag),
         }
     }
 
@@ -64,7 +84,7 @@ impl Model {
         let row = &mut self.tags[tag];
         let holder = match (&row.holder, row.shown) {
             (Some(holder), _) => holder.clone(),
-            (None, Some(shown)) => Holder { job: shown.0, epoch: None, until: now, digest: shown },
+            (None, Some(shown)) => Holder { job: shown.0, epoch: None, until: now, digest: shown, lease: 0 },
             (None, None) => return,
         };
         if is_newest && is_newer(attempt.0, holder.job) {

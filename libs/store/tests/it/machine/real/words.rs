@@ -1,5 +1,7 @@
 //! Ids, answers and messages, between the numbers of the reference and the words of the store.
 
+use std::collections::BTreeMap;
+
 use slipway_domain::agent::{Finish, Leave, LeaveRequest, PushedImage};
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::ids::Id;
@@ -51,12 +53,13 @@ pub fn leave(attempt: Try, tag: usize) -> LeaveRequest {
     LeaveRequest { registry, repository, tag: format!("t{tag}"), digest: digest(attempt) }
 }
 
-pub fn said(finish: &AFinish) -> Finish {
+pub fn said(finish: &AFinish, moved_under: &BTreeMap<(Try, usize), i64>) -> Finish {
     let image = |tag: &usize| PushedImage {
         reference: format!("registry.example/acme/app:t{tag}"),
         digest: digest(finish.attempt),
         size_bytes: 1,
         moved: true,
+        lease: moved_under.get(&(finish.attempt, *tag)).copied(),
     };
     let images = finish.moved.iter().map(image).collect();
     Finish {
