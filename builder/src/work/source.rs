@@ -168,8 +168,8 @@ async fn alone(
     let repository = Repository { git, checked, request, git_dir: &git_dir, kept: false };
     repository.make().await?;
     let rules = repository.fetch().await?;
-    repository.write_files(root).await?;
-    repository.checkout(root, rules).await
+    let committed_at = repository.write_files(root).await?;
+    repository.checkout(root, committed_at, rules).await
 }
 
 /// Fetches into what is kept, and gets the files from there.
@@ -186,9 +186,9 @@ async fn through(
         repository.make().await?;
         let rules = repository.fetch().await?;
         kept.begin_tree().await?;
-        repository.write_files(&kept.tree()).await?;
+        let committed_at = repository.write_files(&kept.tree()).await?;
         kept.hand_out(root).await?;
-        repository.checkout(root, rules).await
+        repository.checkout(root, committed_at, rules).await
     };
     let done = done.await;
     if let Err(failure) = &done {

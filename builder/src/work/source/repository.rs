@@ -1,12 +1,12 @@
 //! One bare repository that a commit is fetched into and checked out from: that of the attempt alone, or one that is
-//! kept. Into a kept one the commit comes with its folders first, then those of its files' contents that are not there
-//! yet, by their ids. Its refs name only commits of which everything is there, because git tells the server of them.
+//! kept. Into a kept one the commit comes with its folders and small files first, as far as they differ from commits that
+//! are there, then those of the other files' contents that are not there yet, by their ids. Its refs name only commits of which everything is there, because git tells the server of them.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::git_ref::{GitRef, is_commit_id};
 use slipway_domain::pipeline;
@@ -20,10 +20,14 @@ use crate::work::{internal, io_failure};
 const FALLBACK_DEPTH: u32 = 500;
 /// What every fetch is told.
 const FETCH: [&str; 5] = ["fetch", "--progress", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"];
-/// In a kept repository: the server gives no contents with this.
+/// In a kept repository: the server gives no large contents with a commit. Small ones are not worth a second question.
+const SMALL_CONTENTS: &str = "--filter=blob:limit=64k";
+/// The server gives no contents but those that are asked for.
 const WITHOUT_CONTENTS: &str = "--filter=blob:none";
 /// The opposite, which must be said: git remembers the filter.
 const WHOLE: &str = "--no-filter";
+/// Where the commits stand of which everything is there.
+const REFS: &str = "refs/slipway";
 /// In a kept repository: the server that this one was made for gives contents only with their commits.
 const WHOLE_ONLY: &str = "whole-only";
 
@@ -50,13 +54,13 @@ impl Repository<'_> {
     pub(super) async fn fetch(&self) -> Result<Rules, Failure> {
         let commit = self.request.commit;
         if self.kept && self.has_commits() && !self.git_dir.join(WHOLE_ONLY).exists() {
-            self.fetch_commit(&[WITHOUT_CONTENTS]).await?;
+            self.fetch_commit(&[SMALL_CONTENTS]).await?;
             self.fetch_contents().await?;
         } else {
             self.fetch_commit(&[WHOLE]).await?;
         }
         if self.kept {
-            self.git.must(&["update-ref", &format!("refs/slipway/{commit}"), commit]).await?;
+            self.keep(commit).map_err(|error| io_failure("the kept repository", &error))?;
         }
         match self.request.rules_from {
             Some(branch) => self.file_of(branch).await.map(Rules::Others),
@@ -64,28 +68,48 @@ impl Repository<'_> {
         }
     }
 
-    /// Makes a folder hold the commit's files and no others that git knows of. Of the host's and the repository's own
-    /// configuration nothing is heeded: no filter, no hook.
-    pub(super) async fn write_files(&self, folder: &Path) -> Result<(), Failure> {
+    /// Writes a ref as git does, which takes a process for it.
+    fn keep(&self, commit: &str) -> std::io::Result<()> {
+        let refs = self.git_dir.join(REFS);
+        std::fs::create_dir_all(&refs)?;
+        let lock = refs.join(format!("{commit}.lock"));
+        std::fs::write(&lock, format!("{commit}\n"))?;
+        std::fs::rename(lock, refs.join(commit))
+    }
+
+    /// Makes a folder hold the commit's files and no others that git knows of, and says when the commit was made. Of the
+    /// host's and the repository's own configuration nothing is heeded: no filter, no hook.
+    pub(super) async fn write_files(&self, folder: &Path) -> Result<DateTime<Utc>, Failure> {
         let folder = folder.to_str().ok_or_else(|| internal("the folder of the checkout", "its path is no text"))?;
         let work_tree = format!("--work-tree={folder}");
         // A file that gets a further name has another ctime, and is the same.
         let config = ["-c", "checkout.workers=0", "-c", "core.trustCtime=false"];
-        let write = [&work_tree, "read-tree", "-v", "--reset", "-u", self.request.commit];
-        self.git.must(&[config.as_slice(), &write].concat()).await.map(drop)
+        let write =
+            [config.as_slice(), &[&work_tree, "read-tree", "-v", "--reset", "-u", self.request.commit]].concat();
+        let (_, committed_at) = tokio::try_join!(self.git.must(&write), self.committed_at())?;
+        Ok(committed_at)
     }
 
-    /// What is known of the commit, whose files lie in `root`.
-    pub(super) async fn checkout(&self, root: &Path, rules: Rules) -> Result<Checkout, Failure> {
+    async fn committed_at(&self) -> Result<DateTime<Utc>, Failure> {
         let commit = self.request.commit;
         let shown = self.git.must(&["log", "-1", "--no-show-signature", "--format=%H %ct", commit]).await?;
         let (found, time) = shown.trim().split_once(' ').unwrap_or_default();
         if found != commit {
-            return Err(internal("git", format!("it checked out {found:?} instead of {commit}")));
+            return Err(internal("git", format!("it has {found:?} in place of {commit}")));
         }
-        let committed_at = time.parse().ok().and_then(|secs| DateTime::from_timestamp(secs, 0)).unwrap_or_default();
-        let declared = declared::read(self.git, root, commit).await?;
-        let (root, commit, received_bytes) = (root.to_path_buf(), found.to_owned(), self.git.received_bytes());
+        Ok(time.parse().ok().and_then(|secs| DateTime::from_timestamp(secs, 0)).unwrap_or_default())
+    }
+
+    /// What is known of the commit, whose files lie in `root`.
+    pub(super) async fn checkout(
+        &self,
+        root: &Path,
+        committed_at: DateTime<Utc>,
+        rules: Rules,
+    ) -> Result<Checkout, Failure> {
+        let commit = self.request.commit.to_owned();
+        let declared = declared::read(self.git, root, &commit).await?;
+        let (root, received_bytes) = (root.to_path_buf(), self.git.received_bytes());
         Ok(Checkout { root, commit, committed_at, rules, declared, received_bytes })
     }
 
@@ -186,7 +210,7 @@ impl Repository<'_> {
 
     /// Whether anything of the server is here that a fetch can build on.
     fn has_commits(&self) -> bool {
-        std::fs::read_dir(self.git_dir.join("refs/slipway")).is_ok_and(|mut refs| refs.next().is_some())
+        std::fs::read_dir(self.git_dir.join(REFS)).is_ok_and(|mut refs| refs.next().is_some())
     }
 
     fn failure(&self, answer: &Answer) -> Failure {

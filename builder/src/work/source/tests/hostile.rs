@@ -24,7 +24,7 @@ struct Hostile {
 
 fn all(canary: &Path) -> Vec<Hostile> {
     let touch = canary.display();
-    let modules = |path: &str, url: &str| format!("[submodule \"s\"]\n\tpath = {path}\n\turl = {url}\n");
+    let modules = |path: &str, url: &str| apart(&format!("[submodule \"s\"]\n\tpath = {path}\n\turl = {url}\n"));
     const MODULES: &str = "100644 blob BLOB\t.gitmodules\n160000 commit COMMIT\ts\n";
     let of = |what, tree, text, fate| Hostile { what, tree, text, fate };
     use Fate::*;
@@ -107,7 +107,7 @@ async fn hostile_repositories_are_refused_or_harmless() {
     let keeping = kept::Keeping::new();
     let forge = Forge::start(Manners { filters: true, ..Manners::default() }).await;
     let (url, first) = (forge.url(), forge.commit("main").await);
-    // From here on the kept repository asks for the contents apart.
+    // From here on the kept repository asks for large contents apart.
     let want = Want { mirrors: Some((&keeping.mirrors, keeping.owner)), ..Want::of(&url, &first) };
     get(want, &CancellationToken::new()).await.0.expect("fetched");
     for hostile in all(&canary) {

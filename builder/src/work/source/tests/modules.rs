@@ -165,6 +165,7 @@ async fn hostile_submodules_are_refused_by_name() {
         // A tree cannot have most of these paths; the file that says them can.
         let place = if path == "s" { path } else { "other" };
         let text = format!("[submodule \"s\"]\n\tpath = {path}\n\turl = \"{address}\"\n\tupdate = checkout\n");
+        let text = apart(&text);
         let links = [(place, "", first.as_str())];
         let commit = forge.commit_to("repo", &[(".gitmodules", text.as_bytes())], &links).await;
         let (fetched, dir, log) = whole(Want { mirrors, ..Want::of(&url, &commit) }).await;
