@@ -128,7 +128,7 @@ pub struct InspectionDoc {
             are {\"items\", \"next_cursor\"}; every POST takes an Idempotency-Key.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    paths(receive_hook, job_log, job_log_stream, job_log_lines),
+    paths(receive_hook, job_log, job_log_stream, job_log_lines, job_log_search),
     components(schemas(ProblemDoc, BuildOptionsDoc, ImageOptionsDoc, RulesDoc, InspectionDoc)),
     tags(
         (name = "projects"), (name = "builds"), (name = "jobs"), (name = "logs"), (name = "deliveries"),
@@ -217,3 +217,26 @@ fn job_log_stream() {}
 ), responses((status = 200, description = "Lines"), (status = 404, body = ProblemDoc)))]
 #[expect(dead_code, reason = "describes a route that logsvc serves")]
 fn job_log_lines() {}
+
+/// Lines of the whole log that have a text: how many, and some of them in order, each in parts of which `hit` tells those
+/// that were looked for. `next` is the `after` of the next page.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/log/search", tag = "logs", params(
+    ("id" = uuid::Uuid, Path),
+    ("q" = String, Query, description = "What to look for, without terminal colours; at most 1000 bytes"),
+    ("regex" = Option<u8>, Query, description = "1 takes it as an expression, in the syntax of Rust's regex"),
+    ("case" = Option<u8>, Query, description = "1 heeds capitals"),
+    ("word" = Option<u8>, Query, description = "1 finds whole words only"),
+    ("step" = Option<u32>, Query, description = "Only lines of this step"),
+    ("stream" = Option<String>, Query, description = "Only lines of `stdout`, `stderr` or `meta`"),
+    ("after" = Option<u64>, Query, description = "Only hits behind this line; all are counted"),
+    ("limit" = Option<u64>, Query, description = "Most hits, 50 unless set, at most 500"),
+    ("context" = Option<u64>, Query, description = "Lines beside each hit, at most 10"),
+    ("epoch" = Option<i64>, Query, description = "Of this attempt; the last one unless set"),
+), responses(
+    (status = 200, description = "What was found"),
+    (status = 400, description = "Nothing that can be looked for", body = ProblemDoc),
+    (status = 404, body = ProblemDoc),
+    (status = 503, description = "Too many searches at once", body = ProblemDoc),
+))]
+#[expect(dead_code, reason = "describes a route that logsvc serves")]
+fn job_log_search() {}

@@ -13,6 +13,7 @@ mod reader;
 mod render;
 mod routes;
 mod seal;
+mod search;
 mod storage;
 mod tail;
 

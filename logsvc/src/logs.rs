@@ -17,11 +17,14 @@ use slipway_runtime::lifecycle::Life;
 use slipway_runtime::wake::Wake;
 use slipway_store::Db;
 use slipway_store::logs::LogRow;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::batches::{Ends, Segments};
 use crate::storage;
 use crate::tail::Tail;
+
+/// Searches at the same time, of all logs together.
+const SEARCHES: usize = 4;
 
 /// What the service stands on.
 #[derive(Debug, Clone)]
@@ -55,6 +58,7 @@ struct Inner {
     urgent: Mutex<Vec<Arc<OpenLog>>>,
     segments: Batcher<Segments>,
     ends: Batcher<Ends>,
+    searches: Semaphore,
 }
 
 /// A log that grows here.
@@ -83,6 +87,7 @@ impl Logs {
     pub(crate) fn new(deps: Deps) -> Self {
         let inner = Inner {
             storage: storage::breakers(deps.clock.clone()),
+            searches: Semaphore::new(SEARCHES),
             segments: Batcher::new(Segments(deps.clone()), deps.life.clone()),
             ends: Batcher::new(Ends(deps.clone()), deps.life.clone()),
             urgent: Mutex::default(),
@@ -140,6 +145,11 @@ impl Logs {
 
     pub(crate) fn ends(&self) -> &Batcher<Ends> {
         &self.inner.ends
+    }
+
+    /// Places for searches, each of which takes a core for as long as it lasts.
+    pub(crate) fn searches(&self) -> &Semaphore {
+        &self.inner.searches
     }
 
     /// Has this log stored at once.

@@ -1,7 +1,8 @@
-//! Routes for people and their programs: a job's log as text, as a stream of events, and line by line.
+//! Routes for people and their programs: a job's log as text, as a stream of events, line by line, and searched.
 
 mod lines;
 mod range;
+mod search;
 mod stream;
 mod text;
 
@@ -17,6 +18,7 @@ pub(crate) fn router(logs: Logs) -> Router {
         .route("/api/v1/jobs/{job}/log", get(text::log))
         .route("/api/v1/jobs/{job}/log/stream", get(stream::stream))
         .route("/api/v1/jobs/{job}/log/lines", get(lines::lines))
+        .route("/api/v1/jobs/{job}/log/search", get(search::search))
         .with_state(logs)
 }
 

@@ -1,6 +1,7 @@
 //! The service over its real routes, on SQLite and a folder.
 
 mod reading;
+mod searching;
 mod storage;
 mod watching;
 mod world;

@@ -9,7 +9,7 @@ use crate::flush::flush_once;
 const STREAM: &[u8] = b"one\n\x1b[31mtwo\x1b[0m\n\nfour\nbad \xff byte\nlast";
 
 /// The log in memory, half stored, wholly stored, and sealed.
-async fn everywhere() -> Vec<(&'static str, World)> {
+pub(super) async fn everywhere() -> Vec<(&'static str, World)> {
     let mut worlds = Vec::new();
     for place in ["memory", "half", "stored", "sealed"] {
         let mut world = World::without_loops().await;

@@ -1,0 +1,252 @@
+//! Looks for text in a log, line by line, as people see it: without the escape sequences of terminals. The search itself
+//! is ripgrep's; here its input is made of chunks, and what it finds gets the step and the output that wrote it.
+
+mod plain;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+
+use chrono::{DateTime, Utc};
+use grep_matcher::{LineTerminator, Matcher as _};
+use grep_regex::{RegexMatcher, RegexMatcherBuilder};
+use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkContextKind, SinkMatch};
+use serde::Serialize;
+use slipway_logfmt::chunk::{Chunk, Span, Stream};
+
+use self::plain::Plain;
+
+/// Most bytes of what is looked for.
+pub(crate) const TEXT_MAX_BYTES: usize = 1000;
+/// Most lines shown on each side of a hit.
+pub(crate) const CONTEXT_MAX: usize = 10;
+/// Most memory of a compiled expression, bytes. Larger ones are refused.
+const COMPILED_MAX_BYTES: usize = 4 << 20;
+/// Bytes of a line that are looked at, and the most that the searcher holds of one. Of a longer one the end is passed by.
+pub(crate) const LINE_MAX_BYTES: usize = 1 << 20;
+/// Bytes of a line that are shown.
+const SHOWN_MAX_BYTES: usize = 4 * 1024;
+/// Places of a line that are marked.
+const PLACES_MAX: usize = 100;
+
+/// What to look for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Query {
+    /// Text, or an expression in the syntax of the `regex` crate.
+    pub(crate) text: String,
+    /// It is an expression.
+    pub(crate) regex: bool,
+    /// Capitals and small letters differ.
+    pub(crate) case: bool,
+    /// Only whole words.
+    pub(crate) word: bool,
+    /// Only lines of this step.
+    pub(crate) step: Option<u32>,
+    /// Only lines of this output.
+    pub(crate) stream: Option<Stream>,
+    /// Hits up to this line are counted and not told.
+    pub(crate) after: i64,
+    /// Most hits that are told.
+    pub(crate) limit: usize,
+    /// Lines told on each side of a hit.
+    pub(crate) context: usize,
+}
+
+/// A query that can be run.
+#[derive(Debug, Clone)]
+pub(crate) struct Search {
+    query: Query,
+    matcher: RegexMatcher,
+}
+
+/// What was found.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Found {
+    /// Lines that have what was looked for, in the whole log.
+    pub(crate) total: i64,
+    /// Those of this page, in order.
+    pub(crate) hits: Vec<Hit>,
+    /// Lines so long that their end was not looked at.
+    pub(crate) cut_lines: i64,
+}
+
+/// A line with what was looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Hit {
+    /// Counted from 1.
+    pub(crate) line: i64,
+    step: u32,
+    stream: Stream,
+    at: DateTime<Utc>,
+    /// The line in order, or its part around the first place.
+    pub(crate) parts: Vec<Part>,
+    /// The lines above it.
+    pub(crate) before: Vec<String>,
+    /// The lines below it.
+    pub(crate) after: Vec<String>,
+}
+
+/// A piece of a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Part {
+    pub(crate) text: String,
+    /// It is what was looked for.
+    pub(crate) hit: bool,
+}
+
+/// Who wrote the lines from one on, in order of lines.
+type Writers = Rc<RefCell<VecDeque<(i64, Span)>>>;
+
+impl Search {
+    /// Reads a query; in words why it cannot be run.
+    pub(crate) fn new(query: Query) -> Result<Self, String> {
+        if query.text.is_empty() {
+            return Err("There is nothing to look for; \"q\" is empty.".to_owned());
+        }
+        if query.text.len() > TEXT_MAX_BYTES {
+            return Err(format!("What to look for is longer than {TEXT_MAX_BYTES} bytes."));
+        }
+        if query.text.contains(['\n', '\r']) {
+            return Err("A line never holds a line break; look for one of the lines.".to_owned());
+        }
+        let matcher = RegexMatcherBuilder::new()
+            .fixed_strings(!query.regex)
+            .case_insensitive(!query.case)
+            .word(query.word)
+            .multi_line(true)
+            .crlf(true)
+            .size_limit(COMPILED_MAX_BYTES)
+            .dfa_size_limit(COMPILED_MAX_BYTES)
+            .build(&query.text)
+            .map_err(|error| format!("This is no expression that can be looked for: {error}"))?;
+        Ok(Self { query, matcher })
+    }
+
+    /// Looks through chunks that follow each other from the first byte on. Blocks while it waits for them.
+    pub(crate) fn run(&self, chunks: impl Iterator<Item = Chunk>) -> io::Result<Found> {
+        let writers = Writers::default();
+        let mut plain = Plain::new(chunks, Rc::clone(&writers));
+        let mut finder = Finder { search: self, writers, found: Found::default(), above: VecDeque::new(), open: false };
+        self.searcher().search_reader(&self.matcher, &mut plain, &mut finder)?;
+        Ok(Found { cut_lines: plain.cut_lines(), ..finder.found })
+    }
+
+    fn searcher(&self) -> Searcher {
+        SearcherBuilder::new()
+            .line_terminator(LineTerminator::crlf())
+            .line_number(true)
+            .binary_detection(BinaryDetection::none())
+            .bom_sniffing(false)
+            .heap_limit(Some(4 * LINE_MAX_BYTES))
+            .before_context(self.query.context)
+            .after_context(self.query.context)
+            .build()
+    }
+
+    /// The line with its places marked. Bytes that are no UTF-8 are shown as U+FFFD.
+    fn parts(&self, line: &[u8]) -> Vec<Part> {
+        let mut places = Vec::new();
+        let looked = self.matcher.find_iter(line, |place| {
+            places.push(place.start()..place.end());
+            places.len() < PLACES_MAX
+        });
+        if looked.is_err() {
+            places.clear();
+        }
+        let first = places.first().map_or(0, |place| place.start);
+        let from = if line.len() <= SHOWN_MAX_BYTES { 0 } else { first.saturating_sub(SHOWN_MAX_BYTES / 4) };
+        let to = line.len().min(from + SHOWN_MAX_BYTES);
+        let mut parts = Vec::new();
+        let mut add = |from: usize, to: usize, hit| {
+            if let Some(bytes) = line.get(from..to).filter(|bytes| !bytes.is_empty()) {
+                parts.push(Part { text: String::from_utf8_lossy(bytes).into_owned(), hit });
+            }
+        };
+        let mut at = from;
+        for place in places {
+            add(at, place.start.min(to), false);
+            add(place.start.clamp(at, to), place.end.min(to), true);
+            at = place.end.clamp(at, to);
+        }
+        add(at, to, false);
+        parts
+    }
+}
+
+/// Takes what the searcher finds.
+struct Finder<'a> {
+    search: &'a Search,
+    writers: Writers,
+    found: Found,
+    /// Lines above the next hit.
+    above: VecDeque<String>,
+    /// The last hit that is told still gets the lines below it.
+    open: bool,
+}
+
+impl Finder<'_> {
+    /// Who wrote a line. Lines are asked for in their order.
+    fn writer(&self, line: i64) -> Option<Span> {
+        let mut writers = self.writers.borrow_mut();
+        while writers.get(1).is_some_and(|(first, _)| *first <= line) {
+            writers.pop_front();
+        }
+        writers.front().map(|(_, span)| *span)
+    }
+
+    /// A line that is no hit: below the last one that is told, or else perhaps above the next one. Told once.
+    fn beside(&mut self, bytes: &[u8], is_below: bool) {
+        let context = self.search.query.context;
+        if context == 0 {
+            return;
+        }
+        let line = without_break(bytes);
+        let shown = line.get(..line.len().min(SHOWN_MAX_BYTES)).unwrap_or_default();
+        let text = String::from_utf8_lossy(shown).into_owned();
+        match self.found.hits.last_mut().filter(|hit| is_below && self.open && hit.after.len() < context) {
+            Some(hit) => hit.after.push(text),
+            None => {
+                self.above.push_back(text);
+                let over = self.above.len().saturating_sub(context);
+                self.above.drain(..over);
+            }
+        }
+    }
+}
+
+impl Sink for Finder<'_> {
+    type Error = io::Error;
+
+    fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> io::Result<bool> {
+        let query = &self.search.query;
+        let line = found.line_number().and_then(|line| i64::try_from(line).ok()).unwrap_or_default();
+        let Some(span) = self.writer(line) else { return Ok(true) };
+        if query.step.is_some_and(|step| step != span.step) || query.stream.is_some_and(|stream| stream != span.stream)
+        {
+            self.beside(found.bytes(), true);
+            return Ok(true);
+        }
+        self.found.total += 1;
+        self.open = line > query.after && self.found.hits.len() < query.limit;
+        let before = Vec::from(std::mem::take(&mut self.above));
+        if self.open {
+            let parts = self.search.parts(without_break(found.bytes()));
+            let Span { step, stream, at, .. } = span;
+            self.found.hits.push(Hit { line, step, stream, at, parts, before, after: Vec::new() });
+        }
+        Ok(true)
+    }
+
+    fn context(&mut self, _: &Searcher, context: &SinkContext<'_>) -> io::Result<bool> {
+        self.beside(context.bytes(), matches!(context.kind(), SinkContextKind::After));
+        Ok(true)
+    }
+}
+
+fn without_break(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}

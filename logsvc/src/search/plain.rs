@@ -1,0 +1,131 @@
+//! A log as the searcher reads it: bytes without escape sequences, and lines of a bounded length.
+
+use std::io::{self, Read};
+
+use slipway_logfmt::ansi::AnsiStripper;
+use slipway_logfmt::chunk::{Chunk, Span};
+
+use super::{LINE_MAX_BYTES, Writers};
+
+/// Bytes that begin or end an escape sequence.
+const ESCAPES: [u8; 3] = [0x1b, 0x18, 0x1a];
+
+pub(super) struct Plain<I> {
+    chunks: I,
+    writers: Writers,
+    stripper: AnsiStripper,
+    /// What is not read yet of it, from `at` on.
+    ready: Vec<u8>,
+    at: usize,
+    /// The line that the next byte belongs to.
+    line: i64,
+    /// Where the chunk before this one began.
+    last_line: i64,
+    /// Who wrote that line is known.
+    has_begun: bool,
+    /// Bytes of that line so far, those that are left out included.
+    length: usize,
+    cut_lines: i64,
+}
+
+impl<I: Iterator<Item = Chunk>> Plain<I> {
+    pub(super) fn new(chunks: I, writers: Writers) -> Self {
+        let stripper = AnsiStripper::default();
+        Self {
+            chunks,
+            writers,
+            stripper,
+            ready: Vec::new(),
+            at: 0,
+            line: 1,
+            last_line: 1,
+            has_begun: false,
+            length: 0,
+            cut_lines: 0,
+        }
+    }
+
+    /// Lines of which not all was read.
+    pub(super) fn cut_lines(&self) -> i64 {
+        self.cut_lines
+    }
+
+    fn take(&mut self, chunk: &Chunk) {
+        self.ready.clear();
+        self.at = 0;
+        self.forget();
+        let mut start = 0;
+        for span in &chunk.spans {
+            let end = start + span.len as usize;
+            self.add(span, chunk.bytes.get(start..end).unwrap_or_default());
+            start = end;
+        }
+    }
+
+    /// The searcher asks for more only when it is through with all lines that were whole.
+    fn forget(&mut self) {
+        let mut writers = self.writers.borrow_mut();
+        while writers.get(1).is_some_and(|(first, _)| *first <= self.last_line) {
+            writers.pop_front();
+        }
+        self.last_line = self.line;
+    }
+
+    fn add(&mut self, span: &Span, bytes: &[u8]) {
+        let Some(last) = bytes.last() else { return };
+        self.wrote(span);
+        let stripped;
+        let text = if self.stripper.is_ground() && memchr::memchr3(ESCAPES[0], ESCAPES[1], ESCAPES[2], bytes).is_none()
+        {
+            bytes
+        } else {
+            stripped = self.stripper.push(bytes);
+            &stripped
+        };
+        for part in text.split_inclusive(|byte| *byte == b'\n') {
+            self.wrote(span);
+            let shown = part.strip_suffix(b"\n").unwrap_or(part);
+            let room = LINE_MAX_BYTES.saturating_sub(self.length).min(shown.len());
+            self.ready.extend_from_slice(shown.get(..room).unwrap_or_default());
+            self.cut_lines += i64::from(self.length <= LINE_MAX_BYTES && self.length + shown.len() > LINE_MAX_BYTES);
+            self.length += shown.len();
+            if shown.len() < part.len() {
+                self.ready.push(b'\n');
+                self.line += 1;
+                self.length = 0;
+                self.has_begun = false;
+            }
+        }
+        if *last != b'\n' {
+            // Also by what nobody sees.
+            self.wrote(span);
+        }
+    }
+
+    /// A line belongs to who begins it.
+    fn wrote(&mut self, span: &Span) {
+        if std::mem::replace(&mut self.has_begun, true) {
+            return;
+        }
+        let mut writers = self.writers.borrow_mut();
+        let of = |span: &Span| (span.step, span.stream, span.at);
+        if writers.back().is_none_or(|(_, last)| of(last) != of(span)) {
+            writers.push_back((self.line, *span));
+        }
+    }
+}
+
+impl<I: Iterator<Item = Chunk>> Read for Plain<I> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.ready.len() {
+            let Some(chunk) = self.chunks.next() else { return Ok(0) };
+            self.take(&chunk);
+        }
+        let rest = self.ready.get(self.at..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        let (now, into) = (rest.get(..count).unwrap_or_default(), buffer.get_mut(..count).unwrap_or_default());
+        into.copy_from_slice(now);
+        self.at += count;
+        Ok(count)
+    }
+}

@@ -1,0 +1,187 @@
+//! The search against a simple one.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use slipway_logfmt::ansi::strip_ansi;
+
+use super::*;
+
+fn span(len: usize, step: u32, stream: Stream) -> Span {
+    Span { len: len as u32, step, stream, at: DateTime::UNIX_EPOCH }
+}
+
+/// A log of spans, in chunks that end anywhere.
+fn chunks(spans: &[(u32, Stream, Vec<u8>)], cuts: &[usize]) -> Vec<Chunk> {
+    let bytes: Vec<u8> = spans.iter().flat_map(|(_, _, bytes)| bytes.clone()).collect();
+    let told = spans.iter().filter(|(_, _, bytes)| !bytes.is_empty());
+    let whole = Chunk {
+        offset: 0,
+        bytes: Bytes::from(bytes),
+        spans: told.map(|(step, stream, bytes)| span(bytes.len(), *step, *stream)).collect(),
+    };
+    let mut cuts: Vec<i64> = cuts.iter().map(|cut| (cut % (whole.bytes.len() + 1)) as i64).collect();
+    cuts.extend([0, whole.end()]);
+    cuts.sort_unstable();
+    cuts.windows(2).filter_map(|cut| whole.slice(cut[0], cut[1])).collect()
+}
+
+fn log(text: &str) -> Vec<Chunk> {
+    chunks(&[(1, Stream::Stdout, text.as_bytes().to_vec())], &[])
+}
+
+fn query(text: &str) -> Query {
+    Query { text: text.to_owned(), limit: 1000, ..Query::default() }
+}
+
+fn run(query: Query, log: Vec<Chunk>) -> Found {
+    Search::new(query).expect("a query").run(log.into_iter()).expect("looked through")
+}
+
+fn lines(found: &Found) -> Vec<i64> {
+    found.hits.iter().map(|hit| hit.line).collect()
+}
+
+fn shown(hit: &Hit) -> String {
+    hit.parts.iter().map(|part| if part.hit { format!("[{}]", part.text) } else { part.text.clone() }).collect()
+}
+
+#[test]
+fn ways_to_look() {
+    const TEXT: &str =
+        "Error: one\nerrors are many\r\n\nan \x1b[1;31merr\x1b[0mor\ncaf\u{e9} CAF\u{c9} x.y xzy\nlast error";
+    let plain = query("error");
+    let cases = [
+        (plain.clone(), vec![1, 2, 4, 6]),
+        (Query { case: true, ..plain.clone() }, vec![2, 4, 6]),
+        (Query { word: true, ..plain.clone() }, vec![1, 4, 6]),
+        (Query { case: true, ..query("CAF\u{c9}") }, vec![5]),
+        (query("caf\u{c9}"), vec![5]),
+        (query("."), vec![5]),
+        (Query { regex: true, ..query("^errors?|error$") }, vec![1, 2, 4, 6]),
+        (Query { regex: true, ..query("many$") }, vec![2]),
+        (Query { regex: true, ..query("^$") }, vec![3]),
+        (Query { regex: true, ..query(r"\Aan") }, vec![4]),
+        (Query { regex: true, ..query("[^z]*many[^q]*") }, vec![2]),
+        (query("31m"), vec![]),
+        (Query { after: 2, ..plain.clone() }, vec![4, 6]),
+        (Query { limit: 2, ..plain.clone() }, vec![1, 2]),
+    ];
+    for (query, wanted) in cases {
+        assert_eq!(lines(&run(query.clone(), log(TEXT))), wanted, "{query:?}");
+    }
+    let found = run(Query { after: 4, ..plain }, log(TEXT));
+    assert_eq!((found.total, found.cut_lines), (4, 0), "all are counted");
+    assert_eq!(shown(&found.hits[0]), "last [error]");
+    let found = run(query("x.y"), log(TEXT));
+    assert_eq!(shown(&found.hits[0]), "caf\u{e9} CAF\u{c9} [x.y] xzy");
+}
+
+#[test]
+fn hits_have_the_lines_beside_them() {
+    let found = run(Query { context: 2, ..query("hit") }, log("a\nb\nc\nhit 1\nd\nhit 2\ne\nf\ng\nh\ni\nhit 3"));
+    let told: Vec<_> = found.hits.iter().map(|hit| (hit.before.join(""), hit.after.join(""))).collect();
+    let wanted = [("bc", "d"), ("d", "ef"), ("hi", "")].map(|(before, after)| (before.to_owned(), after.to_owned()));
+    // A line between two hits is told once, above or below.
+    assert_eq!((&told[0].0, &told[2]), (&wanted[0].0, &wanted[2]));
+    assert_eq!(format!("{}{}", told[0].1, told[1].0), "d");
+    assert_eq!(told[1].1, "ef");
+}
+
+#[test]
+fn a_step_and_an_output_can_be_chosen() {
+    let log = || {
+        chunks(
+            &[
+                (1, Stream::Stdout, b"x one\nx begun ".to_vec()),
+                (2, Stream::Stderr, b"by one\nx two\n".to_vec()),
+                (2, Stream::Stdout, b"x three\n".to_vec()),
+            ],
+            &[3, 9, 20],
+        )
+    };
+    assert_eq!(lines(&run(query("x"), log())), [1, 2, 3, 4]);
+    assert_eq!(lines(&run(Query { step: Some(1), ..query("x") }, log())), [1, 2], "a line is whose it began");
+    assert_eq!(lines(&run(Query { step: Some(2), ..query("x") }, log())), [3, 4]);
+    assert_eq!(lines(&run(Query { stream: Some(Stream::Stderr), ..query("x") }, log())), [3]);
+    let found = run(Query { stream: Some(Stream::Stderr), ..query("x") }, log());
+    assert_eq!((found.total, found.hits[0].step), (1, 2));
+}
+
+#[test]
+fn a_line_without_end_is_looked_at_as_far_as_it_is_bounded() {
+    let mut text = vec![b'-'; 3 * LINE_MAX_BYTES];
+    text[LINE_MAX_BYTES - 3..LINE_MAX_BYTES].copy_from_slice(b"hit");
+    text[2 * LINE_MAX_BYTES..2 * LINE_MAX_BYTES + 4].copy_from_slice(b"hits");
+    text.extend_from_slice(b"\nhit\n");
+    let cuts: Vec<usize> = (0..40).map(|at| at * 100_003).collect();
+    let found = run(query("hit"), chunks(&[(1, Stream::Stdout, text.clone())], &cuts));
+    assert_eq!((lines(&found), found.cut_lines), (vec![1, 2], 1));
+    assert!(shown(&found.hits[0]).ends_with("-[hit]") && shown(&found.hits[0]).len() <= SHOWN_MAX_BYTES + 2);
+    let found = run(query("hits"), chunks(&[(1, Stream::Stdout, text)], &cuts));
+    assert_eq!((found.total, found.cut_lines), (0, 1), "what is not looked at is told");
+}
+
+#[test]
+fn what_cannot_be_looked_for_is_said() {
+    let regex = |text: &str| Query { regex: true, ..query(text) };
+    for (query, word) in [
+        (query(""), "empty"),
+        (query(&"x".repeat(TEXT_MAX_BYTES + 1)), "longer than 1000 bytes"),
+        (query("a\nb"), "line break"),
+        (regex("a(b"), "unclosed group"),
+        (regex(r"a\nb"), "no expression"),
+        (regex("(((a{500}){500}){500})"), "size limit"),
+    ] {
+        let refused = Search::new(query.clone()).expect_err("refused");
+        assert!(refused.contains(word), "{query:?}: {refused}");
+    }
+}
+
+#[test]
+fn an_expression_takes_linear_time() {
+    let text = format!("{}\n", "a".repeat(200_000)).repeat(4);
+    let found = run(Query { regex: true, ..query("(a*)*(a|b)*c$") }, log(&text));
+    assert_eq!(found.total, 0);
+}
+
+proptest! {
+    #[test]
+    fn it_finds_what_a_simple_search_finds(
+        spans in prop::collection::vec(
+            (
+                0u32..3,
+                prop_oneof![Just(Stream::Stdout), Just(Stream::Stderr)],
+                prop::collection::vec(
+                    prop_oneof![4 => Just(b'a'), 4 => Just(b'B'), 2 => Just(b'\n'), 1 => Just(0x1b), 1 => Just(b'['),
+                        1 => Just(b'm'), 1 => Just(0xff), 1 => Just(b'\r')],
+                    0..30,
+                ),
+            ),
+            0..8,
+        ),
+        cuts in prop::collection::vec(any::<usize>(), 0..6),
+        text in "[abBm]{1,3}",
+        case in any::<bool>(),
+        step in prop::option::of(0u32..3),
+    ) {
+        let whole: Vec<u8> = spans.iter().flat_map(|(_, _, bytes)| bytes.clone()).collect();
+        // Who wrote the first byte of each line.
+        let writers: Vec<u32> = spans.iter().flat_map(|(step, _, bytes)| vec![*step; bytes.len()]).collect();
+        let (mut wanted, mut at) = (Vec::new(), 0);
+        for (index, line) in whole.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let seen = strip_ansi(line);
+            let (seen, sought) = if case { (seen, text.clone()) } else { (seen.to_ascii_lowercase(), text.to_lowercase()) };
+            let has = seen.windows(sought.len()).any(|part| part == sought.as_bytes());
+            if has && step.is_none_or(|step| step == writers[at]) {
+                wanted.push(index as i64 + 1);
+            }
+            at += line.len();
+        }
+        let found = run(Query { case, step, ..query(&text) }, chunks(&spans, &cuts));
+        prop_assert_eq!(found.total, wanted.len() as i64);
+        prop_assert_eq!(lines(&found), wanted);
+        for hit in &found.hits {
+            prop_assert!(hit.parts.iter().any(|part| part.hit));
+        }
+    }
+}
