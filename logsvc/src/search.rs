@@ -121,7 +121,12 @@ impl Search {
             .size_limit(COMPILED_MAX_BYTES)
             .dfa_size_limit(COMPILED_MAX_BYTES)
             .build(&query.text)
-            .map_err(|error| format!("This is no expression that can be looked for: {error}"))?;
+            .map_err(|error| {
+                // The last line says what is wrong, those above draw it in the pattern that was made of the text.
+                let text = error.to_string();
+                let reason = text.lines().last().unwrap_or_default();
+                format!("This is no expression that can be looked for: {}", reason.trim_start_matches("error: "))
+            })?;
         Ok(Self { query, matcher })
     }
 

@@ -3,7 +3,9 @@
 import { startCopyButtons } from "./copy.js";
 import { startLiveParts } from "./live.js";
 import { startLogs } from "./logview.js";
+import { startSearch } from "./search.js";
 
 startCopyButtons(document);
 startLiveParts(document);
 startLogs(document);
+startSearch(document);

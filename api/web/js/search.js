@@ -1,0 +1,123 @@
+// The search in a job's log: the server looks through the whole log, the page shows a part of what it finds.
+
+const PAGE = 50;
+const CONTEXT = 20;
+
+/** @typedef {{ line: number, step: number, stream: string, parts: { text: string, hit: boolean }[] }} Hit */
+/** @typedef {{ epoch: number, state: string, total: number, cut_lines: number, hits: Hit[], next: number|null }} Found */
+
+/** @param {Document} page */
+export function startSearch(page) {
+  for (const form of page.querySelectorAll("form[data-log-search]")) {
+    if (form instanceof HTMLFormElement) new LogSearch(page, form);
+  }
+}
+
+class LogSearch {
+  /** @param {Document} page @param {HTMLFormElement} form */
+  constructor(page, form) {
+    this.page = page;
+    this.form = form;
+    this.log = form.dataset.logSearch ?? "";
+    this.status = form.querySelector("[role=status]");
+    this.list = page.createElement("ol");
+    this.list.className = "log-hits";
+    this.more = page.createElement("button");
+    this.more.type = "button";
+    this.more.className = "small";
+    this.more.hidden = true;
+    this.after = 0;
+    /** @type {AbortController|null} */
+    this.asked = null;
+    form.after(this.list, this.more);
+    form.hidden = false;
+    form.addEventListener("submit", (event) => { event.preventDefault(); this.begin(); });
+    form.addEventListener("change", (event) => {
+      if (event.target instanceof HTMLInputElement && event.target.type === "checkbox") this.begin();
+    });
+    this.more.addEventListener("click", () => this.ask());
+    page.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    const input = this.form.elements.namedItem("q");
+    if (!(input instanceof HTMLInputElement)) return;
+    const typing = event.target instanceof HTMLElement && event.target.matches("input, select, textarea");
+    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      event.preventDefault();
+      input.focus();
+      input.select();
+    } else if (event.key === "Escape" && event.target === input) {
+      input.value = "";
+      this.begin();
+      input.blur();
+    }
+  }
+
+  begin() {
+    this.asked?.abort();
+    this.after = 0;
+    this.list.replaceChildren();
+    this.more.hidden = true;
+    this.say("");
+    this.ask();
+  }
+
+  async ask() {
+    const query = new URLSearchParams();
+    for (const [name, value] of new FormData(this.form)) if (typeof value === "string" && value) query.set(name, value);
+    if (!query.has("q")) return;
+    query.set("limit", String(PAGE));
+    query.set("after", String(this.after));
+    this.asked?.abort();
+    const asked = this.asked = new AbortController();
+    this.more.disabled = true;
+    if (this.after === 0) this.say("Searching…");
+    try {
+      const answer = await fetch(`${this.log}/search?${query}`, { signal: asked.signal });
+      const body = await answer.json();
+      if (asked.signal.aborted) return;
+      if (answer.ok) this.show(body);
+      else this.say(body.detail ?? "The log could not be searched.");
+    } catch {
+      if (!asked.signal.aborted) this.say("The log could not be searched; the server did not answer.");
+    } finally {
+      if (this.asked === asked) this.more.disabled = false;
+    }
+  }
+
+  /** @param {Found} found */
+  show(found) {
+    const lines = found.total === 1 ? "1 line" : `${found.total.toLocaleString("en")} lines`;
+    const where = found.state === "live" ? "in the log so far" : "in the whole log";
+    const cut = found.cut_lines > 0 ? `; the ends of ${found.cut_lines} very long lines were not searched` : "";
+    this.say(found.total === 0 ? `Nothing ${where}${cut}` : `${lines} ${where}${cut}`);
+    this.list.append(...found.hits.map((hit) => this.row(hit)));
+    this.more.hidden = found.next === null;
+    if (found.next !== null) this.after = found.next;
+    this.more.textContent = `Show more (${(found.total - this.list.childElementCount).toLocaleString("en")} left)`;
+  }
+
+  /** @param {Hit} hit */
+  row(hit) {
+    const row = this.page.createElement("li");
+    const link = this.page.createElement("a");
+    link.href = `${this.log}?from=${Math.max(1, hit.line - CONTEXT)}&to=${hit.line + CONTEXT}`;
+    link.textContent = String(hit.line);
+    link.title = "The lines around it";
+    const text = this.page.createElement("code");
+    for (const part of hit.parts) {
+      const piece = this.page.createElement(part.hit ? "mark" : "span");
+      piece.textContent = part.text;
+      text.append(piece);
+    }
+    row.append(link, hit.step > 0 ? ` #${hit.step} ` : " ", text);
+    return row;
+  }
+
+  /** @param {string} text */
+  say(text) {
+    if (this.status) this.status.textContent = text;
+  }
+}
