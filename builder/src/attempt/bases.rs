@@ -46,10 +46,10 @@ pub(crate) fn base_registries(clock: Clock) -> Breakers {
 pub(super) struct Bases(Mutex<BTreeMap<String, Option<Found>>>);
 
 #[derive(Debug, Clone)]
-pub(super) struct Found {
+struct Found {
     /// Name and tag at the registry that has it: a mirror's, or that of the base.
     at: String,
-    pub(super) digest: String,
+    digest: String,
 }
 
 /// What the engine is to build.
@@ -142,7 +142,7 @@ impl Flow {
 }
 
 /// What a tag shows; nothing where its registry does not say, or did not lately: no build waits for it then.
-pub(super) async fn look(agent: &Agent, at: String, logins: &[RegistryLogin]) -> Option<Found> {
+async fn look(agent: &Agent, at: String, logins: &[RegistryLogin]) -> Option<Found> {
     let (repository, tag) = at.rsplit_once(':')?;
     let host = repository.split('/').next()?;
     let login = logins.iter().find(|known| known.host == host).map(|known| &known.login);

@@ -101,11 +101,9 @@ impl Flow {
         let variants = self.spec.outputs(&options);
         let variants = variants.map_err(|bad| Failure::new(FailureClass::PipelineInvalid, format!("{bad}.")))?;
         let context = self.pack(&checkout, &options).await?;
-        for (place, Variant { target, pushes }) in variants.iter().enumerate() {
+        for (place, Variant { target, .. }) in variants.iter().enumerate() {
             let options = BuildOptions { target: target.clone(), ..options.clone() };
-            // One cache for all of them, where the first image goes.
-            let repository = pushes.first().map(|push| push.repository.as_str()).filter(|_| place == 0);
-            self.build(context.clone(), &options, (place, repository)).await?;
+            self.build(context.clone(), &options, place).await?;
         }
         match &self.spec.image {
             Some(_) => self.push(&variants).await,
@@ -209,12 +207,7 @@ impl Flow {
     }
 
     /// Builds one variant.
-    async fn build(
-        &self,
-        context: ContextTar,
-        options: &BuildOptions,
-        (place, repository): (usize, Option<&str>),
-    ) -> Result<(), Failure> {
+    async fn build(&self, context: ContextTar, options: &BuildOptions, place: usize) -> Result<(), Failure> {
         self.outputs.begin(place);
         self.progress.phase(Phase::Building);
         let mounted = Vec::from_iter(secret_mounts(&dockerfile::scan(&context.dockerfile_text)));
@@ -222,12 +215,8 @@ impl Flow {
         let credentials = self.credentials(Phase::Building, &mounted, cold).await?;
         self.tell_cold(&credentials.cache_from)?;
         self.tell_missing(&mounted, &credentials)?;
-        let (confined, definition, cache_to, cache_from) = tokio::try_join!(
-            self.confine(),
-            self.definition(&context, options, &credentials.registries),
-            self.cache_to(cold, repository, (&context, options)),
-            async { Ok(self.cache_from(cold, repository, &credentials).await) },
-        )?;
+        let (confined, definition) =
+            tokio::try_join!(self.confine(), self.definition(&context, options, &credentials.registries))?;
         let whose = (self.agent.identity.builder, self.attempt);
         let written = (context.dockerfile_text.as_str(), options.target.as_deref());
         let labels = labels(whose, &self.spec, written, definition.base.as_ref());
@@ -240,9 +229,8 @@ impl Flow {
             logins: credentials.registries,
             egress: self.agent.egress.clone(),
             secrets: credentials.secrets,
-            cache_from,
+            cache_from: credentials.cache_from,
             inline_cache: self.serves_later(),
-            cache_to,
             apart: sharing::apart(&self.spec),
             marker: confined.as_ref().map(|confined| confined.marker().to_owned()),
             scratch: self.workspace.clone(),

@@ -18,7 +18,7 @@ use crate::endpoint::{Endpoint, in_time};
 use crate::error::SolveError;
 use crate::feed::Feed;
 use crate::session::{Served, Session};
-use crate::solve::{Export, REGISTRY_CACHE, Solve, Solved, question_for_caches};
+use crate::solve::{Export, Solve, Solved};
 use crate::spill::Backlog;
 use crate::watch::Watch;
 
@@ -85,26 +85,6 @@ impl BuildKit {
             drop(stream);
             calls.close().await;
             Ok(removed)
-        })
-        .await
-    }
-
-    /// Whether a build may have [`Solve::cache_to`] beside [`Solve::inline_cache`]: a buildkitd can since 0.12, and so
-    /// can a Docker engine of the same time whose images containerd keeps. Asked by a build that ends before it begins
-    /// (`Controller.Solve` in moby/buildkit control/control.go).
-    pub async fn keeps_caches(&self, within: Duration) -> Result<bool, SolveError> {
-        in_time(within, async {
-            let calls = self.endpoint.calls(&self.life, STREAM_WINDOW_BYTES).await?;
-            let asked = question_for_caches(&hex::encode(random_bytes::<16>()));
-            let answer = calls.control().solve(asked).await.map_err(said);
-            calls.close().await;
-            match answer {
-                Err(SolveError::Said(said)) => {
-                    Ok(said.message.contains(&format!("configure {REGISTRY_CACHE} cache exporter")))
-                }
-                Err(error) => Err(error),
-                Ok(_) => Ok(false),
-            }
         })
         .await
     }

@@ -8,8 +8,7 @@ use tonic::Status;
 
 use super::image::{Image, Labels};
 use super::jobs::Reported;
-use super::ledger::{Caches, Ended};
-use super::push;
+use super::ledger::Ended;
 use super::script::{Deed, Script, Step, log_pieces};
 use super::server::Server;
 use super::trace::{Progress, plan};
@@ -25,7 +24,6 @@ struct Build {
     labels: Labels,
     context_sha256: String,
     script: Result<Script, String>,
-    caches: Caches,
     job: Reported,
 }
 
@@ -37,19 +35,9 @@ enum Stop {
 
 /// Builds.
 pub async fn run(server: &Server, asked: SolveRequest) -> Result<SolveResponse, Status> {
-    let exports = asked.cache.as_ref().map_or_else(Vec::new, |cache| cache.exports.clone());
-    let kept = exports.iter().find(|export| export.r#type == "registry");
-    if kept.is_some_and(|kept| !kept.attrs.contains_key("ref")) {
-        // As engines say it that keep caches in registries.
-        return Err(Status::unknown("failed to configure registry cache exporter: missing ref"));
-    }
     let job = server.jobs.begin(&asked.r#ref);
     let attribute = |name: &str| asked.frontend_attrs.get(name).map_or("", String::as_str);
     let context = server.sessions.upload(&asked.session, attribute("context")).await?;
-    let caches = Caches {
-        from: attribute("cache-from").split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
-        to: kept.and_then(|kept| kept.attrs.get("ref").cloned()),
-    };
     let script = dockerfile(&context, attribute("filename")).and_then(|text| Script::read(&text));
     let label = |(name, value): (&String, &String)| Some((name.strip_prefix("label:")?.to_owned(), value.clone()));
     let build = Build {
@@ -57,7 +45,6 @@ pub async fn run(server: &Server, asked: SolveRequest) -> Result<SolveResponse, 
         labels: asked.frontend_attrs.iter().filter_map(label).collect(),
         context_sha256: hex::encode(Sha256::digest(&context)),
         script,
-        caches,
         job,
     };
     drop(context);
@@ -67,17 +54,12 @@ pub async fn run(server: &Server, asked: SolveRequest) -> Result<SolveResponse, 
 impl Build {
     async fn run(self, server: &Server) -> Result<SolveResponse, Status> {
         let running = server.ledger.begin(&self.image, &self.labels);
-        server.ledger.has_caches(&self.image, self.caches.clone());
         let followed = self.follow().await;
         let (ended, answer) = match followed {
             Ok(()) => match Image::new(&self.context_sha256, self.labels) {
                 Ok(image) => {
                     let id = image.id.clone();
                     server.images.keep(image, &self.image);
-                    if let (Some(to), Some(image)) = (&self.caches.to, server.images.get(&self.image)) {
-                        // A registry that does not take it is no fault of the build.
-                        let _ = push::cache(server, to, image).await;
-                    }
                     let exporter_response = [("containerimage.digest".to_owned(), id)].into();
                     (Ended::Succeeded, Ok(SolveResponse { exporter_response }))
                 }

@@ -17,8 +17,6 @@ pub struct Told {
     pub begun: BTreeMap<String, u32>,
     /// How often a push was begun, by the whole reference: `host/path:b<build>.<epoch>`.
     pub pushes: BTreeMap<String, u32>,
-    /// The caches of builds that were given some, by the image's local name.
-    pub caches: BTreeMap<String, Caches>,
     /// Builds that made their image.
     pub succeeded: u64,
     /// Builds that failed by their script, or for a Dockerfile that cannot be read.
@@ -31,15 +29,6 @@ pub struct Told {
     pub pushed: u64,
     /// Images held now.
     pub images: usize,
-}
-
-/// Caches at registries.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Caches {
-    /// What may serve.
-    pub from: Vec<String>,
-    /// Where what was made is kept.
-    pub to: Option<String>,
 }
 
 /// A build under way.
@@ -89,13 +78,6 @@ impl Ledger {
         let number = inner.next;
         inner.running.insert(number, RunningBuild { image: image.to_owned(), labels: labels.clone() });
         Running { ledger: self.clone(), number, ended: Ended::Cancelled }
-    }
-
-    /// Books the caches of a build, if it has any.
-    pub fn has_caches(&self, image: &str, caches: Caches) {
-        if caches != Caches::default() {
-            self.lock().told.caches.insert(image.to_owned(), caches);
-        }
     }
 
     /// Books the begin of a push.

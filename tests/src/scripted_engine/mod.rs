@@ -38,7 +38,7 @@ use tokio::task::JoinHandle;
 use crate::env::process::{self, Process};
 use crate::env::room::Room;
 
-pub use ledger::{Caches, RunningBuild, Told};
+pub use ledger::{RunningBuild, Told};
 pub use script::log_lines;
 pub use server::router;
 

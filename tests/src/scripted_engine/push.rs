@@ -61,7 +61,9 @@ pub fn answer(server: Server, repository: &str, request: &Request) -> Response {
         let message = format!("An image does not exist locally with the tag: {repository}");
         return refused(StatusCode::NOT_FOUND, &message);
     };
-    let Some(base) = base(repository) else {
+    let base =
+        repository.split_once('/').and_then(|(host, path)| Url::parse(&format!("http://{host}/v2/{path}/")).ok());
+    let Some(base) = base else {
         return refused(StatusCode::BAD_REQUEST, "invalid reference format");
     };
     let login = login(request.headers().get("x-registry-auth").and_then(|value| value.to_str().ok()));
@@ -80,20 +82,6 @@ pub fn answer(server: Server, repository: &str, request: &Request) -> Response {
         };
         let _ = said.send(last).await;
     })
-}
-
-/// Pushes a cache, which is an image like others here.
-pub async fn cache(server: &Server, reference: &str, image: Arc<Image>) -> Result<(), String> {
-    let (repository, tag) = reference.rsplit_once(':').ok_or("invalid reference format")?;
-    let base = base(repository).ok_or("invalid reference format")?;
-    let (client, login) = (server.client.clone(), Login::default());
-    let (said, _) = mpsc::channel(1);
-    Push { client, base, login, image, tag: tag.to_owned() }.run(&said).await.map(drop)
-}
-
-fn base(repository: &str) -> Option<Url> {
-    let (host, path) = repository.split_once('/')?;
-    Url::parse(&format!("http://{host}/v2/{path}/")).ok()
 }
 
 impl Push {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
+use slipway_buildkit::client::BuildKit;
+use slipway_buildkit::endpoint::Endpoint;
 use slipway_buildkit::solve::{Export, Solve};
 use slipway_buildkit::tokens::{TokenGiven, Tokens};
 use slipway_domain::agent::{BuildSecret, RegistryLogin};
@@ -49,8 +51,6 @@ pub struct BuildRequest {
     pub cache_from: Vec<String>,
     /// Whether the image shall serve so itself.
     pub inline_cache: bool,
-    /// An image at a registry that gets what all steps made, where the engine keeps such caches.
-    pub cache_to: Option<String>,
     /// A name for the steps' `/etc/hosts`, which is a part of the cache's keys.
     pub apart: Option<String>,
     /// A word for `NO_PROXY` in the environment of all steps, which is no part of the cache's keys.
@@ -73,7 +73,7 @@ impl Engine {
         let subject = Subject::of(&request, refused.clone());
         let mut steps = Steps::default();
         let (reader, mut progress) = mpsc::channel(QUEUE);
-        let buildkit = self.buildkit();
+        let buildkit = BuildKit::new(self.life.clone(), Endpoint::Docker(self.address.clone()));
         let solving = buildkit.solve(solve(request, refused), reader, cancel);
         let reading = async {
             while let Some(status) = progress.recv().await {
@@ -135,7 +135,6 @@ fn solve(request: BuildRequest, refused: Refused) -> Solve {
         hosts: request.apart.into_iter().map(|name| (name, IpAddr::from(Ipv4Addr::LOCALHOST))).collect(),
         cache_from: request.cache_from,
         inline_cache: request.inline_cache,
-        cache_to: request.cache_to,
         secrets: secrets.into_iter().map(|secret| (secret.name, Bytes::from(secret.value))).collect(),
         logins,
         tokens: tokens(egress, refused),

@@ -147,7 +147,6 @@ impl Site {
             egress: Egress::new("127.0.0.0/8".parse().expect("a list")),
             secrets: Vec::new(),
             cache_from: Vec::new(),
-            cache_to: None,
             inline_cache: false,
             apart: None,
             marker: None,

@@ -13,7 +13,7 @@ use slipway_tests::env::registry::{Access, Registry};
 use slipway_tests::env::services::is_required;
 use slipway_tests::env::slipway::{Settings, Slipway};
 use slipway_tests::hooks::github;
-use slipway_tests::scripted_engine::{Caches, ScriptedEngine, Told, log_lines};
+use slipway_tests::scripted_engine::{ScriptedEngine, Told, log_lines};
 use slipway_tests::wait::eventually;
 use slipway_tests::world::World;
 
@@ -106,36 +106,6 @@ async fn a_fault_is_tried_again(world: Arc<World>, engine: Arc<ScriptedEngine>) 
     Ok(())
 }
 
-/// As engines do whose images containerd keeps.
-async fn what_other_stages_made_serves_where_nothing_is_cached(
-    world: Arc<World>,
-    engine: Arc<ScriptedEngine>,
-) -> Result<()> {
-    const STAGES: &str = "FROM base AS made\nRUN make\nFROM base\nCOPY --from=made /x /\n";
-    let repository = format!("{}/{}", world.registry, image_path(&world, "staged"));
-    let caches = async |project, dockerfile| {
-        let (build, job) = finished(&world, &start_dockerfile(&world, project, dockerfile).await?).await?;
-        ensure!(build.state == "succeeded", "{job:?}");
-        let caches = engine.state().await?.caches.remove(&format!("slipway-build/{}:1", job.id));
-        Ok((caches.unwrap_or_default(), world.api().log(&job.id).await?))
-    };
-    let first = new_project(&world, "staged", json!({})).await?;
-    let (cold, log) = caches(&first, STAGES).await?;
-    assert_eq!((cold.from.len(), cold.to), (0, Some(format!("{repository}:slipway-cache"))));
-    assert!(log.contains(&format!("is kept in {repository}:slipway-cache")), "{log}");
-    let longer = format!("{STAGES}RUN more\n");
-    let (warm, _) = caches(&first, &longer).await?;
-    assert_eq!(warm, Caches::default(), "the engine knows the project");
-
-    let image = json!({ "image": { "repository": repository } });
-    let kept = world.registry().digest(&image_path(&world, "staged"), "slipway-cache").await?;
-    let kept = format!("{repository}@{}", kept.context("the cache is there")?);
-    let another = new_project(&world, "of-one-stage", image).await?;
-    let (cold, _) = caches(&another, "FROM base\nRUN make\n").await?;
-    assert_eq!((cold.from, cold.to), (vec![kept], None), "all that it makes is in its image");
-    Ok(())
-}
-
 #[tokio::test]
 async fn a_scripted_engine_serves_the_real_builder() -> Result<()> {
     if let Some(missing) = Registry::missing() {
@@ -168,10 +138,6 @@ async fn a_scripted_engine_serves_the_real_builder() -> Result<()> {
     together.story("a fault is tried again", {
         let engine = with();
         |world| a_fault_is_tried_again(world, engine)
-    });
-    together.story("what other stages made serves where nothing is cached", {
-        let engine = with();
-        |world| what_other_stages_made_serves_where_nothing_is_cached(world, engine)
     });
     together.end().await?;
     let told = engine.state().await?;
