@@ -23,8 +23,10 @@ use crate::batches::{Ends, Segments};
 use crate::storage;
 use crate::tail::Tail;
 
-/// Searches at the same time, of all logs together.
+/// Searches at the same time, of all logs together, by whom we know.
 const SEARCHES: usize = 4;
+/// The same by everybody else.
+const PUBLIC_SEARCHES: usize = 1;
 
 /// What the service stands on.
 #[derive(Debug, Clone)]
@@ -58,7 +60,8 @@ struct Inner {
     urgent: Mutex<Vec<Arc<OpenLog>>>,
     segments: Batcher<Segments>,
     ends: Batcher<Ends>,
-    searches: Semaphore,
+    searches: Arc<Semaphore>,
+    public_searches: Arc<Semaphore>,
 }
 
 /// A log that grows here.
@@ -87,7 +90,8 @@ impl Logs {
     pub(crate) fn new(deps: Deps) -> Self {
         let inner = Inner {
             storage: storage::breakers(deps.clock.clone()),
-            searches: Semaphore::new(SEARCHES),
+            searches: Arc::new(Semaphore::new(SEARCHES)),
+            public_searches: Arc::new(Semaphore::new(PUBLIC_SEARCHES)),
             segments: Batcher::new(Segments(deps.clone()), deps.life.clone()),
             ends: Batcher::new(Ends(deps.clone()), deps.life.clone()),
             urgent: Mutex::default(),
@@ -148,8 +152,8 @@ impl Logs {
     }
 
     /// Places for searches, each of which takes a core for as long as it lasts.
-    pub(crate) fn searches(&self) -> &Semaphore {
-        &self.inner.searches
+    pub(crate) fn searches(&self, by_anybody: bool) -> Arc<Semaphore> {
+        Arc::clone(if by_anybody { &self.inner.public_searches } else { &self.inner.searches })
     }
 
     /// Has this log stored at once.

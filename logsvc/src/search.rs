@@ -20,17 +20,23 @@ use slipway_logfmt::chunk::{Chunk, Span, Stream};
 use self::plain::Plain;
 
 /// Most bytes of what is looked for.
-pub(crate) const TEXT_MAX_BYTES: usize = 1000;
+const TEXT_MAX_BYTES: usize = 1000;
+/// Most hits that are told at once.
+const LIMIT_MAX: usize = 500;
 /// Most lines shown on each side of a hit.
-pub(crate) const CONTEXT_MAX: usize = 10;
-/// Most memory of a compiled expression, bytes. Larger ones are refused.
-const COMPILED_MAX_BYTES: usize = 4 << 20;
+const CONTEXT_MAX: usize = 10;
+/// Most memory of a compiled expression, bytes. Larger ones are refused: time is linear in the log, but also in this.
+const COMPILED_MAX_BYTES: usize = 512 << 10;
+/// Memory for what makes one fast, bytes.
+const FAST_MAX_BYTES: usize = 1 << 20;
 /// Bytes of a line that are looked at, and the most that the searcher holds of one. Of a longer one the end is passed by.
-pub(crate) const LINE_MAX_BYTES: usize = 1 << 20;
+const LINE_MAX_BYTES: usize = 1 << 20;
 /// Bytes of a line that are shown.
 const SHOWN_MAX_BYTES: usize = 4 * 1024;
 /// Places of a line that are marked.
 const PLACES_MAX: usize = 100;
+/// Bytes of lines that are told. Beyond it hits are only counted.
+const TOLD_MAX_BYTES: usize = 2 << 20;
 
 /// What to look for.
 #[derive(Debug, Clone, Default)]
@@ -56,7 +62,7 @@ pub(crate) struct Query {
 }
 
 /// A query that can be run.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Search {
     query: Query,
     matcher: RegexMatcher,
@@ -71,6 +77,23 @@ pub(crate) struct Found {
     pub(crate) hits: Vec<Hit>,
     /// Lines so long that their end was not looked at.
     pub(crate) cut_lines: i64,
+    /// Hits behind these were left out: there were as many as are told at once.
+    #[serde(skip)]
+    pub(crate) more: bool,
+}
+
+/// Why nothing was found out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SearchError {
+    /// It cannot be looked for; in words for whoever asked.
+    #[error("{0}")]
+    Refused(String),
+    /// It takes longer than anybody may take.
+    #[error("it takes too long")]
+    Late,
+    /// The searcher gave up.
+    #[error("the search failed: {0}")]
+    Failed(io::Error),
 }
 
 /// A line with what was looked for.
@@ -100,18 +123,32 @@ pub(crate) struct Part {
 /// Who wrote the lines from one on, in order of lines.
 type Writers = Rc<RefCell<VecDeque<(i64, Span)>>>;
 
-impl Search {
-    /// Reads a query; in words why it cannot be run.
-    pub(crate) fn new(query: Query) -> Result<Self, String> {
-        if query.text.is_empty() {
+impl Query {
+    /// Refuses in words what needs no further look.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.text.is_empty() {
             return Err("There is nothing to look for; \"q\" is empty.".to_owned());
         }
-        if query.text.len() > TEXT_MAX_BYTES {
+        if self.text.len() > TEXT_MAX_BYTES {
             return Err(format!("What to look for is longer than {TEXT_MAX_BYTES} bytes."));
         }
-        if query.text.contains(['\n', '\r']) {
+        if self.text.contains(['\n', '\r']) {
             return Err("A line never holds a line break; look for one of the lines.".to_owned());
         }
+        if self.limit > LIMIT_MAX {
+            return Err(format!("\"limit\" is at most {LIMIT_MAX}."));
+        }
+        if self.context > CONTEXT_MAX {
+            return Err(format!("\"context\" is at most {CONTEXT_MAX} lines."));
+        }
+        Ok(())
+    }
+}
+
+impl Search {
+    /// Reads a query, which takes memory and time.
+    pub(crate) fn new(query: Query) -> Result<Self, SearchError> {
+        query.check().map_err(SearchError::Refused)?;
         let matcher = RegexMatcherBuilder::new()
             .fixed_strings(!query.regex)
             .case_insensitive(!query.case)
@@ -119,23 +156,34 @@ impl Search {
             .multi_line(true)
             .crlf(true)
             .size_limit(COMPILED_MAX_BYTES)
-            .dfa_size_limit(COMPILED_MAX_BYTES)
+            .dfa_size_limit(FAST_MAX_BYTES)
             .build(&query.text)
             .map_err(|error| {
                 // The last line says what is wrong, those above draw it in the pattern that was made of the text.
                 let text = error.to_string();
                 let reason = text.lines().last().unwrap_or_default();
-                format!("This is no expression that can be looked for: {}", reason.trim_start_matches("error: "))
+                let reason = reason.trim_start_matches("error: ");
+                SearchError::Refused(format!("This is no expression that can be looked for: {reason}"))
             })?;
         Ok(Self { query, matcher })
     }
 
-    /// Looks through chunks that follow each other from the first byte on. Blocks while it waits for them.
-    pub(crate) fn run(&self, chunks: impl Iterator<Item = Chunk>) -> io::Result<Found> {
+    /// Looks through chunks that follow each other from the first byte on. Blocks while it waits for them. `go_on` is
+    /// asked between pieces of at most [`LINE_MAX_BYTES`] or so; once it says no the search is late.
+    pub(crate) fn run(
+        &self,
+        chunks: impl Iterator<Item = Chunk>,
+        go_on: impl Fn() -> bool,
+    ) -> Result<Found, SearchError> {
         let writers = Writers::default();
-        let mut plain = Plain::new(chunks, Rc::clone(&writers));
-        let mut finder = Finder { search: self, writers, found: Found::default(), above: VecDeque::new(), open: false };
-        self.searcher().search_reader(&self.matcher, &mut plain, &mut finder)?;
+        let mut plain = Plain::new(chunks, Rc::clone(&writers), &go_on);
+        let found = Found::default();
+        let mut finder =
+            Finder { search: self, go_on: &go_on, writers, found, told_bytes: 0, above: VecDeque::new(), open: false };
+        self.searcher().search_reader(&self.matcher, &mut plain, &mut finder).map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => SearchError::Late,
+            _ => SearchError::Failed(error),
+        })?;
         Ok(Found { cut_lines: plain.cut_lines(), ..finder.found })
     }
 
@@ -145,7 +193,8 @@ impl Search {
             .line_number(true)
             .binary_detection(BinaryDetection::none())
             .bom_sniffing(false)
-            .heap_limit(Some(4 * LINE_MAX_BYTES))
+            // The lines above a hit are held with it; its buffer grows by doubling.
+            .heap_limit(Some((self.query.context + 4) * 2 * LINE_MAX_BYTES))
             .before_context(self.query.context)
             .after_context(self.query.context)
             .build()
@@ -182,17 +231,19 @@ impl Search {
 }
 
 /// Takes what the searcher finds.
-struct Finder<'a> {
+struct Finder<'a, G> {
     search: &'a Search,
+    go_on: &'a G,
     writers: Writers,
     found: Found,
+    told_bytes: usize,
     /// Lines above the next hit.
     above: VecDeque<String>,
     /// The last hit that is told still gets the lines below it.
     open: bool,
 }
 
-impl Finder<'_> {
+impl<G: Fn() -> bool> Finder<'_, G> {
     /// Who wrote a line. Lines are asked for in their order.
     fn writer(&self, line: i64) -> Option<Span> {
         let mut writers = self.writers.borrow_mut();
@@ -212,7 +263,10 @@ impl Finder<'_> {
         let shown = line.get(..line.len().min(SHOWN_MAX_BYTES)).unwrap_or_default();
         let text = String::from_utf8_lossy(shown).into_owned();
         match self.found.hits.last_mut().filter(|hit| is_below && self.open && hit.after.len() < context) {
-            Some(hit) => hit.after.push(text),
+            Some(hit) => {
+                self.told_bytes += text.len();
+                hit.after.push(text);
+            }
             None => {
                 self.above.push_back(text);
                 let over = self.above.len().saturating_sub(context);
@@ -222,10 +276,13 @@ impl Finder<'_> {
     }
 }
 
-impl Sink for Finder<'_> {
+impl<G: Fn() -> bool> Sink for Finder<'_, G> {
     type Error = io::Error;
 
     fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> io::Result<bool> {
+        if !(self.go_on)() {
+            return Err(late());
+        }
         let query = &self.search.query;
         let line = found.line_number().and_then(|line| i64::try_from(line).ok()).unwrap_or_default();
         let Some(span) = self.writer(line) else { return Ok(true) };
@@ -235,10 +292,15 @@ impl Sink for Finder<'_> {
             return Ok(true);
         }
         self.found.total += 1;
-        self.open = line > query.after && self.found.hits.len() < query.limit;
+        let is_asked = line > query.after;
+        self.open =
+            is_asked && self.found.hits.len() < query.limit && self.told_bytes < TOLD_MAX_BYTES && !self.found.more;
+        self.found.more |= is_asked && !self.open;
         let before = Vec::from(std::mem::take(&mut self.above));
         if self.open {
             let parts = self.search.parts(without_break(found.bytes()));
+            let told = parts.iter().map(|part| part.text.len()).chain(before.iter().map(String::len));
+            self.told_bytes += told.sum::<usize>();
             let Span { step, stream, at, .. } = span;
             self.found.hits.push(Hit { line, step, stream, at, parts, before, after: Vec::new() });
         }
@@ -249,6 +311,11 @@ impl Sink for Finder<'_> {
         self.beside(context.bytes(), matches!(context.kind(), SinkContextKind::After));
         Ok(true)
     }
+}
+
+/// Ends the search from within.
+fn late() -> io::Error {
+    io::ErrorKind::TimedOut.into()
 }
 
 fn without_break(line: &[u8]) -> &[u8] {

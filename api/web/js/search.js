@@ -27,6 +27,8 @@ class LogSearch {
     this.more.className = "small";
     this.more.hidden = true;
     this.after = 0;
+    /** The attempt whose log was searched first; further pages are of the same. */
+    this.epoch = 0;
     /** @type {AbortController|null} */
     this.asked = null;
     form.after(this.list, this.more);
@@ -58,6 +60,7 @@ class LogSearch {
   begin() {
     this.asked?.abort();
     this.after = 0;
+    this.epoch = 0;
     this.list.replaceChildren();
     this.more.hidden = true;
     this.say("");
@@ -70,6 +73,7 @@ class LogSearch {
     if (!query.has("q")) return;
     query.set("limit", String(PAGE));
     query.set("after", String(this.after));
+    if (this.epoch > 0) query.set("epoch", String(this.epoch));
     this.asked?.abort();
     const asked = this.asked = new AbortController();
     this.more.disabled = true;
@@ -89,6 +93,7 @@ class LogSearch {
 
   /** @param {Found} found */
   show(found) {
+    this.epoch = found.epoch;
     const lines = found.total === 1 ? "1 line" : `${found.total.toLocaleString("en")} lines`;
     const where = found.state === "live" ? "in the log so far" : "in the whole log";
     const cut = found.cut_lines > 0 ? `; the ends of ${found.cut_lines} very long lines were not searched` : "";
@@ -103,7 +108,7 @@ class LogSearch {
   row(hit) {
     const row = this.page.createElement("li");
     const link = this.page.createElement("a");
-    link.href = `${this.log}?from=${Math.max(1, hit.line - CONTEXT)}&to=${hit.line + CONTEXT}`;
+    link.href = `${this.log}?from=${Math.max(1, hit.line - CONTEXT)}&to=${hit.line + CONTEXT}&epoch=${this.epoch}`;
     link.textContent = String(hit.line);
     link.title = "The lines around it";
     const text = this.page.createElement("code");

@@ -1,4 +1,4 @@
-//! One git process at a time, in its own process group, with an environment made from nothing.
+//! Git processes, each in its own process group, with an environment made from nothing.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;

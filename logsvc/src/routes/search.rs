@@ -1,5 +1,6 @@
 //! `GET /api/v1/jobs/{id}/log/search`: the lines of a whole log that have what is looked for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -9,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use slipway_domain::ids::JobId;
 use slipway_logfmt::chunk::{Chunk, Stream};
 use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
+use slipway_store::Scope;
 use slipway_store::logs::LogRow;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::access;
 use crate::follow::state_word;
@@ -18,16 +20,16 @@ use crate::logs::Logs;
 use crate::problem::{ReadError, store_problem};
 use crate::reader;
 use crate::routes::flag;
-use crate::search::{CONTEXT_MAX, Found, Query, Search};
+use crate::search::{Found, Query, Search, SearchError};
 
 /// Hits of an answer unless asked otherwise.
 const LIMIT: usize = 50;
-/// Most hits of an answer.
-const LIMIT_MAX: usize = 500;
 /// Segments that are read before they are looked through.
 const AHEAD: usize = 2;
 /// How long one waits for a place among the searches that run.
 const PLACE: Duration = Duration::from_secs(5);
+/// Longest time for one search.
+const LONGEST: Duration = Duration::from_secs(30);
 /// Who finds none shall come again after so many seconds.
 const AGAIN_SECS: u32 = 2;
 
@@ -70,16 +72,8 @@ pub(super) async fn search(
     QueryOf(query): QueryOf<SearchQuery>,
     headers: HeaderMap,
 ) -> Result<Json<SearchAnswer>, ApiError> {
-    let limit = query.limit.unwrap_or(LIMIT);
-    if limit > LIMIT_MAX {
-        return Err(ApiError::BadRequest(format!("\"limit\" is at most {LIMIT_MAX}.")));
-    }
-    let context = query.context.unwrap_or(0);
-    if context > CONTEXT_MAX {
-        return Err(ApiError::BadRequest(format!("\"context\" is at most {CONTEXT_MAX} lines.")));
-    }
     let epoch = query.epoch;
-    let search = Search::new(Query {
+    let query = Query {
         text: query.q,
         regex: query.regex,
         case: query.case,
@@ -87,32 +81,42 @@ pub(super) async fn search(
         step: query.step,
         stream: query.stream,
         after: query.after.unwrap_or(0),
-        // One more tells whether there is another page.
-        limit: limit + 1,
-        context,
-    })
-    .map_err(ApiError::BadRequest)?;
+        limit: query.limit.unwrap_or(LIMIT),
+        context: query.context.unwrap_or(0),
+    };
+    query.check().map_err(ApiError::BadRequest)?;
     let scope = access::scope(&logs, &headers).await?;
     let view = logs.db().log_view(&scope, job, epoch).await.map_err(store_problem)?;
     let Some(log) = view.log else {
         let (found, next) = (Found::default(), None);
         return Ok(Json(SearchAnswer { epoch: 0, state: "none", end: 0, found, next }));
     };
+    // Nobody without an account keeps those with one from searching.
+    let places = logs.searches(scope == Scope::Public);
     let busy = || ApiError::Busy("Several logs are searched just now; try again in a moment.".to_owned(), AGAIN_SECS);
-    let place = tokio::time::timeout(PLACE, logs.searches().acquire()).await;
-    let _place = place.map_err(|_| busy())?.map_err(ApiError::internal)?;
+    let place = tokio::time::timeout(PLACE, places.acquire_owned()).await;
+    let place = place.map_err(|_| busy())?.map_err(ApiError::internal)?;
     let end = reader::readable_end(&logs, &log);
-    let mut found = look(&logs, &log, end, search).await?;
-    let more = found.hits.len() > limit;
-    found.hits.truncate(limit);
-    let next = found.hits.last().filter(|_| more).map(|hit| hit.line);
+    let found = look(&logs, &log, end, (query, place)).await?;
+    let next = found.hits.last().filter(|_| found.more).map(|hit| hit.line);
     Ok(Json(SearchAnswer { epoch: log.epoch, state: state_word(&log), end, found, next }))
 }
 
-/// Reads and looks at the same time. Whoever gives up waiting ends both.
-async fn look(logs: &Logs, log: &LogRow, end: i64, search: Search) -> Result<Found, ApiError> {
+/// Reads and looks at the same time. Whoever gives up waiting ends both, and the place is free when they have ended.
+async fn look(
+    logs: &Logs,
+    log: &LogRow,
+    end: i64,
+    (query, place): (Query, OwnedSemaphorePermit),
+) -> Result<Found, ApiError> {
     let (give, mut take) = mpsc::channel::<Chunk>(AHEAD);
-    let looking = logs.life().blocking("search a log", move || search.run(std::iter::from_fn(|| take.blocking_recv())));
+    let (asked, clock) = (Arc::new(()), logs.clock().clone());
+    let (waits, until) = (Arc::downgrade(&asked), clock.monotonic() + LONGEST);
+    let looking = logs.life().blocking("search a log", move || {
+        let _place = place;
+        let go_on = || waits.strong_count() > 0 && clock.monotonic() < until;
+        Search::new(query)?.run(std::iter::from_fn(|| take.blocking_recv()), go_on)
+    });
     let reading = async move {
         let mut at = 0;
         while at < end {
@@ -126,6 +130,14 @@ async fn look(logs: &Logs, log: &LogRow, end: i64, search: Search) -> Result<Fou
         Ok::<(), ReadError>(())
     };
     let (read, found) = tokio::join!(reading, looking);
+    drop(asked);
     read?;
-    found.map_err(ApiError::internal)?.map_err(ApiError::internal)
+    found.map_err(ApiError::internal)?.map_err(|error| match error {
+        SearchError::Refused(words) => ApiError::BadRequest(words),
+        SearchError::Late => {
+            let secs = LONGEST.as_secs();
+            ApiError::BadRequest(format!("The search was ended after {secs} s; look for something simpler."))
+        }
+        SearchError::Failed(error) => ApiError::internal(error),
+    })
 }

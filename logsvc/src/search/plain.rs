@@ -5,13 +5,14 @@ use std::io::{self, Read};
 use slipway_logfmt::ansi::AnsiStripper;
 use slipway_logfmt::chunk::{Chunk, Span};
 
-use super::{LINE_MAX_BYTES, Writers};
+use super::{LINE_MAX_BYTES, Writers, late};
 
 /// Bytes that begin or end an escape sequence.
 const ESCAPES: [u8; 3] = [0x1b, 0x18, 0x1a];
 
-pub(super) struct Plain<I> {
+pub(super) struct Plain<'a, I, G> {
     chunks: I,
+    go_on: &'a G,
     writers: Writers,
     stripper: AnsiStripper,
     /// What is not read yet of it, from `at` on.
@@ -28,11 +29,12 @@ pub(super) struct Plain<I> {
     cut_lines: i64,
 }
 
-impl<I: Iterator<Item = Chunk>> Plain<I> {
-    pub(super) fn new(chunks: I, writers: Writers) -> Self {
+impl<'a, I: Iterator<Item = Chunk>, G: Fn() -> bool> Plain<'a, I, G> {
+    pub(super) fn new(chunks: I, writers: Writers, go_on: &'a G) -> Self {
         let stripper = AnsiStripper::default();
         Self {
             chunks,
+            go_on,
             writers,
             stripper,
             ready: Vec::new(),
@@ -115,8 +117,11 @@ impl<I: Iterator<Item = Chunk>> Plain<I> {
     }
 }
 
-impl<I: Iterator<Item = Chunk>> Read for Plain<I> {
+impl<I: Iterator<Item = Chunk>, G: Fn() -> bool> Read for Plain<'_, I, G> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !(self.go_on)() {
+            return Err(late());
+        }
         while self.at == self.ready.len() {
             let Some(chunk) = self.chunks.next() else { return Ok(0) };
             self.take(&chunk);

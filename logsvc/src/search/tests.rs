@@ -30,11 +30,11 @@ fn log(text: &str) -> Vec<Chunk> {
 }
 
 fn query(text: &str) -> Query {
-    Query { text: text.to_owned(), limit: 1000, ..Query::default() }
+    Query { text: text.to_owned(), limit: LIMIT_MAX, ..Query::default() }
 }
 
 fn run(query: Query, log: Vec<Chunk>) -> Found {
-    Search::new(query).expect("a query").run(log.into_iter()).expect("looked through")
+    Search::new(query).expect("a query").run(log.into_iter(), || true).expect("looked through")
 }
 
 fn lines(found: &Found) -> Vec<i64> {
@@ -63,6 +63,7 @@ fn ways_to_look() {
         (Query { regex: true, ..query(r"\Aan") }, vec![4]),
         (Query { regex: true, ..query("[^z]*many[^q]*") }, vec![2]),
         (query("31m"), vec![]),
+        (Query { regex: true, ..query(r"^\w+ \w+ \w+\b.*\S$") }, vec![5]),
         (Query { after: 2, ..plain.clone() }, vec![4, 6]),
         (Query { limit: 2, ..plain.clone() }, vec![1, 2]),
     ];
@@ -131,8 +132,9 @@ fn what_cannot_be_looked_for_is_said() {
         (regex("a(b"), "unclosed group"),
         (regex(r"a\nb"), "no expression"),
         (regex("(((a{500}){500}){500})"), "size limit"),
+        (regex("[ab]{40000}[cd]"), "size limit"),
     ] {
-        let refused = Search::new(query.clone()).expect_err("refused");
+        let refused = Search::new(query.clone()).expect_err("refused").to_string();
         assert!(refused.contains(word), "{query:?}: {refused}");
     }
 }
@@ -142,6 +144,38 @@ fn an_expression_takes_linear_time() {
     let text = format!("{}\n", "a".repeat(200_000)).repeat(4);
     let found = run(Query { regex: true, ..query("(a*)*(a|b)*c$") }, log(&text));
     assert_eq!(found.total, 0);
+}
+
+#[test]
+fn a_search_ends_when_nobody_waits_or_time_is_over() {
+    let left = std::cell::Cell::new(5);
+    let go_on = || left.replace(left.get() - 1) > 0;
+    let text = "hit\n".repeat(1000);
+    let ended = Search::new(query("hit")).expect("a query").run(log(&text).into_iter(), go_on);
+    assert!(matches!(ended, Err(SearchError::Late)), "{ended:?}");
+    let (left, text) = (std::cell::Cell::new(5), "nothing\n".repeat(1_000_000));
+    let go_on = || left.replace(left.get() - 1) > 0;
+    let ended = Search::new(query("hit")).expect("a query").run(log(&text).into_iter(), go_on);
+    assert!(matches!(ended, Err(SearchError::Late)), "{ended:?}");
+}
+
+#[test]
+fn an_answer_is_bounded() {
+    let line = format!("{}hit{}\n", "\u{1}".repeat(3000), "x".repeat(3000));
+    let found = run(Query { limit: 500, context: 10, ..query("hit") }, log(&line.repeat(2000)));
+    let bytes = serde_json::to_vec(&found).expect("JSON").len();
+    assert!(bytes < 16 << 20 && found.more && found.hits.len() < 600, "{bytes} {}", found.hits.len());
+    assert_eq!(found.total, 2000, "all are counted");
+    let whole = run(Query { limit: 2, ..query("hit") }, log("hit\nhit\n"));
+    assert_eq!((whole.hits.len(), whole.more), (2, false), "there is nothing behind them");
+}
+
+#[test]
+fn long_lines_stand_beside_hits() {
+    let long = format!("{}\n", "-".repeat(LINE_MAX_BYTES - 2));
+    let text = format!("{}hit\n{}", long.repeat(11), long.repeat(11));
+    let found = run(Query { context: 10, ..query("hit") }, log(&text));
+    assert_eq!((found.total, found.hits[0].before.len(), found.hits[0].after.len()), (1, 10, 10));
 }
 
 proptest! {
