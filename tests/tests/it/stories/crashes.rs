@@ -138,13 +138,17 @@ async fn dies_at(point: &str, expected: &[&str]) -> Result<()> {
     ensure!(outcomes(&build)? == expected, "{build:?}, left {left:?}");
     ensure!(api.builds(project).await?.len() == 1, "more than one build");
     told.check_tag(&world, &build, "main").await?;
-    // The attempt whose step ran has its line; for a later one the step may be cached.
-    let mut logs = String::new();
+    // The attempt whose step ran has its line. For a later one the step may be cached, also where the process died after
+    // the engine had run it and before it had told.
+    let mut counts = Vec::new();
     for attempt in &job(&build)?.attempts {
         let log = api.log_bytes(&job(&build)?.id, &format!("?epoch={}", attempt.epoch)).await?;
-        logs.push_str(&String::from_utf8(log)?);
+        let line = format!("built for {}", world.name);
+        counts.push(String::from_utf8(log)?.lines().filter(|text| text.contains(&line)).count());
     }
-    ensure!(logs.lines().filter(|line| line.contains(&format!("built for {}", world.name))).count() == 1, "{logs}");
+    let ran = job(&build)?.steps.iter().any(|step| step.name.contains("RUN echo") && !step.cached);
+    ensure!(counts.last() == Some(&usize::from(ran)), "the step ran: {ran}; its lines: {counts:?}");
+    ensure!(counts.iter().all(|count| *count <= 1), "doubled lines: {counts:?}");
     nothing_left(&world).await
 }
 
