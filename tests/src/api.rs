@@ -15,10 +15,6 @@ use crate::wait::eventually;
 
 /// How long one request may take; followed logs have their own deadline.
 const REQUEST: Duration = Duration::from_secs(30);
-/// How often a question is asked that is put off.
-const ASKS: usize = 5;
-/// How long until it is asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A client with or without a token.
 #[derive(Debug, Clone)]
@@ -170,16 +166,9 @@ impl Api {
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
 
-    /// A request that must succeed. A question that is put off, as by a database on a disk that is busy for seconds, is
-    /// asked again.
+    /// A request that must succeed.
     pub async fn expect<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<&Value>) -> Result<T> {
-        let (mut status, mut answer) = self.call(method.clone(), path, body).await?;
-        let mut asked = 1;
-        while method == Method::GET && status == StatusCode::SERVICE_UNAVAILABLE && asked < ASKS {
-            tokio::time::sleep(ASK_AGAIN).await;
-            (status, answer) = self.call(method.clone(), path, body).await?;
-            asked += 1;
-        }
+        let (status, answer) = self.call(method.clone(), path, body).await?;
         if !status.is_success() {
             bail!("{method} {path} answered {status}: {answer}");
         }

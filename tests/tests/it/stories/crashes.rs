@@ -10,6 +10,7 @@ use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuil
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use reqwest::Method;
 use serde_json::Value;
+use slipway_domain::timing::LOG_FLUSH;
 use slipway_tests::api::Build;
 use slipway_tests::env::base_image::BASE_IMAGE;
 use slipway_tests::env::engine;
@@ -118,7 +119,10 @@ async fn dies_at(point: &str, expected: &[&str]) -> Result<()> {
     let armed = vec![(CRASH_AT.to_owned(), point.to_owned())];
     let Some(mut world) = World::start_with(Database::Sqlite, armed).await? else { return Ok(()) };
     let told = Told::new(&world, "crashed").await?;
-    let dockerfile = format!("FROM {BASE_IMAGE}\nRUN echo built for {}\n", world.name);
+    // A segment is stored in mid-build: not just when the engine has run the step and not yet told its line, which would be
+    // cached then and in no log.
+    let pause = if point == "log.segment_stored" { LOG_FLUSH.as_secs() + 3 } else { 0 };
+    let dockerfile = format!("FROM {BASE_IMAGE}\nRUN sleep {pause}; echo built for {}\n", world.name);
     let moved = told.commit(&dockerfile)?;
     let delivery = github::push(&told.repo, &moved, &told.project.hook.secret);
     // Whether the forge gets an answer depends on the line.
@@ -138,17 +142,13 @@ async fn dies_at(point: &str, expected: &[&str]) -> Result<()> {
     ensure!(outcomes(&build)? == expected, "{build:?}, left {left:?}");
     ensure!(api.builds(project).await?.len() == 1, "more than one build");
     told.check_tag(&world, &build, "main").await?;
-    // The attempt whose step ran has its line. For a later one the step may be cached, also where the process died after
-    // the engine had run it and before it had told.
-    let mut counts = Vec::new();
+    // The attempt whose step ran has its line; for a later one the step may be cached.
+    let mut logs = String::new();
     for attempt in &job(&build)?.attempts {
         let log = api.log_bytes(&job(&build)?.id, &format!("?epoch={}", attempt.epoch)).await?;
-        let line = format!("built for {}", world.name);
-        counts.push(String::from_utf8(log)?.lines().filter(|text| text.contains(&line)).count());
+        logs.push_str(&String::from_utf8(log)?);
     }
-    let ran = job(&build)?.steps.iter().any(|step| step.name.contains("RUN echo") && !step.cached);
-    ensure!(counts.last() == Some(&usize::from(ran)), "the step ran: {ran}; its lines: {counts:?}");
-    ensure!(counts.iter().all(|count| *count <= 1), "doubled lines: {counts:?}");
+    ensure!(logs.lines().filter(|line| line.contains(&format!("built for {}", world.name))).count() == 1, "{logs}");
     nothing_left(&world).await
 }
 
