@@ -14,13 +14,10 @@ pub(crate) const WRITES: &str = "segments written";
 pub(crate) const READS: &str = "segments read back";
 
 /// The storage is ours: looks are cheap, and builders wait for what is durable. Calls have their own bound.
-const LIMITS: Limits = Limits {
-    rules: Rules { failures: 5, first_pause: Duration::from_millis(500), longest_pause: Duration::from_secs(5) },
-    trusted_places: 0,
-    doubtful_places: 0,
-    all_doubtful_places: 0,
-    remembered: 2,
-};
+const LIMITS: Limits = Limits::without_places(
+    Rules { failures: 5, first_pause: Duration::from_millis(500), longest_pause: Duration::from_secs(5) },
+    2,
+);
 
 pub(crate) fn breakers(clock: Clock) -> Breakers {
     Breakers::new(Kind::Blobs, LIMITS, clock)

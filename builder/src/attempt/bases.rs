@@ -26,13 +26,10 @@ use crate::work::context::ContextTar;
 /// A registry that does not answer for so long is left to the engine, which asks again and says why it fails.
 const LOOK: Duration = Duration::from_secs(10);
 /// When one is left to it without asking.
-const LIMITS: Limits = Limits {
-    rules: Rules { failures: 2, first_pause: Duration::from_secs(30), longest_pause: Duration::from_secs(300) },
-    trusted_places: 0,
-    doubtful_places: 0,
-    all_doubtful_places: 0,
-    remembered: 256,
-};
+const LIMITS: Limits = Limits::without_places(
+    Rules { failures: 2, first_pause: Duration::from_secs(30), longest_pause: Duration::from_secs(300) },
+    256,
+);
 /// Bases of one attempt that are looked up. A Dockerfile with more is built, but as it is written.
 const MAX_BASES: usize = 32;
 

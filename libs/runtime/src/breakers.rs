@@ -44,6 +44,13 @@ pub struct Limits {
     pub remembered: usize,
 }
 
+impl Limits {
+    /// For upstreams that are asked without a place, because the caller bounds its calls itself.
+    pub const fn without_places(rules: Rules, remembered: usize) -> Self {
+        Self { rules, trusted_places: 0, doubtful_places: 0, all_doubtful_places: 0, remembered }
+    }
+}
+
 /// Cheap to clone; clones share everything.
 #[derive(Debug, Clone)]
 pub struct Breakers {

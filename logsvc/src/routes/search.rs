@@ -1,6 +1,5 @@
 //! `GET /api/v1/jobs/{id}/log/search`: the lines of a whole log that have what is looked for.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -13,6 +12,7 @@ use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
 use slipway_store::Scope;
 use slipway_store::logs::LogRow;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::access;
 use crate::follow::state_word;
@@ -97,24 +97,25 @@ pub(super) async fn search(
     let place = tokio::time::timeout(PLACE, places.acquire_owned()).await;
     let place = place.map_err(|_| busy())?.map_err(ApiError::internal)?;
     let end = reader::readable_end(&logs, &log);
-    let found = look(&logs, &log, end, (query, place)).await?;
+    let (found, end) = look(&logs, &log, end, (query, place)).await?;
     let next = found.hits.last().filter(|_| found.more).map(|hit| hit.line);
     Ok(Json(SearchAnswer { epoch: log.epoch, state: state_word(&log), end, found, next }))
 }
 
-/// Reads and looks at the same time. Whoever gives up waiting ends both, and the place is free when they have ended.
+/// Reads and looks at the same time, and says how far. Whoever gives up waiting ends both, and the place is free when they
+/// have ended.
 async fn look(
     logs: &Logs,
     log: &LogRow,
     end: i64,
     (query, place): (Query, OwnedSemaphorePermit),
-) -> Result<Found, ApiError> {
+) -> Result<(Found, i64), ApiError> {
     let (give, mut take) = mpsc::channel::<Chunk>(AHEAD);
-    let (asked, clock) = (Arc::new(()), logs.clock().clone());
-    let (waits, until) = (Arc::downgrade(&asked), clock.monotonic() + LONGEST);
+    let (stop, clock) = (CancellationToken::new(), logs.clock().clone());
+    let (_gone, until) = (stop.clone().drop_guard(), clock.monotonic() + LONGEST);
     let looking = logs.life().blocking("search a log", move || {
         let _place = place;
-        let go_on = || waits.strong_count() > 0 && clock.monotonic() < until;
+        let go_on = || !stop.is_cancelled() && clock.monotonic() < until;
         Search::new(query)?.run(std::iter::from_fn(|| take.blocking_recv()), go_on)
     });
     let reading = async move {
@@ -127,17 +128,17 @@ async fn look(
                 break;
             }
         }
-        Ok::<(), ReadError>(())
+        Ok::<i64, ReadError>(at)
     };
     let (read, found) = tokio::join!(reading, looking);
-    drop(asked);
-    read?;
-    found.map_err(ApiError::internal)?.map_err(|error| match error {
+    let at = read?;
+    let found = found.map_err(ApiError::internal)?.map_err(|error| match error {
         SearchError::Refused(words) => ApiError::BadRequest(words),
         SearchError::Late => {
             let secs = LONGEST.as_secs();
             ApiError::BadRequest(format!("The search was ended after {secs} s; look for something simpler."))
         }
         SearchError::Failed(error) => ApiError::internal(error),
-    })
+    })?;
+    Ok((found, at))
 }
