@@ -125,6 +125,7 @@ fn spec(build: BuildId, project: &Project, wanted: &WantedBuild, limits: Limits)
         project_options: project.options.0.clone(),
         image: images.next(),
         more_images: images.collect(),
+        cache_repository: project.cache_repository.clone().filter(|_| wanted.change.is_none()),
         created_at: wanted.now,
         context_max_bytes: limits.context_bytes,
         context_max_entries: limits.context_entries,

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::attempt::{base_registries, remove_dir, ship_in_background};
+use crate::attempt::{base_registries, cache_registries, remove_dir, ship_in_background};
 use crate::cache::EngineCache;
 use crate::client::{AgentClient, CallError};
 use crate::config::BuilderConfig;
@@ -76,6 +76,8 @@ pub struct Agent {
     pub egress: Egress,
     /// Registries of base images that do not answer.
     pub base_registries: Breakers,
+    /// Registries that do not take layers of stages.
+    pub cache_registries: Breakers,
     /// Who sits where.
     pub slots: Slots,
     /// Whether jobs may be taken.
@@ -173,6 +175,7 @@ pub(crate) async fn assemble(
         client: AgentClient::new(&config.server_url, &config.trust)?,
         egress: Egress::new(config.fetch_allow.clone()).trusting(config.trust.clone()),
         base_registries: base_registries(clock.clone()),
+        cache_registries: cache_registries(clock.clone()),
         draining: watch::Sender::new(false),
         logs: TaskTracker::new(),
         over: CancellationToken::new(),

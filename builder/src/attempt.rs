@@ -44,6 +44,7 @@ mod telling;
 mod tests;
 
 pub(crate) use bases::base_registries;
+pub(crate) use cold::cache_registries;
 use flow::Flow;
 use outputs::Outputs;
 

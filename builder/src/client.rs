@@ -12,8 +12,8 @@ use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use slipway_domain::agent::{
-    ClaimRefusal, ClaimRequest, Claimed, Credentials, Finish, Leave, LeaveRequest, LeaveReturn, LogAck, LogEnd,
-    OpenSession, Report, ReportAck, SessionOpened,
+    ClaimRefusal, ClaimRequest, Claimed, Credentials, Finish, KeptCache, Leave, LeaveRequest, LeaveReturn, LogAck,
+    LogEnd, OpenSession, Report, ReportAck, SessionOpened,
 };
 use slipway_domain::attempt::{AttemptRef, Phase};
 use slipway_domain::ids::SessionId;
@@ -187,6 +187,11 @@ impl AttemptApi {
     /// Gives leave back.
     pub async fn leave_return(&self, back: &LeaveReturn) -> Result<(), CallError> {
         silent(self.request_to("leave/return")?.json(back)).await
+    }
+
+    /// Tells what was kept at a registry.
+    pub async fn keep_cache(&self, kept: &KeptCache) -> Result<(), CallError> {
+        silent(self.request_to("cache")?.json(kept)).await
     }
 
     /// Says the last word.

@@ -3,10 +3,11 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use slipway_domain::agent::{Finish, Leave, LeaveRequest, LeaveReturn, Report, ReportAck};
+use slipway_domain::agent::{Finish, KeptCache, Leave, LeaveRequest, LeaveReturn, Report, ReportAck};
 use slipway_domain::attempt::AttemptOutcome;
 use slipway_domain::git_ref::is_image_tag;
-use slipway_domain::spec::JobSpec;
+use slipway_domain::image::is_digest;
+use slipway_domain::spec::{CACHE_SUFFIX, JobSpec};
 use slipway_live::{Topic, WakeKind};
 use slipway_runtime::problem::{ApiError, JsonBody};
 use slipway_store::attempt_ends::Ended;
@@ -59,6 +60,27 @@ pub async fn leave_return(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// `POST …/cache`
+pub async fn cache(
+    State(dispatcher): State<Dispatcher>,
+    caller: Caller,
+    JsonBody(kept): JsonBody<KeptCache>,
+) -> Result<StatusCode, ApiError> {
+    let deps = &dispatcher.deps;
+    let spec = deps.db.job_spec(caller.attempt.job).await.map_err(store_error)?;
+    let place = spec.cache_place(caller.attempt.epoch).filter(|place| *place == kept.reference);
+    let Some((reference, repository)) = place.zip(spec.cache_repository.as_ref()) else {
+        return Err(ApiError::Forbidden("ref: this attempt keeps nothing there.".to_owned()));
+    };
+    if !is_digest(&kept.digest) {
+        return Err(ApiError::Invalid("digest: write sha256: and 64 hexadecimal digits.".to_owned()));
+    }
+    let now = deps.db.now(&deps.clock).await.map_err(store_error)?;
+    deps.db.keep_registry_cache(spec.project, repository, &kept.digest, now).await.map_err(store_error)?;
+    info!(job.id = %caller.attempt.job, epoch = caller.attempt.epoch, reference, digest = kept.digest, "cache kept");
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// `POST …/finish`
 pub async fn finish(
     State(dispatcher): State<Dispatcher>,
@@ -93,9 +115,9 @@ fn may_move(spec: &JobSpec, request: &LeaveRequest) -> bool {
     is_image_tag(tag) && !is_carrier_tag(tag) && spec.may_show(&format!("{registry}/{repository}"), tag)
 }
 
-/// `b<build>.<epoch>`, and those of further images.
+/// `b<build>.<epoch>`, and those of further images and of caches.
 fn is_carrier_tag(tag: &str) -> bool {
-    let parts = tag.strip_prefix('b').and_then(|rest| rest.split_once('.'));
+    let parts = tag.strip_suffix(CACHE_SUFFIX).unwrap_or(tag).strip_prefix('b').and_then(|rest| rest.split_once('.'));
     parts.is_some_and(|(build, epoch)| {
         build.len() == 32
             && build.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -136,6 +158,7 @@ mod tests {
             project_options: BuildOptions::default(),
             image: image.map(target),
             more_images: image.map(|_| target("r:5000/team/second")).into_iter().collect(),
+            cache_repository: None,
             created_at: Clock::system().now(),
             context_max_bytes: 1,
             context_max_entries: 1,
@@ -166,5 +189,9 @@ mod tests {
         let second = open.carrier_tag(7, 1);
         assert!(!may(&open, "r:5000", "team/app", &carrier) && !may(&open, "r:5000", "team/app", &second));
         assert!(may(&open, "r:5000", "team/app", &close));
+        let keeping = JobSpec { cache_repository: Some("r:5000/team/app".to_owned()), ..open };
+        let cache = keeping.cache_place(7).expect("a place");
+        let (_, tag) = cache.rsplit_once(':').expect("a tag");
+        assert!(!may(&keeping, "r:5000", "team/app", tag), "{cache}");
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use slipway_domain::agent::{BuildSecret, Credentials, Login, PushedImage, RegistryLogin};
 use slipway_domain::attempt::{AttemptState, Phase};
@@ -29,6 +30,11 @@ use crate::auth::{Caller, store_error};
 /// Limit for making an App's token.
 const APP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A project whose builds stay where they are keeps its layers of all stages anew after this time.
+const FRESH: TimeDelta = TimeDelta::days(7);
+/// One whose builds move to builders that have none of them is helped by them, and keeps newer ones after this time.
+const FRESH_FOR_MOVERS: TimeDelta = TimeDelta::days(1);
+
 /// The query of `GET …/credentials`.
 #[derive(Debug, Deserialize)]
 pub struct CredentialsQuery {
@@ -36,7 +42,7 @@ pub struct CredentialsQuery {
     /// Names of the secrets that the build mounts, with commas between.
     #[serde(default)]
     secrets: String,
-    /// Whether earlier images are wanted, because the engine has no layers of the project.
+    /// Whether the engine had no layers of the project when the build began, so that earlier images are wanted.
     #[serde(default)]
     cache: bool,
 }
@@ -71,8 +77,12 @@ pub async fn credentials(
             if query.phase == Phase::Building {
                 credentials.secrets = secrets(&dispatcher, &spec, &query.secrets).await?;
                 if query.cache {
-                    credentials.cache_from = cache_images(&dispatcher.deps.db, &spec).await.map_err(store_error)?;
+                    credentials.cache_from = cache_images(db, &spec).await.map_err(store_error)?;
                 }
+            } else {
+                let now = db.now(&dispatcher.deps.clock).await.map_err(store_error)?;
+                let due = is_cache_due(db, &spec, query.cache, now).await.map_err(store_error)?;
+                credentials.cache_to = spec.cache_place(caller.attempt.epoch).filter(|_| due);
             }
             let logins = db.registry_credentials(&dispatcher.deps.secret_key, job.tenant_id).await;
             credentials.registries = logins
@@ -101,8 +111,29 @@ async fn secrets(dispatcher: &Dispatcher, spec: &JobSpec, names: &str) -> Result
 }
 
 /// What the project pushed last: of this ref, else of the branch that a change goes to, else of the main branch, else of
-/// any ref. Digests, because whoever may write to the registry can put anything under a tag.
+/// any ref; and first what it keeps of all stages. Digests, because whoever may write to the registry can put anything
+/// under a tag.
 async fn cache_images(db: &Db, spec: &JobSpec) -> slipway_store::error::Result<Vec<String>> {
+    let kept = match &spec.cache_repository {
+        Some(repository) => {
+            let kept = db.registry_cache(spec.project, repository).await?;
+            kept.map(|kept| format!("{repository}@{}", kept.digest))
+        }
+        None => None,
+    };
+    let pushed = pushed_images(db, spec).await?;
+    Ok(kept.into_iter().chain(pushed).take(MAX_IMAGES).collect())
+}
+
+/// Whether what all stages made is worth keeping now, `cold` where the builder had to begin with what is kept.
+async fn is_cache_due(db: &Db, spec: &JobSpec, cold: bool, now: DateTime<Utc>) -> slipway_store::error::Result<bool> {
+    let Some(repository) = &spec.cache_repository else { return Ok(false) };
+    let kept = db.registry_cache(spec.project, repository).await?;
+    let fresh = if cold { FRESH_FOR_MOVERS } else { FRESH };
+    Ok(kept.is_none_or(|kept| now - kept.kept_at >= fresh))
+}
+
+async fn pushed_images(db: &Db, spec: &JobSpec) -> slipway_store::error::Result<Vec<String>> {
     let target = spec.change.as_ref().and_then(|change| change.target.clone());
     let main = MAIN_BRANCHES.iter().filter_map(|name| GitRef::parse(name).ok());
     let refs = spec.git_ref.clone().into_iter().chain(target).chain(main).map(Some);
@@ -166,7 +197,36 @@ fn broken(what: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use slipway_domain::spec::ChangeSpec;
+
     use super::*;
+    use crate::scene::Scene;
+
+    #[tokio::test]
+    async fn layers_of_all_stages_are_kept_anew_when_they_are_old() {
+        let scene = Scene::new().await;
+        let (db, now) = (&scene.deps.db, scene.deps.clock.now());
+        let project = scene.project("keeps").await;
+        let spec = db.job_spec(scene.ready(&project).await).await.expect("a job");
+        let due = async |spec: &JobSpec, cold, days| {
+            is_cache_due(db, spec, cold, now + TimeDelta::days(days)).await.expect("an answer")
+        };
+        assert!(!due(&spec, true, 0).await && spec.cache_place(1).is_none(), "it names no repository");
+        let spec = JobSpec { cache_repository: Some("r:5000/cache".to_owned()), ..spec };
+        assert!(due(&spec, false, 0).await, "there are none");
+        let digest = format!("sha256:{}", "1".repeat(64));
+        db.keep_registry_cache(project.id, "r:5000/cache", &digest, now).await.expect("kept");
+        for (cold, days, wanted) in
+            [(false, 0, false), (true, 0, false), (false, 1, false), (true, 1, true), (false, 7, true)]
+        {
+            assert_eq!(due(&spec, cold, days).await, wanted, "{cold} after {days} days");
+        }
+        assert_eq!(cache_images(db, &spec).await.expect("images"), [format!("r:5000/cache@{digest}")]);
+        let elsewhere = JobSpec { cache_repository: Some("r:5000/other".to_owned()), ..spec.clone() };
+        assert!(due(&elsewhere, false, 0).await && cache_images(db, &elsewhere).await.expect("images").is_empty());
+        let change = ChangeSpec { number: 1, target: None, trusted: false };
+        assert_eq!(JobSpec { change: Some(change), ..spec }.cache_place(1), None, "strangers keep nothing");
+    }
 
     #[test]
     fn each_image_is_named_once_by_its_digest() {

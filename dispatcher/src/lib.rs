@@ -113,6 +113,7 @@ impl Dispatcher {
             .route("/agent/v1/attempts/{job}/{epoch}/credentials", get(credentials::credentials))
             .route("/agent/v1/attempts/{job}/{epoch}/leave", post(attempts::leave))
             .route("/agent/v1/attempts/{job}/{epoch}/leave/return", post(attempts::leave_return))
+            .route("/agent/v1/attempts/{job}/{epoch}/cache", post(attempts::cache))
             .route("/agent/v1/attempts/{job}/{epoch}/finish", post(attempts::finish))
             .with_state(self.clone())
     }

@@ -91,6 +91,7 @@ mod tests {
             name: "app".to_owned(),
             repo_path: "acme/app".to_owned(),
             clone_url: "https://github.com/acme/app.git".to_owned(),
+            cache_repository: None,
             images: Vec::new(),
             visibility: Visibility::Private,
             options: BuildOptions::default(),

@@ -180,6 +180,7 @@ impl ProjectFacts {
             (repository, target, tags.unwrap_or_else(|| "the commit id, and the branch or tag".to_owned()))
         });
         let images = images.collect();
+        let options = if shows_options { option_words(&project) } else { Vec::new() };
         Self {
             id: project.id,
             repo_path: project.repo_path,
@@ -190,7 +191,7 @@ impl ProjectFacts {
             paused: project.state == ProjectState::Paused,
             paused_reason: project.paused_reason,
             look_error: None,
-            options: if shows_options { option_words(&project.options.0) } else { Vec::new() },
+            options,
             name: project.name,
         }
     }
@@ -205,7 +206,8 @@ fn image_words(images: &[ImageOptions]) -> String {
     words.collect::<Vec<_>>().join("; ")
 }
 
-fn option_words(options: &BuildOptions) -> Vec<(&'static str, String)> {
+fn option_words(project: &Project) -> Vec<(&'static str, String)> {
+    let options: &BuildOptions = &project.options.0;
     let args = options
         .args
         .as_ref()
@@ -225,6 +227,7 @@ fn option_words(options: &BuildOptions) -> Vec<(&'static str, String)> {
         ("Submodules", options.submodules.filter(|on| *on).map(|_| "fetched".to_owned())),
         ("LFS files", options.lfs.filter(|on| *on).map(|_| "fetched".to_owned())),
         ("Layer cache", options.no_cache.filter(|off| *off).map(|_| "off".to_owned())),
+        ("Layers of all stages", project.cache_repository.clone()),
         ("Network of RUN", network),
         ("Timeout", options.timeout_secs.map(|secs| format!("{secs} s"))),
     ]

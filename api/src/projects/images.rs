@@ -43,6 +43,14 @@ pub async fn given(
     }
 }
 
+/// Where the layers of all stages are kept.
+pub async fn check_cache(state: &ApiState, repository: Option<&str>) -> Result<(), ApiError> {
+    match repository {
+        Some(repository) => check_repository(state, "cache_repository", repository).await,
+        None => Ok(()),
+    }
+}
+
 /// The images that a build chooses, by themselves.
 pub fn check_chosen(images: &[ImageOptions]) -> Result<(), ApiError> {
     check_count("build.images", images.len())?;

@@ -37,6 +37,11 @@ pub struct CreateProject {
     /// Where images go, if there are several: the same one to several repositories, or several stages.
     #[serde(default)]
     pub images: Option<Vec<ImageJson>>,
+    /// `host[:port]/path` that keeps the layers of all stages, for builders that have none of them. They hold what the
+    /// image leaves out, such as sources: name a repository that is as private as those. None are kept unless set, and
+    /// only where the builder's engine can.
+    #[serde(default)]
+    pub cache_repository: Option<String>,
     /// `private` (unless set) or `public`: everybody sees builds, logs and badge.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -54,7 +59,8 @@ pub struct CreateProject {
     pub region: Option<String>,
 }
 
-/// What may change. Fields that are not given stay; `null` takes `image` and `region` away.
+/// What may change. Fields that are not given stay; `null` takes `image`, `cache_repository`
+/// and `region` away.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PatchProject {
@@ -78,6 +84,10 @@ pub struct PatchProject {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Vec<ImageJson>>)]
     pub images: Option<Option<Vec<ImageJson>>>,
+    /// `host[:port]/path` that keeps the layers of all stages.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    pub cache_repository: Option<Option<String>>,
     /// The region that shall build it.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
@@ -166,6 +176,9 @@ pub struct ProjectJson {
     /// The first of `images`.
     image: Option<ImageJson>,
     images: Vec<ImageJson>,
+    /// Keeps the layers of all stages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_repository: Option<String>,
     #[schema(value_type = String)]
     visibility: Visibility,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -195,6 +208,7 @@ impl ProjectJson {
         let connection = project.connection_id;
         let (build, rules) = (project.options.0.clone(), project.rules.0.clone());
         Self {
+            cache_repository: project.cache_repository.clone(),
             connection: Some(connection),
             build: Some(build),
             rules: Some(rules),
@@ -216,6 +230,7 @@ impl ProjectJson {
             repo: RepoJson { full_path: project.repo_path, clone_url: project.clone_url },
             image: images.first().cloned(),
             images,
+            cache_repository: None,
             visibility: project.visibility,
             build: None,
             rules: None,

@@ -81,6 +81,8 @@ async fn create(
     check_rules(&body.rules)?;
     let images = images::given(&state, body.image.map(Some), body.images.map(Some)).await?.unwrap_or_default();
     images::check_own(&images, &body.build)?;
+    let cache_repository = body.cache_repository;
+    images::check_cache(&state, cache_repository.as_deref()).await?;
     let hook: HookId = random_id();
     let secret = hook_secret(forge);
     let now = state.clock.now();
@@ -92,6 +94,7 @@ async fn create(
         repo_path: body.repo.full_path,
         clone_url,
         images,
+        cache_repository,
         visibility: body.visibility.unwrap_or(Visibility::Private),
         options: body.build,
         rules: body.rules,
@@ -161,11 +164,13 @@ async fn patch(
     let images = images::given(&state, body.image, body.images).await?;
     let own = images.clone().unwrap_or_else(|| project.images());
     images::check_own(&own, body.build.as_ref().unwrap_or(&project.options))?;
+    images::check_cache(&state, body.cache_repository.as_ref().and_then(Option::as_deref)).await?;
     let patch = ProjectPatch {
         options: body.build,
         rules: body.rules,
         visibility: body.visibility,
         images,
+        cache_repository: body.cache_repository,
         region: body.region,
     };
     let project = state.db.patch_project(&caller.scope, id, &patch, state.clock.now()).await.or_problem()?;

@@ -16,7 +16,7 @@ pub enum ProjectsCommand {
     /// List the projects that you can see
     List,
     /// Make a project with its webhook
-    Create(CreateArgs),
+    Create(Box<CreateArgs>),
     /// Let pushes make no builds
     Pause {
         /// Name or id of the project
@@ -55,6 +55,9 @@ pub struct CreateArgs {
     /// Tag of the image, may be repeated; {{branch}}, {{tag}}, {{ref}}, {{sha}}, {{sha7}} and {{build}} are filled in
     #[arg(long = "tag", value_name = "TAG", requires = "image")]
     tags: Vec<String>,
+    /// Repository that keeps the layers of all stages for builders that have none of them, host/path without a tag
+    #[arg(long, value_name = "REPOSITORY", requires = "image")]
+    cache_repository: Option<String>,
     /// Who sees builds and logs: private or public
     #[arg(long)]
     visibility: Option<Visibility>,
@@ -67,7 +70,7 @@ pub struct CreateArgs {
 pub async fn run(command: ProjectsCommand, api: &Api, screen: &mut Screen) -> Result<Exit, Failed> {
     match command {
         ProjectsCommand::List => list(api, screen).await,
-        ProjectsCommand::Create(args) => create(args, api, screen).await,
+        ProjectsCommand::Create(args) => create(*args, api, screen).await,
         ProjectsCommand::Pause { project } => switch(&project, "pause", api, screen).await,
         ProjectsCommand::Resume { project } => switch(&project, "resume", api, screen).await,
     }
@@ -153,7 +156,7 @@ fn body(args: CreateArgs) -> Value {
         several => Some(("images", several.iter().map(image).collect())),
     };
     body.extend(images.map(|(name, value)| (name.to_owned(), value)));
-    let rest = [("connection", args.connection), ("tenant", args.tenant)];
+    let rest = [("connection", args.connection), ("tenant", args.tenant), ("cache_repository", args.cache_repository)];
     body.extend(rest.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?)))));
     if let Some(visibility) = args.visibility {
         body.insert("visibility".to_owned(), json!(visibility));

@@ -1,6 +1,7 @@
 //! What an image attempt does, in order: fetch the source, read the pipeline file from it, pack the
 //! context, let the engine build, push and move tags. Ends early at every await once the reins are pulled.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -101,12 +102,18 @@ impl Flow {
         let variants = self.spec.outputs(&options);
         let variants = variants.map_err(|bad| Failure::new(FailureClass::PipelineInvalid, format!("{bad}.")))?;
         let context = self.pack(&checkout, &options).await?;
+        let cold = self.is_cold(&options);
+        let mut worth_keeping = None;
         for (place, Variant { target, .. }) in variants.iter().enumerate() {
             let options = BuildOptions { target: target.clone(), ..options.clone() };
-            self.build(context.clone(), &options, place).await?;
+            let built = self.build(context.clone(), &options, place).await?;
+            worth_keeping = worth_keeping.or_else(|| Some(built).filter(|built| self.is_worth_keeping(built)));
         }
         match &self.spec.image {
-            Some(_) => self.push(&variants).await,
+            Some(_) => {
+                self.push(&variants).await?;
+                self.keep_cache(worth_keeping, cold).await
+            }
             None if self.spec.change.is_some() => self.log.meta(0, "It is a pull request, so nothing is pushed."),
             None => self.log.meta(0, "No image is configured for this project, so nothing is pushed."),
         }
@@ -206,8 +213,8 @@ impl Flow {
         self.end(step, packed)
     }
 
-    /// Builds one variant.
-    async fn build(&self, context: ContextTar, options: &BuildOptions, place: usize) -> Result<(), Failure> {
+    /// Builds one variant, and gives back what the engine was asked.
+    async fn build(&self, context: ContextTar, options: &BuildOptions, place: usize) -> Result<BuildRequest, Failure> {
         self.outputs.begin(place);
         self.progress.phase(Phase::Building);
         let mounted = Vec::from_iter(secret_mounts(&dockerfile::scan(&context.dockerfile_text)));
@@ -238,19 +245,13 @@ impl Flow {
         let stop = self.reins.halted().child_token();
         let (said, heard) = mpsc::channel(QUEUE);
         let building = async {
-            let built = self.agent.engine.build(request, &said, &stop).await;
+            let built = self.agent.engine.build(request.clone(), &said, &stop).await;
             drop(said);
             built
         };
-        let holding = async {
-            match &confined {
-                Some(confined) => confined.hold().await,
-                None => std::future::pending().await,
-            }
-        };
         let built = tokio::select! {
             built = beside(building, self.follow(heard, place), &stop) => built,
-            never = holding => match never {},
+            never = held(confined.as_ref()) => match never {},
         };
         if fills_cache(&built) {
             self.agent.cache.built(self.spec.project, self.spec.is_trusted()).await;
@@ -262,11 +263,12 @@ impl Flow {
             (built, _) => built?,
         };
         debug!(image, "image built");
-        self.look_into(&image, options.target.clone(), place).await
+        self.look_into(&image, options.target.clone(), place).await?;
+        Ok(request)
     }
 
     /// Puts the plan's limits in force, where this host lets us.
-    async fn confine(&self) -> Result<Option<Confined>, Failure> {
+    pub(super) async fn confine(&self) -> Result<Option<Confined>, Failure> {
         let data_root = self.agent.readiness.borrow().data_root.clone();
         let confined = match data_root {
             Some(root) => self.agent.cgroups.confine(self.attempt, self.spec.limits, &root).await,
@@ -426,8 +428,16 @@ impl Flow {
         result.map_err(|failure| Failure { step: failure.step.or(Some(name)), ..failure })
     }
 
-    fn left(&self) -> Duration {
+    pub(super) fn left(&self) -> Duration {
         self.limit.borrow().saturating_sub(self.agent.clock.monotonic().duration_since(self.began))
+    }
+}
+
+/// Holds the limits in force until it is dropped.
+pub(super) async fn held(confined: Option<&Confined>) -> Infallible {
+    match confined {
+        Some(confined) => confined.hold().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -72,7 +72,12 @@ impl Flow {
                 let (host, _) = split_repository(repository);
                 let login = credentials.registries.iter().find(|registry| registry.host == host);
                 let login = login.map(|known| &known.login);
-                self.unless_halted(self.look_first((repository, place), login)).await?;
+                self.unless_halted(self.look_first(
+                    repository,
+                    &self.spec.carrier_tag(self.attempt.epoch, place),
+                    login,
+                ))
+                .await?;
                 self.push_carrier(step, (repository, place), login).await?;
                 crash::point("builder.carrier.pushed");
                 let pushed = self.unless_halted(self.read_back((repository, place), login)).await?;
@@ -104,9 +109,8 @@ impl Flow {
 
     /// The engine takes a login wherever the registry sends it, and follows every redirect. So what we would not follow
     /// is found out before it is asked; all other words are left to the push itself.
-    async fn look_first(&self, (repository, place): (&str, usize), login: Option<&Login>) -> Result<(), Failure> {
-        let carrier = self.spec.carrier_tag(self.attempt.epoch, place);
-        let looked = async { Registry::connect(&self.agent.egress, repository, login).await?.digest(&carrier).await };
+    pub(super) async fn look_first(&self, repository: &str, tag: &str, login: Option<&Login>) -> Result<(), Failure> {
+        let looked = async { Registry::connect(&self.agent.egress, repository, login).await?.digest(tag).await };
         match looked.await {
             Err(failure)
                 if matches!(failure.class, FailureClass::RegistryForbidden | FailureClass::RegistryInvalid) =>

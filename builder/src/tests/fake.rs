@@ -190,6 +190,7 @@ pub fn spec(clone_url: &str) -> JobSpec {
         project_options: BuildOptions::default(),
         image: None,
         more_images: Vec::new(),
+        cache_repository: None,
         created_at: Clock::system().now(),
         context_max_bytes: 1 << 20,
         context_max_entries: 100,

@@ -204,6 +204,7 @@ impl Scene {
             project_options: BuildOptions::default(),
             image: None,
             more_images: Vec::new(),
+            cache_repository: None,
             created_at: now,
             context_max_bytes: 1,
             context_max_entries: 1,

@@ -7,6 +7,8 @@ use bollard_buildkit_proto::moby::buildkit::v1::{
     DiskUsageRequest, PruneRequest, SolveRequest, SolveResponse, StatusResponse, UsageRecord,
 };
 use futures_util::future::{Either, select};
+use serde::Deserialize;
+use slipway_domain::image::is_digest;
 use slipway_runtime::ids::random_bytes;
 use slipway_runtime::lifecycle::{Life, TaskFailed};
 use tokio::sync::mpsc;
@@ -18,10 +20,12 @@ use crate::endpoint::{Endpoint, in_time};
 use crate::error::SolveError;
 use crate::feed::Feed;
 use crate::session::{Served, Session};
-use crate::solve::{Export, Solve, Solved};
+use crate::solve::{Export, REGISTRY_CACHE, Solve, Solved, question_for_caches};
 use crate::spill::Backlog;
 use crate::watch::Watch;
 
+/// Where the descriptor stands of a cache that was pushed, as JSON (moby/buildkit cache/remotecache/export.go).
+const CACHE_MANIFEST: &str = "cache.manifest";
 /// Most records of a cache that are taken.
 const MAX_RECORDS: usize = 1_000_000;
 /// What an exporter calls the image's id.
@@ -85,6 +89,26 @@ impl BuildKit {
             drop(stream);
             calls.close().await;
             Ok(removed)
+        })
+        .await
+    }
+
+    /// Whether a build may have [`Solve::cache_to`]: a buildkitd can, and so can a Docker engine whose images containerd
+    /// keeps. Asked by a build that ends before it begins
+    /// (`Controller.Solve` in moby/buildkit control/control.go).
+    pub async fn keeps_caches(&self, within: Duration) -> Result<bool, SolveError> {
+        in_time(within, async {
+            let calls = self.endpoint.calls(&self.life, STREAM_WINDOW_BYTES).await?;
+            let asked = question_for_caches(&hex::encode(random_bytes::<16>()));
+            let answer = calls.control().solve(asked).await.map_err(said);
+            calls.close().await;
+            match answer {
+                Err(SolveError::Said(said)) => {
+                    Ok(said.message.contains(&format!("configure {REGISTRY_CACHE} cache exporter")))
+                }
+                Err(error) => Err(error),
+                Ok(_) => Ok(false),
+            }
         })
         .await
     }
@@ -158,14 +182,18 @@ fn result(answer: SolveResponse, export: &Export) -> Result<Solved, SolveError> 
     let image = match export {
         Export::Nothing => None,
         Export::Image(_) => {
-            let id = exported.get(CONFIG_ID).or_else(|| exported.get(IMAGE_ID)).filter(|id| is_id(id));
+            let id = exported.get(CONFIG_ID).or_else(|| exported.get(IMAGE_ID)).filter(|id| is_digest(id));
             let missing = || SolveError::Lost("it ended the build without an image".to_owned());
             Some(id.ok_or_else(missing)?.clone())
         }
     };
-    Ok(Solved { image, exported })
+    let cache = exported.get(CACHE_MANIFEST).and_then(|text| serde_json::from_str::<Descriptor>(text).ok());
+    let cache = cache.map(|found| found.digest).filter(|digest| is_digest(digest));
+    Ok(Solved { image, cache, exported })
 }
 
-fn is_id(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+/// What an engine says of what it pushed.
+#[derive(Deserialize)]
+struct Descriptor {
+    digest: String,
 }

@@ -17,6 +17,10 @@ use crate::tokens::Tokens;
 pub const MAX_SECRET_BYTES: usize = 4_190_000;
 /// Largest request that an engine takes; arguments and labels make it long.
 const MAX_REQUEST_BYTES: usize = 4 << 20;
+/// What reads the Dockerfile.
+const FRONTEND: &str = "dockerfile.v0";
+/// A cache in an image of its own.
+pub(crate) const REGISTRY_CACHE: &str = "registry";
 /// The host under which an engine finds what its session uploads (moby's `session/upload`).
 const SESSION_URL: &str = "http://buildkit-session/";
 
@@ -47,6 +51,9 @@ pub struct Solve {
     pub cache_from: Vec<String>,
     /// Writes what made each layer into the image, for the `cache_from` of others.
     pub inline_cache: bool,
+    /// An image, `host/path:tag`, that gets what every step made, those of other stages included, for the `cache_from` of
+    /// others. Only an engine that [`crate::client::BuildKit::keeps_caches`] builds with it.
+    pub cache_to: Option<String>,
     /// Secrets of `RUN --mount=type=secret`, by id. An empty one counts as missing.
     pub secrets: BTreeMap<String, Bytes>,
     /// Logins for the registries of base images.
@@ -76,6 +83,8 @@ pub enum Export {
 pub struct Solved {
     /// The image's id, `sha256:…`, if an image was asked for.
     pub image: Option<String>,
+    /// The digest of the cache that was pushed, if one was asked for and the engine names it.
+    pub cache: Option<String>,
     /// Everything that the exporter says.
     pub exported: BTreeMap<String, String>,
 }
@@ -96,6 +105,7 @@ impl Solve {
             hosts: BTreeMap::new(),
             cache_from: Vec::new(),
             inline_cache: false,
+            cache_to: None,
             secrets: BTreeMap::new(),
             logins: Vec::new(),
             tokens: Tokens::default(),
@@ -109,8 +119,8 @@ impl Solve {
     pub(crate) fn request(&self, reference: &str, session: &str, key: &str) -> Result<SolveRequest, SolveError> {
         use prost::Message as _;
         self.check()?;
-        let exports =
-            self.inline_cache.then(|| CacheOptionsEntry { r#type: "inline".to_owned(), ..Default::default() });
+        let inline = self.inline_cache.then(inline_cache);
+        let kept = self.cache_to.as_ref().map(|image| cache_at_registry(Some(image)));
         let (exporter, attributes) = match &self.export {
             Export::Nothing => (String::new(), HashMap::new()),
             Export::Image(name) => ("moby".to_owned(), HashMap::from([("name".to_owned(), name.clone())])),
@@ -118,12 +128,12 @@ impl Solve {
         let request = SolveRequest {
             r#ref: reference.to_owned(),
             session: session.to_owned(),
-            frontend: "dockerfile.v0".to_owned(),
+            frontend: FRONTEND.to_owned(),
             frontend_attrs: self.attributes(key),
             // Engines of API 1.41 ignore the list of exporters that took the place of these.
             exporter_deprecated: exporter,
             exporter_attrs_deprecated: attributes,
-            cache: Some(CacheOptions { exports: exports.into_iter().collect(), ..CacheOptions::default() }),
+            cache: Some(CacheOptions { exports: inline.into_iter().chain(kept).collect(), ..CacheOptions::default() }),
             ..SolveRequest::default()
         };
         if request.encoded_len() > MAX_REQUEST_BYTES {
@@ -189,6 +199,30 @@ impl Solve {
     }
 }
 
+/// All layers of all stages, in an image of their own; as an image's manifest, which more registries take than an index.
+fn cache_at_registry(image: Option<&String>) -> CacheOptionsEntry {
+    let fixed = [("mode", "max"), ("oci-mediatypes", "true"), ("image-manifest", "true")];
+    let fixed = fixed.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let named = image.map(|image| ("ref".to_owned(), image.clone()));
+    CacheOptionsEntry { r#type: REGISTRY_CACHE.to_owned(), attrs: fixed.into_iter().chain(named).collect() }
+}
+
+fn inline_cache() -> CacheOptionsEntry {
+    CacheOptionsEntry { r#type: "inline".to_owned(), ..CacheOptionsEntry::default() }
+}
+
+/// A request whose answer tells whether an engine keeps caches in registries: it does not say where, so that one that could
+/// refuses that, before it builds anything.
+pub(crate) fn question_for_caches(reference: &str) -> SolveRequest {
+    let exports = vec![cache_at_registry(None)];
+    SolveRequest {
+        r#ref: reference.to_owned(),
+        frontend: FRONTEND.to_owned(),
+        cache: Some(CacheOptions { exports, ..CacheOptions::default() }),
+        ..SolveRequest::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,6 +245,7 @@ mod tests {
             hosts: [(word("h"), IpAddr::from([1, 2, 3, 4])), (word("i"), IpAddr::from([0; 16]))].into(),
             cache_from: vec![word("r/a:1"), word("r/b:1")],
             inline_cache: true,
+            cache_to: Some(word("r/a:cache")),
             ..solve()
         };
         let request = solve.request("ref", "session", "key").expect("a request");
@@ -232,7 +267,19 @@ mod tests {
         assert_eq!(attributes, expected);
         assert_eq!((request.r#ref.as_str(), request.session.as_str()), ("ref", "session"));
         assert_eq!((request.exporter_deprecated.as_str(), request.exporter_attrs_deprecated.len()), ("moby", 1));
-        assert_eq!(request.cache.expect("cache").exports[0].r#type, "inline");
+        let exports = request.cache.expect("cache").exports;
+        assert_eq!(exports.iter().map(|export| export.r#type.as_str()).collect::<Vec<_>>(), ["inline", "registry"]);
+        let kept: BTreeMap<&str, &str> =
+            exports[1].attrs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            kept,
+            BTreeMap::from([
+                ("ref", "r/a:cache"),
+                ("mode", "max"),
+                ("oci-mediatypes", "true"),
+                ("image-manifest", "true"),
+            ])
+        );
     }
 
     #[test]

@@ -259,6 +259,19 @@ pub struct Credentials {
     /// Images of earlier builds by digest, `host/path@sha256:…`, where they were asked for: their layers may serve again.
     #[serde(default)]
     pub cache_from: Vec<String>,
+    /// For a push: where to keep what the stages made, `host/path:tag`, if that pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_to: Option<String>,
+}
+
+/// `POST …/cache`: what the stages made is kept at a registry. Repeating it changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptCache {
+    /// The image that it was kept under, as it was asked for.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The digest of its manifest, as the engine pushed it.
+    pub digest: String,
 }
 
 /// A secret for the mounts of a build.

@@ -22,6 +22,11 @@ const MAX_BASES: usize = 16;
 /// Longest digest or name of a stage.
 const MAX_NAME_CHARS: usize = 200;
 
+/// Whether this is a digest as registries name manifests: `sha256:` and 64 hexadecimal digits.
+pub fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 /// One image that an attempt built, whether it was pushed or not.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuiltImage {

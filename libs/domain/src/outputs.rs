@@ -181,6 +181,7 @@ mod tests {
             project_options: BuildOptions::default(),
             image: images.next(),
             more_images: images.collect(),
+            cache_repository: None,
             created_at: chrono::DateTime::UNIX_EPOCH,
             context_max_bytes: 1,
             context_max_entries: 1,

@@ -12,6 +12,9 @@ use crate::ids::{BuildId, ProjectId, TenantId};
 use crate::plan::Limits;
 use crate::tag_template::{BadTemplate, Facts, expand};
 
+/// Ends the tags under which caches are pushed.
+pub const CACHE_SUFFIX: &str = ".cache";
+
 /// How a project is built: the `build` object of a project, of `POST …/builds` and of `slipway.yml`.
 /// Unset fields fall back to the next source. Between releases unknown fields are passed over; where users write
 /// them, [`as_written`] refuses them.
@@ -240,6 +243,9 @@ pub struct JobSpec {
     /// Further images, where there is a first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub more_images: Vec<ImageTarget>,
+    /// A repository, `host[:port]/path`, that keeps the layers of all stages for builders that have none of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_repository: Option<String>,
     /// When the build was made; for labels.
     pub created_at: DateTime<Utc>,
     /// Largest context, bytes.
@@ -262,6 +268,13 @@ impl JobSpec {
     pub fn carrier_tag(&self, epoch: i64, variant: usize) -> String {
         let first = format!("b{}.{epoch}", self.build.to_string().replace('-', ""));
         if variant == 0 { first } else { format!("{first}.{variant}") }
+    }
+
+    /// Where this attempt keeps the layers of all stages, `host/path:tag`, if its project does: under a tag that only it
+    /// uses. What strangers wrote keeps nothing.
+    pub fn cache_place(&self, epoch: i64) -> Option<String> {
+        let repository = self.cache_repository.as_ref().filter(|_| self.is_trusted())?;
+        Some(format!("{repository}:{}{CACHE_SUFFIX}", self.carrier_tag(epoch, 0)))
     }
 
     /// The tags that these templates give for this build, in the order in which they are moved.

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use slipway_domain::agent::Login;
 use slipway_domain::failure::{Detail, Failure, FailureClass};
 use slipway_domain::git_ref::is_image_tag;
+use slipway_domain::image::is_digest;
 use slipway_runtime::egress::{BodyError, Egress, EgressError, read_at_most};
 use tokio::sync::Mutex;
 use url::Url;
@@ -314,10 +315,6 @@ fn split(repository: &str) -> Result<(String, String), Failure> {
         }
         host => (host.to_owned(), path.to_owned()),
     })
-}
-
-fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn denied(message: String) -> Failure {

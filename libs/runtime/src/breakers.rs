@@ -25,6 +25,8 @@ pub enum Kind {
     Registry,
     /// Image registries that builders look base images up at.
     BaseImages,
+    /// Image registries that keep layers of stages.
+    Caches,
     /// Our own object storage.
     Blobs,
 }
@@ -114,6 +116,7 @@ impl Kind {
             Self::Forge => "forge",
             Self::Registry => "registry",
             Self::BaseImages => "base_images",
+            Self::Caches => "caches",
             Self::Blobs => "blobs",
         }
     }

@@ -1,13 +1,16 @@
-//! Images that a project pushed earlier, for a builder that has none of its layers.
+//! What a project pushed earlier, for a builder that has none of its layers: images, and the layers of all stages where it
+//! keeps them.
 
+use chrono::{DateTime, Utc};
 use slipway_domain::agent::PushedImage;
 use slipway_domain::build::BuildState;
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::{BuildId, ProjectId};
+use sqlx::FromRow;
 use sqlx::types::Json;
 
 use crate::Db;
-use crate::db::on_db;
+use crate::db::{execute, on_db};
 use crate::error::Result;
 
 impl Db {
@@ -30,4 +33,35 @@ impl Db {
             .await?);
         Ok(images.map(|Json(images)| images).unwrap_or_default())
     }
+
+    /// What a project keeps there, whatever it kept elsewhere before.
+    pub async fn registry_cache(&self, project: ProjectId, repository: &str) -> Result<Option<RegistryCache>> {
+        const KEPT: &str = "select digest, kept_at from registry_caches where project_id = $1 and repository = $2";
+        Ok(on_db!(self, conn => sqlx::query_as(KEPT).bind(project).bind(repository).fetch_optional(conn).await?))
+    }
+
+    /// Notes what a project keeps there from now on. Of two at once the later one stays; either is as good.
+    pub async fn keep_registry_cache(
+        &self,
+        project: ProjectId,
+        repository: &str,
+        digest: &str,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        const KEEP: &str = "insert into registry_caches (project_id, repository, digest, kept_at) values ($1, $2, $3, $4) \
+            on conflict (project_id) do update set repository = excluded.repository, digest = excluded.digest, \
+            kept_at = excluded.kept_at";
+        let mut tx = self.begin_write().await?;
+        execute!(&mut tx, KEEP, project, repository, digest, now);
+        tx.commit().await
+    }
+}
+
+/// The layers of all stages of a project.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct RegistryCache {
+    /// The digest of its manifest.
+    pub digest: String,
+    /// When it was pushed.
+    pub kept_at: DateTime<Utc>,
 }

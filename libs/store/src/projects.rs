@@ -51,6 +51,8 @@ pub struct Project {
     pub image_target: Option<String>,
     /// Further images.
     pub more_images: Json<Vec<ProjectImage>>,
+    /// `host[:port]/path` that keeps the layers of all stages, for builders that have none of them.
+    pub cache_repository: Option<String>,
     /// Who sees its builds.
     pub visibility: Visibility,
     /// How it is built.
@@ -107,6 +109,8 @@ pub struct NewProject {
     pub clone_url: String,
     /// Where its images go.
     pub images: Vec<ProjectImage>,
+    /// Where the layers of all stages are kept.
+    pub cache_repository: Option<String>,
     /// Who sees its builds.
     pub visibility: Visibility,
     /// How it is built.
@@ -132,6 +136,8 @@ pub struct ProjectPatch {
     pub visibility: Option<Visibility>,
     /// New images, as a whole; with none nothing is pushed any more.
     pub images: Option<Vec<ProjectImage>>,
+    /// New repository for the layers of all stages; `Some(None)` keeps them nowhere any more.
+    pub cache_repository: Option<Option<String>>,
     /// New region; `Some(None)` is the installation's.
     pub region: Option<Option<String>>,
 }
@@ -150,7 +156,7 @@ macro_rules! select_projects {
     () => {
         "select p.id, p.tenant_id, p.connection_id, c.kind as forge, p.name, p.repo_path, p.repo_id, p.clone_url, \
         p.deploy_key_public, p.image_repository, p.image_tags, p.image_target, p.more_images, p.visibility, p.options, p.rules, \
-        p.region, p.state, \
+        p.region, p.state, p.cache_repository, \
         p.paused_reason, p.created_at, p.updated_at from projects p join connections c on c.id = p.connection_id "
     };
 }
@@ -252,7 +258,8 @@ impl Db {
         now: DateTime<Utc>,
     ) -> Result<Project> {
         const PATCH: &str = "update projects set options = $2, visibility = $3, image_repository = $4, \
-            image_tags = $5, region = $6, rules = $7, image_target = $8, more_images = $9 where id = $1";
+            image_tags = $5, region = $6, rules = $7, image_target = $8, more_images = $9, \
+            cache_repository = $10 where id = $1";
         let mut tx = self.begin_write().await?;
         touch(&mut tx, scope, id, now).await?;
         let project = project_in(&mut tx, id).await?;
@@ -261,6 +268,7 @@ impl Db {
         let options = patch.options.as_ref().unwrap_or(&project.options);
         let rules = patch.rules.as_ref().unwrap_or(&project.rules);
         let region = patch.region.as_ref().unwrap_or(&project.region);
+        let cache_repository = patch.cache_repository.as_ref().unwrap_or(&project.cache_repository);
         execute!(
             &mut tx,
             PATCH,
@@ -272,7 +280,8 @@ impl Db {
             region,
             Json(rules),
             first.and_then(|image| image.target.as_ref()),
-            Json(more)
+            Json(more),
+            cache_repository
         );
         let project = project_in(&mut tx, id).await?;
         tx.commit().await?;
@@ -328,8 +337,8 @@ async fn owned_connection(tx: &mut Tx, tenant: TenantId, id: ConnectionId) -> Re
 async fn insert_project(tx: &mut Tx, new: &NewProject, connection: ConnectionId) -> Result<()> {
     const CREATE: &str = "insert into projects (id, tenant_id, connection_id, name, repo_path, clone_url, \
         image_repository, image_tags, visibility, options, region, state, created_at, updated_at, rules, \
-        image_target, more_images) \
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14, $15, $16) \
+        image_target, more_images, cache_repository) \
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14, $15, $16, $17) \
         on conflict (tenant_id, name) do nothing";
     let (first, more) = first_and_more(&new.images);
     let added = execute!(
@@ -350,7 +359,8 @@ async fn insert_project(tx: &mut Tx, new: &NewProject, connection: ConnectionId)
         new.now,
         Json(&new.rules),
         first.and_then(|image| image.target.as_ref()),
-        Json(more)
+        Json(more),
+        &new.cache_repository
     );
     if added == 1 {
         Ok(())

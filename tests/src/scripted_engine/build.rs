@@ -3,12 +3,14 @@
 use std::io::Read as _;
 
 use bollard_buildkit_proto::moby::buildkit::v1::{SolveRequest, SolveResponse};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tonic::Status;
 
 use super::image::{Image, Labels};
 use super::jobs::Reported;
 use super::ledger::Ended;
+use super::push;
 use super::script::{Deed, Script, Step, log_pieces};
 use super::server::Server;
 use super::trace::{Progress, plan};
@@ -24,6 +26,7 @@ struct Build {
     labels: Labels,
     context_sha256: String,
     script: Result<Script, String>,
+    cache_from: Vec<String>,
     job: Reported,
 }
 
@@ -35,9 +38,19 @@ enum Stop {
 
 /// Builds.
 pub async fn run(server: &Server, asked: SolveRequest) -> Result<SolveResponse, Status> {
+    let exports = asked.cache.as_ref().map_or_else(Vec::new, |cache| cache.exports.clone());
+    let kept = exports.iter().find(|export| export.r#type == "registry");
+    if kept.is_some_and(|kept| !kept.attrs.contains_key("ref")) {
+        // As engines say it that keep caches in registries.
+        return Err(Status::unknown("failed to configure registry cache exporter: missing ref"));
+    }
     let job = server.jobs.begin(&asked.r#ref);
     let attribute = |name: &str| asked.frontend_attrs.get(name).map_or("", String::as_str);
     let context = server.sessions.upload(&asked.session, attribute("context")).await?;
+    let cache_from = attribute("cache-from").split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    if let Some(to) = kept.and_then(|kept| kept.attrs.get("ref")) {
+        return keep(server, to, &hex::encode(Sha256::digest(&context))).await;
+    }
     let script = dockerfile(&context, attribute("filename")).and_then(|text| Script::read(&text));
     let label = |(name, value): (&String, &String)| Some((name.strip_prefix("label:")?.to_owned(), value.clone()));
     let build = Build {
@@ -45,15 +58,27 @@ pub async fn run(server: &Server, asked: SolveRequest) -> Result<SolveResponse, 
         labels: asked.frontend_attrs.iter().filter_map(label).collect(),
         context_sha256: hex::encode(Sha256::digest(&context)),
         script,
+        cache_from,
         job,
     };
     drop(context);
     build.run(server).await
 }
 
+/// Pushes what all steps made. They were run a moment ago, and are not again; an image stands for what they made.
+async fn keep(server: &Server, reference: &str, context_sha256: &str) -> Result<SolveResponse, Status> {
+    let labels = Labels::from([("cache".to_owned(), reference.to_owned())]);
+    let image = Image::new(context_sha256, labels).map_err(|error| Status::unknown(format!("{error:#}")))?;
+    let digest = push::cache(server, reference, image).await.map_err(Status::unknown)?;
+    server.ledger.kept(reference);
+    let descriptor = json!({ "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest });
+    Ok(SolveResponse { exporter_response: [("cache.manifest".to_owned(), descriptor.to_string())].into() })
+}
+
 impl Build {
     async fn run(self, server: &Server) -> Result<SolveResponse, Status> {
         let running = server.ledger.begin(&self.image, &self.labels);
+        server.ledger.begins_with(&self.image, self.cache_from.clone());
         let followed = self.follow().await;
         let (ended, answer) = match followed {
             Ok(()) => match Image::new(&self.context_sha256, self.labels) {

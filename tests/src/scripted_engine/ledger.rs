@@ -17,6 +17,10 @@ pub struct Told {
     pub begun: BTreeMap<String, u32>,
     /// How often a push was begun, by the whole reference: `host/path:b<build>.<epoch>`.
     pub pushes: BTreeMap<String, u32>,
+    /// What builds began with that were given something, by the image's local name.
+    pub caches_from: BTreeMap<String, Vec<String>>,
+    /// Where layers of all stages were pushed, in that order.
+    pub caches_to: Vec<String>,
     /// Builds that made their image.
     pub succeeded: u64,
     /// Builds that failed by their script, or for a Dockerfile that cannot be read.
@@ -78,6 +82,18 @@ impl Ledger {
         let number = inner.next;
         inner.running.insert(number, RunningBuild { image: image.to_owned(), labels: labels.clone() });
         Running { ledger: self.clone(), number, ended: Ended::Cancelled }
+    }
+
+    /// Books what a build was given to begin with, if anything.
+    pub fn begins_with(&self, image: &str, caches: Vec<String>) {
+        if !caches.is_empty() {
+            self.lock().told.caches_from.insert(image.to_owned(), caches);
+        }
+    }
+
+    /// Books that layers of all stages were pushed there.
+    pub fn kept(&self, reference: &str) {
+        self.lock().told.caches_to.push(reference.to_owned());
     }
 
     /// Books the begin of a push.

@@ -61,9 +61,7 @@ pub fn answer(server: Server, repository: &str, request: &Request) -> Response {
         let message = format!("An image does not exist locally with the tag: {repository}");
         return refused(StatusCode::NOT_FOUND, &message);
     };
-    let base =
-        repository.split_once('/').and_then(|(host, path)| Url::parse(&format!("http://{host}/v2/{path}/")).ok());
-    let Some(base) = base else {
+    let Some(base) = base(repository) else {
         return refused(StatusCode::BAD_REQUEST, "invalid reference format");
     };
     let login = login(request.headers().get("x-registry-auth").and_then(|value| value.to_str().ok()));
@@ -82,6 +80,21 @@ pub fn answer(server: Server, repository: &str, request: &Request) -> Response {
         };
         let _ = said.send(last).await;
     })
+}
+
+/// Pushes a cache, which is an image like others here, and gives its digest.
+pub async fn cache(server: &Server, reference: &str, image: Image) -> Result<String, String> {
+    let (repository, tag) = reference.rsplit_once(':').ok_or("invalid reference format")?;
+    let base = base(repository).ok_or("invalid reference format")?;
+    let pushed = digest(image.manifest().to_string().as_bytes());
+    let (client, login, image) = (server.client.clone(), Login::default(), Arc::new(image));
+    let (said, _) = mpsc::channel(1);
+    Push { client, base, login, image, tag: tag.to_owned() }.run(&said).await.map(|_| pushed)
+}
+
+fn base(repository: &str) -> Option<Url> {
+    let (host, path) = repository.split_once('/')?;
+    Url::parse(&format!("http://{host}/v2/{path}/")).ok()
 }
 
 impl Push {

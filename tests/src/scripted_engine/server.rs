@@ -112,7 +112,7 @@ fn version() -> Value {
 
 fn info() -> Value {
     json!({
-        "ID": "scripted", "Name": "scripted", "OSType": "linux", "Architecture": "x86_64", "Driver": "none",
+        "ID": format!("scripted-{}", std::process::id()), "Name": "scripted", "OSType": "linux", "Architecture": "x86_64", "Driver": "none",
         "DockerRootDir": "/", "ServerVersion": "20.10.24",
     })
 }

@@ -191,7 +191,7 @@ async fn the_engine_is_not_sent_where_we_would_not_go() {
         (format!("{host}/other"), Some(FailureClass::RegistryInvalid)),
         ("127.0.0.1:1/team/app".to_owned(), None),
     ] {
-        let looked = story.flow.look_first((&repository, 0), None).await;
+        let looked = story.flow.look_first(&repository, "b.1", None).await;
         assert_eq!(looked.err().map(|failure| failure.class), refused, "{repository}");
     }
 }

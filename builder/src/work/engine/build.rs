@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
-use slipway_buildkit::client::BuildKit;
-use slipway_buildkit::endpoint::Endpoint;
-use slipway_buildkit::solve::{Export, Solve};
+use slipway_buildkit::solve::{Export, Solve, Solved};
 use slipway_buildkit::tokens::{TokenGiven, Tokens};
 use slipway_domain::agent::{BuildSecret, RegistryLogin};
 use slipway_domain::failure::Failure;
@@ -69,12 +67,45 @@ impl Engine {
         events: &mpsc::Sender<StepEvent>,
         cancel: &CancellationToken,
     ) -> Result<String, Failure> {
+        let export = Export::Image(request.image.clone());
+        let solved = self.solve(request, |solve| Solve { export, ..solve }, events, cancel).await?;
+        solved.image.ok_or_else(|| down("it ended the build without an image"))
+    }
+
+    /// Builds once more what was built a moment ago, which runs no step while the engine's cache has them, and pushes what
+    /// the steps of all stages made as this image, `host/path:tag`, where [`Engine::keeps_caches`]. Returns the digest of
+    /// its manifest. Ends as [`Engine::build`] does; a push that had begun may run to its end.
+    pub async fn push_cache(
+        &self,
+        request: BuildRequest,
+        to: String,
+        cancel: &CancellationToken,
+    ) -> Result<String, Failure> {
+        let (said, mut heard) = mpsc::channel(QUEUE);
+        let pushing = async {
+            let only_cache = |solve| Solve { export: Export::Nothing, cache_to: Some(to), ..solve };
+            let pushed = self.solve(request, only_cache, &said, cancel).await;
+            drop(said);
+            pushed
+        };
+        let draining = async { while heard.recv().await.is_some() {} };
+        let (pushed, ()) = tokio::join!(pushing, draining);
+        pushed?.cache.ok_or_else(|| down("it does not say what it pushed"))
+    }
+
+    async fn solve(
+        &self,
+        request: BuildRequest,
+        changed: impl FnOnce(Solve) -> Solve,
+        events: &mpsc::Sender<StepEvent>,
+        cancel: &CancellationToken,
+    ) -> Result<Solved, Failure> {
         let refused = Refused::default();
         let subject = Subject::of(&request, refused.clone());
         let mut steps = Steps::default();
         let (reader, mut progress) = mpsc::channel(QUEUE);
-        let buildkit = BuildKit::new(self.life.clone(), Endpoint::Docker(self.address.clone()));
-        let solving = buildkit.solve(solve(request, refused), reader, cancel);
+        let buildkit = self.buildkit();
+        let solving = buildkit.solve(changed(solve(request, refused)), reader, cancel);
         let reading = async {
             while let Some(status) = progress.recv().await {
                 forward(steps.take(status), events).await;
@@ -82,7 +113,7 @@ impl Engine {
         };
         let (result, ()) = tokio::join!(solving, reading);
         let result = match result {
-            Ok(solved) => solved.image.ok_or_else(|| down("it ended the build without an image")),
+            Ok(solved) => Ok(solved),
             Err(error) => Err(subject.explain(error, &steps, &self.life).await),
         };
         forward(steps.stop(self.clock.now()), events).await;
@@ -118,7 +149,7 @@ async fn forward(new: Vec<StepEvent>, events: &mpsc::Sender<StepEvent>) {
 }
 
 fn solve(request: BuildRequest, refused: Refused) -> Solve {
-    let BuildRequest { image, context, definition, options, labels, logins, egress, secrets, .. } = request;
+    let BuildRequest { context, definition, options, labels, logins, egress, secrets, .. } = request;
     let mut args = options.args.unwrap_or_default();
     if let Some(marker) = request.marker {
         mark(&mut args, &marker);
@@ -138,7 +169,7 @@ fn solve(request: BuildRequest, refused: Refused) -> Solve {
         secrets: secrets.into_iter().map(|secret| (secret.name, Bytes::from(secret.value))).collect(),
         logins,
         tokens: tokens(egress, refused),
-        ..Solve::new(context.path, request.scratch, Export::Image(image))
+        ..Solve::new(context.path, request.scratch, Export::Nothing)
     }
 }
 

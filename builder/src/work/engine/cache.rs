@@ -22,8 +22,7 @@ pub struct CacheUsage {
 impl Engine {
     /// Asks for the state of the build cache.
     pub async fn cache_usage(&self) -> Result<CacheUsage, Failure> {
-        let buildkit = BuildKit::new(self.life.clone(), Endpoint::Docker(self.address.clone()));
-        let records = buildkit.disk_usage(QUESTION_TIMEOUT).await.map_err(down)?;
+        let records = self.buildkit().disk_usage(QUESTION_TIMEOUT).await.map_err(down)?;
         let bytes = records.iter().filter(|record| !record.shared).map(|record| record.size.max(0));
         let layers = records.iter().filter(|record| record.record_type == REGULAR);
         let made = layers.filter_map(|record| {
@@ -33,5 +32,14 @@ impl Engine {
             })
         });
         Ok(CacheUsage { bytes: bytes.fold(0, i64::saturating_add), oldest: made.min() })
+    }
+
+    /// Whether it keeps caches at registries.
+    pub async fn keeps_caches(&self) -> Result<bool, Failure> {
+        self.buildkit().keeps_caches(QUESTION_TIMEOUT).await.map_err(down)
+    }
+
+    pub(super) fn buildkit(&self) -> BuildKit {
+        BuildKit::new(self.life.clone(), Endpoint::Docker(self.address.clone()))
     }
 }

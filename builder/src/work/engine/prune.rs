@@ -6,8 +6,6 @@ use std::time::Duration;
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{PruneRequest, UsageRecord};
 use chrono::{DateTime, Utc};
-use slipway_buildkit::client::BuildKit;
-use slipway_buildkit::endpoint::Endpoint;
 use slipway_buildkit::error::SolveError;
 use slipway_domain::failure::Failure;
 
@@ -43,7 +41,7 @@ impl Engine {
     /// Removes from the cache about so many bytes, what was not used for the longest time first, and nothing that a
     /// build uses or that an image holds anyway. To be called while nothing is built, and not to be broken off.
     pub async fn prune_cache(&self, bytes: u64) -> Result<Pruned, Failure> {
-        let buildkit = BuildKit::new(self.life.clone(), Endpoint::Docker(self.address.clone()));
+        let buildkit = self.buildkit();
         let records = buildkit.disk_usage(USAGE_WITHIN).await.map_err(no_answer)?;
         let Choice { ids, until, .. } = oldest(&records, bytes);
         if ids.is_empty() {

@@ -87,6 +87,10 @@ impl Control for Daemon {
 
     async fn solve(&self, request: Request<SolveRequest>) -> Result<Response<SolveResponse>, Status> {
         let asked = request.into_inner();
+        let exports = asked.cache.iter().flat_map(|cache| &cache.exports);
+        if exports.clone().any(|export| export.r#type == "registry" && !export.attrs.contains_key("ref")) {
+            return Err(Status::unknown("failed to configure registry cache exporter: missing ref"));
+        }
         if asked.frontend_attrs.contains_key("target") {
             return Err(rejected());
         }
@@ -222,6 +226,8 @@ async fn a_daemon_alone_is_built_with_over_its_socket() {
         }
     });
     let endpoint = Endpoint::Buildkitd { address, tls: None };
+    let keeps = BuildKit::new(life.clone(), endpoint.clone()).keeps_caches(PATIENCE).await;
+    assert!(keeps.expect("an answer"), "newer releases do");
     let (built, bytes) = build(&life, endpoint.clone(), None).await;
     assert_eq!((told(&built), bytes), (vec!["3000000", "value", "me:pw"], 5));
     let (failed, _) = build(&life, endpoint, Some("x")).await;

@@ -122,3 +122,14 @@ async fn a_cache_is_measured_and_emptied() {
     let after = site.buildkit().disk_usage(PATIENCE).await.expect("records");
     assert!(after.iter().all(|record| !record.description.contains(&site.salt)), "{after:?}");
 }
+
+#[tokio::test]
+async fn an_engine_says_whether_it_keeps_caches() {
+    let Some(site) = Site::beside().await else { return };
+    let buildkit = BuildKit::new(site.life.clone(), Endpoint::Docker(site.address.clone()));
+    let keeps = buildkit.keeps_caches(PATIENCE).await.expect("an answer");
+    let info = site.docker().info().await.expect("an answer");
+    let by_containerd =
+        info.driver_status.unwrap_or_default().iter().flatten().any(|word| word.contains("snapshotter"));
+    assert_eq!(keeps, by_containerd, "{:?}", info.server_version);
+}

@@ -25,13 +25,8 @@ pub struct BaseImage {
 /// The bases that tags choose, in order, for these build arguments; not those that a digest chooses. None where the file
 /// is wrong, or another frontend than Docker's reads it.
 pub fn bases(text: &str, args: &BTreeMap<String, String>, target: Option<&str>) -> Vec<BaseImage> {
-    let mut outline = scan_for(text, target);
-    if !outline.problems.is_empty() || super::frontends(text).iter().any(|frontend| !frontend.is_dockers_own()) {
-        return Vec::new();
-    }
-    let read = logical_lines(text);
-    let built = Graph::of(&mut outline, &read.lines, target).built;
-    let values = values(&outline, &read.lines, args);
+    let Some((outline, built)) = built_of(text, target) else { return Vec::new() };
+    let values = values(&outline, &logical_lines(text).lines, args);
     let stages: HashSet<&str> = outline.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
     let under = under(&outline, target);
     let froms = outline.instructions.iter().filter(|it| it.keyword == "FROM");
@@ -48,6 +43,16 @@ pub fn bases(text: &str, args: &BTreeMap<String, String>, target: Option<&str>) 
         })
     });
     found.collect()
+}
+
+/// The outline, and which stages are built for the target.
+fn built_of(text: &str, target: Option<&str>) -> Option<(Outline, HashSet<usize>)> {
+    let mut outline = scan_for(text, target);
+    if !outline.problems.is_empty() || super::frontends(text).iter().any(|frontend| !frontend.is_dockers_own()) {
+        return None;
+    }
+    let built = Graph::of(&mut outline, &logical_lines(text).lines, target).built;
+    Some((outline, built))
 }
 
 /// The Dockerfile with these names in place of what the bases have; `None` where nothing changes. No line moves.
@@ -123,17 +128,29 @@ fn expanded(text: &str, values: &BTreeMap<String, String>) -> Option<String> {
     (!whole.contains(['"', '\'', '\\', '`']) && !whole.contains(char::is_whitespace)).then_some(whole)
 }
 
+/// Whether commands run in stages that the image does not stand upon, such as those that it copies from: what they make
+/// is in no layer of it. False where the file is wrong, or another frontend than Docker's reads it.
+pub fn has_steps_beside(text: &str, target: Option<&str>) -> bool {
+    let Some((outline, built)) = built_of(text, target) else { return false };
+    let own = chain(&outline, target);
+    let beside = |stage: &usize| built.contains(stage) && !own.contains(stage);
+    outline.instructions.iter().any(|it| it.keyword == "RUN" && it.stage.as_ref().is_some_and(beside))
+}
+
 /// The stage whose base the target, or the last stage without one, stands upon in the end.
 fn under(outline: &Outline, target: Option<&str>) -> Option<usize> {
-    let mut stage = match target {
-        Some(name) => last_by_name(outline).get(&name.to_lowercase()).copied()?,
-        None => outline.stages.len().checked_sub(1)?,
+    chain(outline, target).last().copied()
+}
+
+/// The target, or the last stage without one, and what it stands upon, stage by stage.
+fn chain(outline: &Outline, target: Option<&str>) -> Vec<usize> {
+    let first = match target {
+        Some(name) => last_by_name(outline).get(&name.to_lowercase()).copied(),
+        None => outline.stages.len().checked_sub(1),
     };
     // A stage stands only upon those above it.
-    while let Some(parent) = outline.stages.get(stage)?.parent.filter(|parent| *parent < stage) {
-        stage = parent;
-    }
-    Some(stage)
+    let next = |stage: &usize| outline.stages.get(*stage)?.parent.filter(|parent| parent < stage);
+    std::iter::successors(first, next).collect()
 }
 
 #[cfg(test)]
@@ -146,6 +163,17 @@ mod tests {
 
     fn names(text: &str, given: &[(&str, &str)], target: Option<&str>) -> Vec<(String, bool)> {
         bases(text, &args(given), target).into_iter().map(|base| (base.name, base.of_target)).collect()
+    }
+
+    #[test]
+    fn steps_of_other_stages_are_beside_the_image() {
+        let text = "FROM a AS base\nRUN one\nFROM a AS made\nRUN make\nFROM a AS unused\nRUN never\nFROM base AS run\n\
+            COPY --from=made /x /\nRUN last\n";
+        for (target, wanted) in [(None, true), (Some("RUN"), true), (Some("base"), false), (Some("made"), false)] {
+            assert_eq!(has_steps_beside(text, target), wanted, "{target:?}");
+        }
+        assert!(!has_steps_beside("FROM a AS made\nCOPY x /\nFROM a\nCOPY --from=made /x /\n", None), "no command");
+        assert!(!has_steps_beside("FROM a AS made\nRUN make\nFROM a\nCOPY --from=gone /\n", None), "a wrong file");
     }
 
     #[test]

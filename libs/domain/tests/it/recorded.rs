@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slipway_domain::agent::{
-    ClaimRefusal, ClaimRequest, Claimed, Credentials, Decline, Finish, Leave, LeaveRequest, LeaveReturn, LogAck,
-    LogEnd, OpenSession, Report, ReportAck, SessionOpened, ToBuilder, ToDispatcher,
+    ClaimRefusal, ClaimRequest, Claimed, Credentials, Decline, Finish, KeptCache, Leave, LeaveRequest, LeaveReturn,
+    LogAck, LogEnd, OpenSession, Report, ReportAck, SessionOpened, ToBuilder, ToDispatcher,
 };
 use slipway_domain::attempt::{AttemptOutcome, Phase, StepState};
 use slipway_domain::build::Trigger;
@@ -26,7 +26,7 @@ struct ClaimRefused {
 }
 
 /// The type of each message, and the first part of its samples' names.
-const MESSAGES: [(&str, &str, Read); 16] = [
+const MESSAGES: [(&str, &str, Read); 17] = [
     ("ToDispatcher", "to_dispatcher", read::<ToDispatcher>),
     ("ToBuilder", "to_builder", read::<ToBuilder>),
     ("OpenSession", "open_session", read::<OpenSession>),
@@ -40,6 +40,7 @@ const MESSAGES: [(&str, &str, Read); 16] = [
     ("LeaveRequest", "leave_request", read::<LeaveRequest>),
     ("Leave", "leave", read::<Leave>),
     ("LeaveReturn", "leave_return", read::<LeaveReturn>),
+    ("KeptCache", "kept_cache", read::<KeptCache>),
     ("Finish", "finish", read::<Finish>),
     ("LogAck", "log_ack", read::<LogAck>),
     ("LogEnd", "log_end", read::<LogEnd>),

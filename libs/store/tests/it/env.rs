@@ -181,6 +181,7 @@ impl Env {
 
 pub fn new_project(tenant: TenantId, name: &str) -> NewProject {
     NewProject {
+        cache_repository: None,
         id: new_id(),
         tenant,
         connection: ProjectConnection::New(NewConnection {
@@ -271,6 +272,7 @@ fn job_spec(id: ProjectId, project: &Project, build: BuildId, git_ref: &GitRef, 
         project_options: BuildOptions::default(),
         image: None,
         more_images: Vec::new(),
+        cache_repository: None,
         created_at: start(),
         context_max_bytes: 1,
         context_max_entries: 1,

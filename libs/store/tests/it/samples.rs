@@ -25,7 +25,7 @@ const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_h
     create_token create_web_session decline_job delete_deliveries_without_build delete_delivery_bodies delete_github_app \
     delete_expired_web_sessions delete_old_idempotency_keys delete_registry delete_secret delete_web_session dispatch_job \
     dispatch_jobs drain_builder end_logs end_session ensure_bootstrap_token ensure_default_tenant ensure_deploy_key expire_jobs \
-    finish_attempt finish_attempts finish_deliveries finish_delivery finish_github_app finish_look follow_repo give_up_status \
+    finish_attempt finish_attempts finish_deliveries finish_delivery finish_github_app finish_look follow_repo give_up_status keep_registry_cache \
     lease_deliveries lease_github_apps lease_looks leave_lead note_found note_repo_id pause_if_nothing_succeeds \
     \
     lose_attempt lose_session mark_status_sent note_moves now open_session patch_project ping postpone_admission \
@@ -93,6 +93,8 @@ async fn projects(db: &Db, key: &SecretKey) {
     let project = db.project(&scope, id(4)).await.unwrap();
     assert_eq!((project.name.as_str(), project.options.target.as_deref()), ("app", Some("run")));
     assert_eq!(project.images()[1].target.as_deref(), Some("debug"));
+    assert_eq!(db.registry_cache(id(4), "r:5000/cache").await.unwrap().unwrap().digest, "sha256:1");
+    assert_eq!(db.registry_cache(id(4), "r:5000/other").await.unwrap(), None);
     assert_eq!(db.projects(&scope, &[id(4), id(5)]).await.unwrap().len(), 1);
     assert_eq!(db.project_by_name(&scope, id(1), "app").await.unwrap().id, id(4));
     assert_eq!(db.list_projects(&scope, &ProjectFilter { after: None, limit: 10 }).await.unwrap().len(), 1);

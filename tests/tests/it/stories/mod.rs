@@ -1,6 +1,7 @@
 //! Stories over the whole app in the user's words, against the real binary, a real engine and a real
 //! registry. Only the outside face is used.
 
+mod all_stages;
 mod bad_input;
 mod bases;
 mod builders;
