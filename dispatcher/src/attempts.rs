@@ -76,7 +76,7 @@ pub async fn cache(
         return Err(ApiError::Invalid("digest: write sha256: and 64 hexadecimal digits.".to_owned()));
     }
     let now = deps.db.now(&deps.clock).await.map_err(store_error)?;
-    deps.db.keep_registry_cache(spec.project, repository, &kept.digest, now).await.map_err(store_error)?;
+    deps.db.keep_registry_cache(caller.attempt, repository, &kept.digest, now).await.map_err(store_error)?;
     info!(job.id = %caller.attempt.job, epoch = caller.attempt.epoch, reference, digest = kept.digest, "cache kept");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -82,7 +82,10 @@ pub async fn credentials(
             } else {
                 let now = db.now(&dispatcher.deps.clock).await.map_err(store_error)?;
                 let due = is_cache_due(db, &spec, query.cache, now).await.map_err(store_error)?;
-                credentials.cache_to = spec.cache_place(caller.attempt.epoch).filter(|_| due);
+                if due {
+                    credentials.cache_to = spec.cache_place(caller.attempt.epoch);
+                    credentials.cache_from = kept_cache(db, &spec).await.map_err(store_error)?.into_iter().collect();
+                }
             }
             let logins = db.registry_credentials(&dispatcher.deps.secret_key, job.tenant_id).await;
             credentials.registries = logins
@@ -114,15 +117,15 @@ async fn secrets(dispatcher: &Dispatcher, spec: &JobSpec, names: &str) -> Result
 /// any ref; and first what it keeps of all stages. Digests, because whoever may write to the registry can put anything
 /// under a tag.
 async fn cache_images(db: &Db, spec: &JobSpec) -> slipway_store::error::Result<Vec<String>> {
-    let kept = match &spec.cache_repository {
-        Some(repository) => {
-            let kept = db.registry_cache(spec.project, repository).await?;
-            kept.map(|kept| format!("{repository}@{}", kept.digest))
-        }
-        None => None,
-    };
+    let kept = kept_cache(db, spec).await?;
     let pushed = pushed_images(db, spec).await?;
     Ok(kept.into_iter().chain(pushed).take(MAX_IMAGES).collect())
+}
+
+async fn kept_cache(db: &Db, spec: &JobSpec) -> slipway_store::error::Result<Option<String>> {
+    let Some(repository) = &spec.cache_repository else { return Ok(None) };
+    let kept = db.registry_cache(spec.project, repository).await?;
+    Ok(kept.map(|kept| format!("{repository}@{}", kept.digest)))
 }
 
 /// Whether what all stages made is worth keeping now, `cold` where the builder had to begin with what is kept.
@@ -198,6 +201,7 @@ fn broken(what: &str) -> ApiError {
 #[cfg(test)]
 mod tests {
     use slipway_domain::spec::ChangeSpec;
+    use slipway_store::projects::ProjectPatch;
 
     use super::*;
     use crate::scene::Scene;
@@ -207,7 +211,8 @@ mod tests {
         let scene = Scene::new().await;
         let (db, now) = (&scene.deps.db, scene.deps.clock.now());
         let project = scene.project("keeps").await;
-        let spec = db.job_spec(scene.ready(&project).await).await.expect("a job");
+        let job = scene.ready(&project).await;
+        let spec = db.job_spec(job).await.expect("a job");
         let due = async |spec: &JobSpec, cold, days| {
             is_cache_due(db, spec, cold, now + TimeDelta::days(days)).await.expect("an answer")
         };
@@ -215,7 +220,15 @@ mod tests {
         let spec = JobSpec { cache_repository: Some("r:5000/cache".to_owned()), ..spec };
         assert!(due(&spec, false, 0).await, "there are none");
         let digest = format!("sha256:{}", "1".repeat(64));
-        db.keep_registry_cache(project.id, "r:5000/cache", &digest, now).await.expect("kept");
+        let attempt = scene.running(job).await;
+        let keep = async |repository| db.keep_registry_cache(attempt, repository, &digest, now).await;
+        assert!(keep("r:5000/cache").await.is_err(), "the project keeps nothing");
+        let patch = ProjectPatch { cache_repository: Some(Some("r:5000/cache".to_owned())), ..ProjectPatch::default() };
+        db.patch_project(&Scope::Operator, project.id, &patch, now).await.expect("patched");
+        keep("r:5000/cache").await.expect("kept");
+        assert!(keep("r:5000/other").await.is_err(), "the project keeps nothing there");
+        scene.finish(attempt).await;
+        assert!(keep("r:5000/cache").await.is_err(), "the attempt is over");
         for (cold, days, wanted) in
             [(false, 0, false), (true, 0, false), (false, 1, false), (true, 1, true), (false, 7, true)]
         {

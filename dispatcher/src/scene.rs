@@ -20,6 +20,7 @@ use slipway_runtime::lifecycle::Life;
 use slipway_runtime::secret_key::SecretKey;
 use slipway_store::Db;
 use slipway_store::builds::{NewBuild, NewJob, RefOrder};
+use slipway_store::claims::Claim;
 use slipway_store::connections::NewConnection;
 use slipway_store::hooks::NewHook;
 use slipway_store::leaders::Lead;
@@ -156,6 +157,18 @@ impl Scene {
         db.create_build(&new).await.expect("a build");
         db.admit_job(&self.lead, job, now).await.expect("admitted");
         job
+    }
+
+    /// A builder of its own claims a job.
+    pub async fn running(&self, job: JobId) -> AttemptRef {
+        let (db, now, dispatch) = (&self.deps.db, self.deps.clock.now(), new_id());
+        assert!(db.dispatch_job(job, dispatch, now).await.expect("an answer"));
+        let claim = Claim {
+            request: ClaimRequest { session: self.session("runs").await, job, dispatch, claim: new_id() },
+            one_tenant_per_shared_engine: true,
+            token_hash: &|attempt, claim| token_hash(&format!("{attempt}:{claim}")),
+        };
+        db.claim_job(&claim, now).await.expect("an answer").expect("a free claim").attempt
     }
 
     /// Its attempt ends well.

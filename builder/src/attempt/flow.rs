@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::bases::Bases;
+use super::cold::Ran;
 use super::outputs::Outputs;
 use super::{Attempt, limits, loose_keys, no_room, policy, sharing, strangers};
 use crate::agent::Agent;
@@ -55,6 +56,7 @@ pub struct Flow {
     pub(super) log: Arc<AttemptLog>,
     pub(super) outputs: Arc<Outputs>,
     pub(super) bases: Bases,
+    pub(super) ran: Ran,
     progress: Arc<Progress>,
     workspace: PathBuf,
     began: Instant,
@@ -78,6 +80,7 @@ impl Flow {
             log: Arc::clone(&attempt.log),
             outputs: Arc::clone(&attempt.outputs),
             bases: Bases::default(),
+            ran: Ran::default(),
             progress: Arc::clone(&attempt.progress),
             workspace,
             began: attempt.began,
@@ -111,8 +114,10 @@ impl Flow {
         }
         match &self.spec.image {
             Some(_) => {
-                self.push(&variants).await?;
-                self.keep_cache(worth_keeping, cold).await
+                if self.push(&variants).await? {
+                    self.keep_cache(worth_keeping, cold).await;
+                }
+                Ok(())
             }
             None if self.spec.change.is_some() => self.log.meta(0, "It is a pull request, so nothing is pushed."),
             None => self.log.meta(0, "No image is configured for this project, so nothing is pushed."),
@@ -311,6 +316,9 @@ impl Flow {
                 StepEvent::Step(report) => {
                     // The engine writes the values of arguments into names.
                     let name = self.bases.as_written(self.log.masked(&report.name));
+                    if report.state == StepState::Succeeded && !report.cached {
+                        self.ran.step(&name);
+                    }
                     Base::of_step(&name).into_iter().for_each(|base| self.outputs.upon(place, base));
                     let report = StepReport { digest: own(report.digest), name, ..report };
                     let ended = match report.state {
@@ -342,10 +350,15 @@ impl Flow {
         cache: bool,
     ) -> Result<Credentials, Failure> {
         let credentials = self.heard("credentials", || self.api.credentials(phase, secrets, cache)).await?;
+        self.hide(&credentials)?;
+        Ok(credentials)
+    }
+
+    /// Nothing of it stands in the log from here on.
+    pub(super) fn hide(&self, credentials: &Credentials) -> Result<(), Failure> {
         let logins = credentials.source.iter().chain(credentials.registries.iter().map(|registry| &registry.login));
         let values = credentials.secrets.iter().map(|secret| secret.value.clone());
-        self.log.hide(logins.flat_map(secret_forms).chain(values))?;
-        Ok(credentials)
+        self.log.hide(logins.flat_map(secret_forms).chain(values))
     }
 
     /// A step whose secret is missing runs without it, and fails in a way that tells nobody why.

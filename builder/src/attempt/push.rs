@@ -51,16 +51,18 @@ pub(super) enum Moved {
 }
 
 impl Flow {
-    pub(super) async fn push(&self, variants: &[Variant]) -> Result<(), Failure> {
+    /// False where there is nothing to push.
+    pub(super) async fn push(&self, variants: &[Variant]) -> Result<bool, Failure> {
         if variants.iter().all(|variant| variant.pushes.is_empty()) {
-            return self.log.meta(0, "No tag of the project is one for this build, so nothing is pushed.");
+            self.log.meta(0, "No tag of the project is one for this build, so nothing is pushed.")?;
+            return Ok(false);
         }
         let tags = variants.iter().flat_map(|variant| &variant.pushes).map(|push| push.tags.len()).sum();
         check_tags(tags, &self.spec.limits)?;
         self.phase(Phase::Pushing);
         let step = self.begin("slipway:push", "[slipway] push image");
         let result = self.push_in(step.number, variants).await;
-        self.end(step, result)
+        self.end(step, result).map(|()| true)
     }
 
     /// All images first, and only then the first tag: nobody sees one of them where another is refused.

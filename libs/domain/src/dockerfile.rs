@@ -28,7 +28,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::text_enum::text_enum;
-pub use bases::{BaseImage, bases, has_steps_beside, with_bases};
+pub use bases::{BaseImage, bases, stages_beside, with_bases};
 pub use directives::{Frontend, frontends};
 pub use excerpt::excerpt;
 pub use inspect::{Inspection, InstructionLine, ProblemLine, StageLine};

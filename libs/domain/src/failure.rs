@@ -139,6 +139,11 @@ impl FailureClass {
         matches!(self, Self::RegistryAuth | Self::RegistryDenied | Self::RegistryForbidden | Self::RegistryInvalid)
     }
 
+    /// True where a registry said no, or said nothing that can be used.
+    pub fn is_of_registry(self) -> bool {
+        self.is_registry_refusal() || matches!(self, Self::RegistryUnreachable | Self::RateLimited)
+    }
+
     /// What the user can do next, in one sentence.
     pub fn hint(self) -> &'static str {
         match self {

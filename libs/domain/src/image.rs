@@ -22,9 +22,10 @@ const MAX_BASES: usize = 16;
 /// Longest digest or name of a stage.
 const MAX_NAME_CHARS: usize = 200;
 
-/// Whether this is a digest as registries name manifests: `sha256:` and 64 hexadecimal digits.
+/// Whether this is a digest as registries name manifests: `sha256:` and 64 lower-case hexadecimal digits.
 pub fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+    text.strip_prefix("sha256:")
+        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 /// One image that an attempt built, whether it was pushed or not.

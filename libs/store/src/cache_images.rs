@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use slipway_domain::agent::PushedImage;
+use slipway_domain::attempt::AttemptRef;
 use slipway_domain::build::BuildState;
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::{BuildId, ProjectId};
@@ -11,7 +12,7 @@ use sqlx::types::Json;
 
 use crate::Db;
 use crate::db::{execute, on_db};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 
 impl Db {
     /// What the newest build of a project pushed that was made before this one and succeeded: of this ref, or of any.
@@ -40,20 +41,24 @@ impl Db {
         Ok(on_db!(self, conn => sqlx::query_as(KEPT).bind(project).bind(repository).fetch_optional(conn).await?))
     }
 
-    /// Notes what a project keeps there from now on. Of two at once the later one stays; either is as good.
+    /// Notes what an open attempt kept there for its project, while the project keeps its layers there. Of two at once the
+    /// later one stays; either is as good.
     pub async fn keep_registry_cache(
         &self,
-        project: ProjectId,
+        attempt: AttemptRef,
         repository: &str,
         digest: &str,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        const KEEP: &str = "insert into registry_caches (project_id, repository, digest, kept_at) values ($1, $2, $3, $4) \
+        const KEEP: &str = "insert into registry_caches (project_id, repository, digest, kept_at) \
+            select p.id, $3, $4, $5 from attempts a join jobs j on j.id = a.job_id join projects p on p.id = j.project_id \
+            where a.job_id = $1 and a.epoch = $2 and a.state = 'open' and p.cache_repository = $3 \
             on conflict (project_id) do update set repository = excluded.repository, digest = excluded.digest, \
             kept_at = excluded.kept_at";
         let mut tx = self.begin_write().await?;
-        execute!(&mut tx, KEEP, project, repository, digest, now);
-        tx.commit().await
+        let kept = execute!(&mut tx, KEEP, attempt.job, attempt.epoch, repository, digest, now);
+        tx.commit().await?;
+        if kept == 1 { Ok(()) } else { Err(StoreError::Stale("attempt")) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One build: the context in, progress and an image out. It lives inside its call: when that is given up, it stops.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use bollard_buildkit_proto::moby::buildkit::v1::{SolveRequest, SolveResponse};
@@ -27,6 +28,7 @@ struct Build {
     context_sha256: String,
     script: Result<Script, String>,
     cache_from: Vec<String>,
+    asked: BTreeMap<String, String>,
     job: Reported,
 }
 
@@ -49,6 +51,10 @@ pub async fn run(server: &Server, asked: SolveRequest) -> Result<SolveResponse, 
     let context = server.sessions.upload(&asked.session, attribute("context")).await?;
     let cache_from = attribute("cache-from").split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
     if let Some(to) = kept.and_then(|kept| kept.attrs.get("ref")) {
+        let mode = kept.and_then(|kept| kept.attrs.get("mode")).map_or("", String::as_str);
+        if mode != "max" || !server.ledger.was_built(&as_asked(&asked)) {
+            return Err(Status::unknown(format!("scripted: mode {mode:?} of a build that was never asked for")));
+        }
         return keep(server, to, &hex::encode(Sha256::digest(&context))).await;
     }
     let script = dockerfile(&context, attribute("filename")).and_then(|text| Script::read(&text));
@@ -59,10 +65,18 @@ pub async fn run(server: &Server, asked: SolveRequest) -> Result<SolveResponse, 
         context_sha256: hex::encode(Sha256::digest(&context)),
         script,
         cache_from,
+        asked: as_asked(&asked),
         job,
     };
     drop(context);
     build.run(server).await
+}
+
+/// What decides on the steps of a build: not where its context comes from, what it may begin with, or who waits for it.
+fn as_asked(asked: &SolveRequest) -> BTreeMap<String, String> {
+    let differs = ["context", "cache-from", "build-arg:NO_PROXY"];
+    let same = asked.frontend_attrs.iter().filter(|(name, _)| !differs.contains(&name.as_str()));
+    same.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Pushes what all steps made. They were run a moment ago, and are not again; an image stands for what they made.
@@ -79,6 +93,7 @@ impl Build {
     async fn run(self, server: &Server) -> Result<SolveResponse, Status> {
         let running = server.ledger.begin(&self.image, &self.labels);
         server.ledger.begins_with(&self.image, self.cache_from.clone());
+        server.ledger.built(self.asked.clone());
         let followed = self.follow().await;
         let (ended, answer) = match followed {
             Ok(()) => match Image::new(&self.context_sha256, self.labels) {

@@ -62,6 +62,8 @@ pub struct Ledger(Arc<Mutex<Inner>>);
 struct Inner {
     told: Told,
     running: BTreeMap<u64, RunningBuild>,
+    /// What builds were asked for.
+    asked: Vec<BTreeMap<String, String>>,
     next: u64,
 }
 
@@ -89,6 +91,16 @@ impl Ledger {
         if !caches.is_empty() {
             self.lock().told.caches_from.insert(image.to_owned(), caches);
         }
+    }
+
+    /// Books what a build was asked for.
+    pub fn built(&self, asked: BTreeMap<String, String>) {
+        self.lock().asked.push(asked);
+    }
+
+    /// Whether a build was asked for just this.
+    pub fn was_built(&self, asked: &BTreeMap<String, String>) -> bool {
+        self.lock().asked.contains(asked)
     }
 
     /// Books that layers of all stages were pushed there.

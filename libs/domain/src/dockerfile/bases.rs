@@ -1,7 +1,7 @@
 //! The images that a Dockerfile is built upon, and the same Dockerfile with other names for them. Only what can be known
 //! for certain is told: a FROM with quotes, or with variables that are more than a name, is left as it is.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::lines::{LogicalLine, logical_lines};
 use super::reference::{full_name, is_image};
@@ -128,13 +128,20 @@ fn expanded(text: &str, values: &BTreeMap<String, String>) -> Option<String> {
     (!whole.contains(['"', '\'', '\\', '`']) && !whole.contains(char::is_whitespace)).then_some(whole)
 }
 
-/// Whether commands run in stages that the image does not stand upon, such as those that it copies from: what they make
-/// is in no layer of it. False where the file is wrong, or another frontend than Docker's reads it.
-pub fn has_steps_beside(text: &str, target: Option<&str>) -> bool {
-    let Some((outline, built)) = built_of(text, target) else { return false };
+/// The stages that the image does not stand upon, such as those that it copies from, and in which commands run: what they
+/// make is in no layer of it. By the names that the engine gives them in its steps. None where the file is wrong, or
+/// another frontend than Docker's reads it.
+pub fn stages_beside(text: &str, target: Option<&str>) -> Vec<String> {
+    let Some((outline, built)) = built_of(text, target) else { return Vec::new() };
     let own = chain(&outline, target);
     let beside = |stage: &usize| built.contains(stage) && !own.contains(stage);
-    outline.instructions.iter().any(|it| it.keyword == "RUN" && it.stage.as_ref().is_some_and(beside))
+    let runs = outline.instructions.iter().filter(|it| it.keyword == "RUN").filter_map(|it| it.stage);
+    let stages: BTreeSet<usize> = runs.filter(beside).collect();
+    let name = |stage: usize| {
+        let named = outline.stages.get(stage).and_then(|stage| stage.name.as_ref());
+        named.map_or_else(|| format!("stage-{stage}"), |name| name.to_lowercase())
+    };
+    stages.into_iter().map(name).collect()
 }
 
 /// The stage whose base the target, or the last stage without one, stands upon in the end.
@@ -169,11 +176,20 @@ mod tests {
     fn steps_of_other_stages_are_beside_the_image() {
         let text = "FROM a AS base\nRUN one\nFROM a AS made\nRUN make\nFROM a AS unused\nRUN never\nFROM base AS run\n\
             COPY --from=made /x /\nRUN last\n";
-        for (target, wanted) in [(None, true), (Some("RUN"), true), (Some("base"), false), (Some("made"), false)] {
-            assert_eq!(has_steps_beside(text, target), wanted, "{target:?}");
+        let made: &[&str] = &["made"];
+        for (target, wanted) in [(None, made), (Some("RUN"), made), (Some("base"), &[]), (Some("made"), &[])] {
+            assert_eq!(stages_beside(text, target), wanted, "{target:?}");
         }
-        assert!(!has_steps_beside("FROM a AS made\nCOPY x /\nFROM a\nCOPY --from=made /x /\n", None), "no command");
-        assert!(!has_steps_beside("FROM a AS made\nRUN make\nFROM a\nCOPY --from=gone /\n", None), "a wrong file");
+        assert_eq!(
+            stages_beside("FROM a\nRUN x\nFROM a AS B\nRUN y\nFROM a\nCOPY --from=0 / /\nCOPY --from=b / /\n", None),
+            ["stage-0", "b"]
+        );
+        for none in [
+            "FROM a AS made\nCOPY x /\nFROM a\nCOPY --from=made /x /\n",
+            "FROM a AS made\nRUN make\nFROM a\nCOPY --from=gone /\n",
+        ] {
+            assert_eq!(stages_beside(none, None), [""; 0], "{none}");
+        }
     }
 
     #[test]
