@@ -128,7 +128,7 @@ pub struct InspectionDoc {
             are {\"items\", \"next_cursor\"}; every POST takes an Idempotency-Key.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    paths(receive_hook, job_log, job_log_stream, job_log_lines, job_log_search),
+    paths(receive_hook, job_log, job_log_stream, job_log_outline, job_log_lines, job_log_search),
     components(schemas(ProblemDoc, BuildOptionsDoc, ImageOptionsDoc, RulesDoc, InspectionDoc)),
     tags(
         (name = "projects"), (name = "builds"), (name = "jobs"), (name = "logs"), (name = "deliveries"),
@@ -193,6 +193,9 @@ fn receive_hook() {}
     ("from" = Option<u64>, Query, description = "First line, from 1"),
     ("to" = Option<u64>, Query, description = "Last line, inclusive"),
     ("tail" = Option<u64>, Query, description = "Only the last lines"),
+    ("step" = Option<u32>, Query, description = "Only what this step wrote; lines are counted among its own"),
+    ("since" = Option<String>, Query, description = "Only what was written at this time or later, RFC 3339"),
+    ("until" = Option<String>, Query, description = "Only what was written before this time, RFC 3339"),
     ("follow" = Option<u8>, Query, description = "1 stays until the log ends"),
     ("epoch" = Option<i64>, Query, description = "Attempt; the newest unless set"),
     ("Range" = Option<String>, Header, description = "Bytes of the stored stream, answered with 206"),
@@ -204,16 +207,29 @@ fn job_log() {}
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/log/stream", tag = "logs", params(
     ("id" = uuid::Uuid, Path),
     ("ansi" = Option<u8>, Query, description = "1 keeps terminal colours"),
+    ("bell" = Option<u8>, Query, description = "1 tells only how far the log goes"),
     ("Last-Event-ID" = Option<String>, Header, description = "Resumes after this event"),
 ), responses((status = 200, content_type = "text/event-stream", body = String), (status = 404, body = ProblemDoc)))]
 #[expect(dead_code, reason = "describes a route that logsvc serves")]
 fn job_log_stream() {}
 
-/// Lines of the log by number.
+/// How many lines the log has, and which step wrote how many of them.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/log/outline", tag = "logs", params(
+    ("id" = uuid::Uuid, Path),
+    ("epoch" = Option<i64>, Query, description = "Attempt; the newest unless set"),
+), responses((status = 200, description = "Lines and steps"), (status = 404, body = ProblemDoc)))]
+#[expect(dead_code, reason = "describes a route that logsvc serves")]
+fn job_log_outline() {}
+
+/// Lines of the log by number. `holes` names what of them storage lost.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/log/lines", tag = "logs", params(
     ("id" = uuid::Uuid, Path),
-    ("from" = Option<u64>, Query, description = "First line, from 1"),
-    ("count" = Option<u64>, Query, description = "How many"),
+    ("from" = Option<u64>, Query, description = "First line, from 1; of the step, where one is given"),
+    ("count" = Option<u64>, Query, description = "How many, 500 unless set, at most 5000"),
+    ("step" = Option<u32>, Query, description = "Only lines of this step"),
+    ("ansi" = Option<u8>, Query, description = "1 keeps terminal colours"),
+    ("runs" = Option<u8>, Query, description = "1 gives `runs` of text in one style as a terminal shows them, and `width` in columns, instead of `text`"),
+    ("epoch" = Option<i64>, Query, description = "Attempt; the newest unless set"),
 ), responses((status = 200, description = "Lines"), (status = 404, body = ProblemDoc)))]
 #[expect(dead_code, reason = "describes a route that logsvc serves")]
 fn job_log_lines() {}

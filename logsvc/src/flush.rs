@@ -15,6 +15,7 @@ use slipway_blobs::{Mark, Put, SegmentKey};
 use slipway_domain::timing;
 use slipway_logfmt::chunk::Chunk;
 use slipway_logfmt::digest::StreamDigest;
+use slipway_logfmt::outline::Outline;
 use slipway_logfmt::segment::Segment;
 use slipway_logfmt::text::count_lines;
 use slipway_runtime::breakers::{Out, Permit};
@@ -183,8 +184,10 @@ async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Chunk>, permit: Perm
         start: key.start,
         end: booked.0.end(),
         lines: count_lines(&booked.0.bytes),
+        outline: Outline::of(&booked.0).and_then(|outline| serde_json::to_value(outline).ok()),
         whole: digest.as_ref().is_some_and(announced),
     };
+    let end = new.end;
     match logs
         .segments()
         .ask(new)
@@ -195,11 +198,11 @@ async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Chunk>, permit: Perm
         Booked::Yes => {
             crash::point("log.segment_booked");
             log.keep_digest(digest);
-            Ok(Stored::Until(new.end))
+            Ok(Stored::Until(end))
         }
         Booked::Sealed => {
             crash::point("log.sealed");
-            Ok(Stored::Sealed(new.end))
+            Ok(Stored::Sealed(end))
         }
         Booked::No => {
             log.keep_digest(None);

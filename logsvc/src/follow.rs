@@ -103,9 +103,9 @@ impl Follower {
                 let view = self.logs.db().log_view(&self.scope, self.job, epoch).await?;
                 // Another service may take in this log: then only storage tells.
                 if view.log.as_ref().is_some_and(|log| log.durable > self.at)
-                    && let Some(chunk) = reader::stored_at(&self.logs, attempt, self.at).await?
+                    && let Some(piece) = reader::stored_piece_at(&self.logs, attempt, self.at).await?
                 {
-                    return Ok(self.take(Piece::stored(chunk)));
+                    return Ok(self.take(piece));
                 }
                 match self.verdict(&view).await? {
                     Verdict::Wait => self.recheck = false,

@@ -6,6 +6,8 @@ mod access;
 mod batches;
 mod flush;
 mod follow;
+mod hole;
+mod index;
 mod ingest;
 mod logs;
 mod problem;

@@ -20,6 +20,7 @@ use slipway_store::logs::LogRow;
 use tokio::sync::{Semaphore, watch};
 
 use crate::batches::{Ends, Segments};
+use crate::index::{self, Indexes};
 use crate::storage;
 use crate::tail::Tail;
 
@@ -62,6 +63,7 @@ struct Inner {
     ends: Batcher<Ends>,
     searches: Arc<Semaphore>,
     public_searches: Arc<Semaphore>,
+    indexes: Indexes,
 }
 
 /// A log that grows here.
@@ -95,6 +97,7 @@ impl Logs {
             segments: Batcher::new(Segments(deps.clone()), deps.life.clone()),
             ends: Batcher::new(Ends(deps.clone()), deps.life.clone()),
             urgent: Mutex::default(),
+            indexes: index::indexes(),
             deps,
             open: Mutex::default(),
             cost: AtomicUsize::new(0),
@@ -154,6 +157,10 @@ impl Logs {
     /// Places for searches, each of which takes a core for as long as it lasts.
     pub(crate) fn searches(&self, by_anybody: bool) -> Arc<Semaphore> {
         Arc::clone(if by_anybody { &self.inner.public_searches } else { &self.inner.searches })
+    }
+
+    pub(crate) fn indexes(&self) -> &Indexes {
+        &self.inner.indexes
     }
 
     /// Has this log stored at once.

@@ -1,15 +1,17 @@
 //! Finds bytes of a log by their offset, wherever they lie: in memory here, else in object storage.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use slipway_blobs::{Mark, SegmentKey};
+use slipway_blobs::{BlobError, Mark, SegmentKey};
 use slipway_domain::attempt::AttemptRef;
 use slipway_logfmt::chunk::Chunk;
 use slipway_logfmt::segment::Segment;
-use slipway_store::logs::LogRow;
+use slipway_store::logs::{LogRow, LogSegment};
+use tracing::warn;
 
 use crate::flush::STORAGE_TIMEOUT;
+use crate::hole::{Hole, Why};
 use crate::logs::Logs;
 use crate::problem::ReadError;
 use crate::tail::Piece;
@@ -22,12 +24,35 @@ pub(crate) async fn piece_at(logs: &Logs, attempt: AttemptRef, offset: i64) -> R
             return Ok(piece);
         }
     }
-    Ok(stored_at(logs, attempt, offset).await?.map(Piece::stored))
+    stored_piece_at(logs, attempt, offset).await
 }
 
-/// The stored segment that holds a byte.
+/// The stored piece that holds a byte. What is booked and cannot be had any more is a hole, which names itself.
+pub(crate) async fn stored_piece_at(
+    logs: &Logs,
+    attempt: AttemptRef,
+    offset: i64,
+) -> Result<Option<Arc<Piece>>, ReadError> {
+    let Some(row) = logs.db().log_segment_at(attempt, offset).await? else { return Ok(None) };
+    let why = match stored(logs, attempt, &row).await {
+        Ok(chunk) => return Ok(Some(Piece::stored(chunk))),
+        Err(ReadError::Blob(BlobError::NotFound(_))) => Why::Missing,
+        Err(ReadError::Damaged { .. }) => Why::Damaged,
+        Err(error) => return Err(error),
+    };
+    let hole = Hole::of(&row, why);
+    warn!(%attempt, start = hole.from, end = hole.to, ?why, "a stored part of a log cannot be had");
+    let chunk = hole.filled(logs.clock().now());
+    Ok(Some(Arc::new(Piece { chunk, at_line_start: false, event: OnceLock::new(), hole: Some(hole) })))
+}
+
+/// The stored segment that holds a byte, or why it cannot be had.
 pub(crate) async fn stored_at(logs: &Logs, attempt: AttemptRef, offset: i64) -> Result<Option<Chunk>, ReadError> {
     let Some(row) = logs.db().log_segment_at(attempt, offset).await? else { return Ok(None) };
+    stored(logs, attempt, &row).await.map(Some)
+}
+
+async fn stored(logs: &Logs, attempt: AttemptRef, row: &LogSegment) -> Result<Chunk, ReadError> {
     let (key, mark) = (SegmentKey { attempt, start: row.start_offset, mark: None }, Mark::of(&row.token_hash));
     let mut stored = object(logs, key).await?;
     if !is_of(&stored, mark) {
@@ -38,7 +63,7 @@ pub(crate) async fn stored_at(logs: &Logs, attempt: AttemptRef, offset: i64) -> 
     if (chunk.offset, chunk.end()) != (row.start_offset, row.end_offset) {
         return Err(damaged(slipway_logfmt::chunk::DecodeError::Cover));
     }
-    Ok(Some(chunk))
+    Ok(chunk)
 }
 
 /// Whether an object is of the attempt with this mark. A database that was brought back from a backup gives epochs

@@ -97,6 +97,11 @@ impl Renderer {
     }
 }
 
+/// The event that tells only how far the log goes.
+pub(crate) fn bell_event(epoch: i64, to: i64) -> Bytes {
+    Bytes::from(format!("id: {epoch}:{to}\ndata: {{\"epoch\":{epoch},\"to\":{to}}}\n\n"))
+}
+
 /// The event that tells of another attempt.
 pub(crate) fn attempt_event(epoch: i64) -> Bytes {
     Bytes::from(format!("event: attempt\nid: {epoch}:0\ndata: {{\"epoch\":{epoch}}}\n\n"))
@@ -191,7 +196,12 @@ mod tests {
 
     #[test]
     fn watchers_share_one_rendering_of_a_chunk() {
-        let shared = Piece { chunk: piece(5, b"line\n").chunk.clone(), at_line_start: true, event: Default::default() };
+        let shared = Piece {
+            chunk: piece(5, b"line\n").chunk.clone(),
+            at_line_start: true,
+            event: Default::default(),
+            hole: None,
+        };
         let first = Renderer::new(1, false).piece(&shared, 5);
         let second = Renderer::new(1, false).piece(&shared, 5);
         assert_eq!(first[0].as_ptr(), second[0].as_ptr());

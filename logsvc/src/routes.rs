@@ -1,6 +1,7 @@
 //! Routes for people and their programs: a job's log as text, as a stream of events, line by line, and searched.
 
 mod lines;
+mod outline;
 mod range;
 mod search;
 mod stream;
@@ -18,6 +19,7 @@ pub(crate) fn router(logs: Logs) -> Router {
         .route("/api/v1/jobs/{job}/log", get(text::log))
         .route("/api/v1/jobs/{job}/log/stream", get(stream::stream))
         .route("/api/v1/jobs/{job}/log/lines", get(lines::lines))
+        .route("/api/v1/jobs/{job}/log/outline", get(outline::outline))
         .route("/api/v1/jobs/{job}/log/search", get(search::search))
         .with_state(logs)
 }

@@ -102,6 +102,8 @@ pub(crate) struct Hit {
     /// Counted from 1.
     pub(crate) line: i64,
     step: u32,
+    /// Counted among the lines of its step.
+    step_line: i64,
     stream: Stream,
     at: DateTime<Utc>,
     /// The line in order, or its part around the first place.
@@ -121,7 +123,16 @@ pub(crate) struct Part {
 }
 
 /// Who wrote the lines from one on, in order of lines.
-type Writers = Rc<RefCell<VecDeque<(i64, Span)>>>;
+type Writers = Rc<RefCell<VecDeque<Writer>>>;
+
+/// Who wrote the lines from one on.
+#[derive(Debug, Clone, Copy)]
+struct Writer {
+    line: i64,
+    span: Span,
+    /// Lines that the step had begun before.
+    before: i64,
+}
 
 impl Query {
     /// Refuses in words what needs no further look.
@@ -245,12 +256,12 @@ struct Finder<'a, G> {
 
 impl<G: Fn() -> bool> Finder<'_, G> {
     /// Who wrote a line. Lines are asked for in their order.
-    fn writer(&self, line: i64) -> Option<Span> {
+    fn writer(&self, line: i64) -> Option<Writer> {
         let mut writers = self.writers.borrow_mut();
-        while writers.get(1).is_some_and(|(first, _)| *first <= line) {
+        while writers.get(1).is_some_and(|next| next.line <= line) {
             writers.pop_front();
         }
-        writers.front().map(|(_, span)| *span)
+        writers.front().copied()
     }
 
     /// A line that is no hit: below the last one that is told, or else perhaps above the next one. Told once.
@@ -285,7 +296,7 @@ impl<G: Fn() -> bool> Sink for Finder<'_, G> {
         }
         let query = &self.search.query;
         let line = found.line_number().and_then(|line| i64::try_from(line).ok()).unwrap_or_default();
-        let Some(span) = self.writer(line) else { return Ok(true) };
+        let Some(Writer { line: first, span, before: of_step }) = self.writer(line) else { return Ok(true) };
         if query.step.is_some_and(|step| step != span.step) || query.stream.is_some_and(|stream| stream != span.stream)
         {
             self.beside(found.bytes(), true);
@@ -302,7 +313,8 @@ impl<G: Fn() -> bool> Sink for Finder<'_, G> {
             let told = parts.iter().map(|part| part.text.len()).chain(before.iter().map(String::len));
             self.told_bytes += told.sum::<usize>();
             let Span { step, stream, at, .. } = span;
-            self.found.hits.push(Hit { line, step, stream, at, parts, before, after: Vec::new() });
+            let step_line = of_step + line - first + 1;
+            self.found.hits.push(Hit { line, step, step_line, stream, at, parts, before, after: Vec::new() });
         }
         Ok(true)
     }

@@ -12,6 +12,8 @@ use slipway_logfmt::chunk::Chunk;
 use slipway_logfmt::segment::SEGMENT_BYTES;
 use slipway_logfmt::text::count_lines;
 
+use crate::hole::Hole;
+
 /// Durable bytes that stay in memory for viewers.
 const KEEP_BYTES: i64 = 256 * 1024;
 /// Memory that one log may take; beyond it the builder waits.
@@ -26,6 +28,8 @@ pub struct Piece {
     pub at_line_start: bool,
     /// The event that browsers get for the whole of it.
     pub event: OnceLock<Bytes>,
+    /// It stands in place of bytes that cannot be had any more.
+    pub hole: Option<Hole>,
 }
 
 /// What became of a chunk.
@@ -91,7 +95,7 @@ impl Tail {
         self.received = fresh.end();
         self.waiting_since.get_or_insert(now);
         let at_line_start = std::mem::replace(&mut self.ends_line, fresh.bytes.ends_with(b"\n"));
-        self.pieces.push_back(Arc::new(Piece { chunk: fresh, at_line_start, event: OnceLock::new() }));
+        self.pieces.push_back(Arc::new(Piece { chunk: fresh, at_line_start, event: OnceLock::new(), hole: None }));
         Appended::Stored
     }
 
@@ -194,7 +198,7 @@ impl Tail {
 impl Piece {
     /// A piece out of storage.
     pub fn stored(chunk: Chunk) -> Arc<Self> {
-        Arc::new(Self { chunk, at_line_start: false, event: OnceLock::new() })
+        Arc::new(Self { chunk, at_line_start: false, event: OnceLock::new(), hole: None })
     }
 }
 

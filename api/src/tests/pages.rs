@@ -25,7 +25,7 @@ async fn a_build_page_has_its_log_and_its_buttons() {
     assert!(page.header(header::CONTENT_TYPE).starts_with("text/html"));
     assert!(!page.text.contains("<b>app"), "names are escaped");
     for part in [
-        format!("data-log-stream=\"/api/v1/jobs/{job}/log/stream?ansi=1\""),
+        format!("data-log=\"/api/v1/jobs/{job}/log\""),
         format!("href=\"/api/v1/jobs/{job}/log\""),
         format!("action=\"/builds/{id}/cancel\""),
         "data-refresh-ms=\"1500\"".to_owned(),

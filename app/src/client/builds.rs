@@ -12,6 +12,7 @@ use crate::client::exit::{Exit, Failed};
 use crate::client::follow::{Followed, follow};
 use crate::client::names::{id, project_id};
 use crate::client::pages::{Listing, PageArgs, show_page};
+use crate::client::progress::{Form, ProgressArgs};
 use crate::client::screen::Screen;
 use crate::client::shapes::{Build, read};
 use crate::client::span::{ago, took};
@@ -54,6 +55,8 @@ pub struct BuildArgs {
     /// Show the log while it grows and end with the build's result
     #[arg(short, long)]
     follow: bool,
+    #[command(flatten)]
+    progress: ProgressArgs,
     /// Path of the Dockerfile, for this build
     #[arg(long, value_name = "PATH")]
     dockerfile: Option<String>,
@@ -93,6 +96,8 @@ pub struct RetryArgs {
     /// Show the log while it grows and end with the build's result
     #[arg(short, long)]
     follow: bool,
+    #[command(flatten)]
+    progress: ProgressArgs,
 }
 
 impl Default for BuildsCommand {
@@ -150,6 +155,7 @@ fn row(build: &Build, setting: &Setting<'_>) -> Vec<Cell> {
 
 /// `slipway build`.
 pub async fn build(args: BuildArgs, api: &Api, setting: &Setting<'_>, screen: &mut Screen) -> Result<Exit, Failed> {
+    let form = followed_form(args.follow, &args.progress, screen)?;
     let project = project_id(api, &args.project).await?;
     let mut body = match (&args.git_ref, &args.commit) {
         (Some(git_ref), _) => json!({ "ref": git_ref }),
@@ -160,7 +166,7 @@ pub async fn build(args: BuildArgs, api: &Api, setting: &Setting<'_>, screen: &m
         body.insert("build".to_owned(), json!(options));
     }
     let made = api.post(&["projects", &project, "builds"], Some(&body)).await?;
-    started(&made, args.follow, api, setting, screen).await
+    started(&made, form, api, setting, screen).await
 }
 
 fn options(args: &BuildArgs) -> BuildOptions {
@@ -180,23 +186,30 @@ fn options(args: &BuildArgs) -> BuildOptions {
 
 /// `slipway retry`.
 pub async fn retry(args: RetryArgs, api: &Api, setting: &Setting<'_>, screen: &mut Screen) -> Result<Exit, Failed> {
+    let form = followed_form(args.follow, &args.progress, screen)?;
     let made = api.post(&["builds", &id(&args.build, "build")?, "retry"], None).await?;
-    started(&made, args.follow, api, setting, screen).await
+    started(&made, form, api, setting, screen).await
+}
+
+/// In what form the log is followed, if it is; found out before anything is made.
+fn followed_form(follows: bool, progress: &ProgressArgs, screen: &Screen) -> Result<Option<Form>, Failed> {
+    follows.then(|| progress.form(Form::Live, Form::Plain, screen)).transpose()
 }
 
 /// A build was made: show its id, or follow it.
 async fn started(
     made: &Value,
-    follows: bool,
+    form: Option<Form>,
     api: &Api,
     setting: &Setting<'_>,
     screen: &mut Screen,
 ) -> Result<Exit, Failed> {
     let build: Build = read(made)?;
-    if follows {
+    if let Some(form) = form {
         screen.say(&format!("Build {} of {}", build.id, short_commit(&build.commit)));
         // The one JSON document of this command is the finished build; its log goes to standard error.
-        return follow(Followed::Build { id: build.id, ends_with_object: true }, api, setting, screen).await;
+        let followed = Followed::Build { id: build.id, ends_with_object: true };
+        return follow(followed, form, api, setting, screen).await;
     }
     if screen.wants_json() {
         screen.object(made)?;

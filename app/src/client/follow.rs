@@ -1,5 +1,5 @@
-//! Follows a build: waits until it begins, shows the log of one job while it grows over broken connections and
-//! new attempts, and ends as the build ends.
+//! Follows a build: waits until it begins, shows the log of one job and its steps while they grow over broken
+//! connections and new attempts, and ends as the build ends.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,21 @@ use crate::client::cursor::{Cursor, Piece, Taken};
 use crate::client::exit::{Exit, Failed};
 use crate::client::logs::incomplete;
 use crate::client::problem::not_ours;
+use crate::client::progress::Form;
+use crate::client::progress::view::View;
 use crate::client::screen::Screen;
 use crate::client::shapes::{Build, Job, read};
 use crate::client::sse::{EventTooLarge, SseEvent, SseParser};
 use crate::client::summary::{ending, waiting};
-use crate::client::terminal::TerminalFilter;
 
 /// Between two looks at a build that is not there yet.
 const LOOK: Duration = Duration::from_millis(500);
+/// Between two looks at the steps of a build whose log comes in.
+const LOOK_AT_STEPS: Duration = Duration::from_secs(1);
+/// The same when the log is ahead of the steps that we know.
+const LOOK_FOR_NAMES: Duration = Duration::from_millis(100);
+/// Between two looks at the clock while the log is silent.
+const TICK: Duration = Duration::from_millis(200);
 /// First pause after a broken connection; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -52,7 +59,7 @@ struct Follower<'a> {
     api: &'a Api,
     clock: &'a Clock,
     screen: &'a mut Screen,
-    filter: TerminalFilter,
+    view: View,
     build: String,
     job: Option<String>,
     ends_with_object: bool,
@@ -67,38 +74,55 @@ struct Follower<'a> {
 }
 
 /// Shows the log and ends with the build's exit code. Ctrl-C ends the watching, never the build.
-pub async fn follow(followed: Followed, api: &Api, setting: &Setting<'_>, screen: &mut Screen) -> Result<Exit, Failed> {
-    let (build, job, ends_with_object) = match followed {
-        Followed::Build { id, ends_with_object } => (id, None, ends_with_object),
-        Followed::Job { build, job } => (build, Some(job), false),
-    };
-    let shown_id = build.clone();
-    let filter = screen.filter();
-    let mut follower = Follower {
-        api,
-        clock: &setting.clock,
-        screen,
-        filter,
-        build,
-        job,
-        ends_with_object,
-        cursor: Cursor::default(),
-        shown_epoch: 0,
-        gap: None,
-        said: None,
-        pause: FIRST_PAUSE,
-        failing_since: None,
-    };
+pub async fn follow(
+    followed: Followed,
+    form: Form,
+    api: &Api,
+    setting: &Setting<'_>,
+    screen: &mut Screen,
+) -> Result<Exit, Failed> {
+    let (Followed::Build { id, .. } | Followed::Job { build: id, .. }) = &followed;
+    let shown_id = id.clone();
+    let mut follower = Follower::new(followed, form, api, setting, screen);
     tokio::select! {
         exit = follower.run() => exit,
         _ = tokio::signal::ctrl_c() => {
+            follower.view.finish(follower.screen)?;
             screen.say(&format!("The build goes on. Watch it: slipway logs -f {shown_id}. Stop it: slipway cancel {shown_id}."));
             Ok(Exit::Cancelled)
         }
     }
 }
 
-impl Follower<'_> {
+/// Shows the log of a job that is over, with its steps, as it would have been followed.
+pub async fn replay(job: Followed, api: &Api, setting: &Setting<'_>, screen: &mut Screen) -> Result<Exit, Failed> {
+    Follower::new(job, Form::Plain, api, setting, screen).run_once().await
+}
+
+impl<'a> Follower<'a> {
+    fn new(followed: Followed, form: Form, api: &'a Api, setting: &'a Setting<'_>, screen: &'a mut Screen) -> Self {
+        let (build, job, ends_with_object) = match followed {
+            Followed::Build { id, ends_with_object } => (id, None, ends_with_object),
+            Followed::Job { build, job } => (build, Some(job), false),
+        };
+        let view = View::new(form, ends_with_object, screen);
+        Self {
+            api,
+            clock: &setting.clock,
+            screen,
+            view,
+            build,
+            job,
+            ends_with_object,
+            cursor: Cursor::default(),
+            shown_epoch: 0,
+            gap: None,
+            said: None,
+            pause: FIRST_PAUSE,
+            failing_since: None,
+        }
+    }
+
     async fn run(&mut self) -> Result<Exit, Failed> {
         loop {
             let (answer, build) = self.look().await?;
@@ -117,6 +141,27 @@ impl Follower<'_> {
         }
     }
 
+    async fn run_once(&mut self) -> Result<Exit, Failed> {
+        loop {
+            let (_, build) = self.look().await?;
+            match self.job_of(&build) {
+                Some(job) if !job.is_over() => {
+                    return Err(Failed::usage(
+                        "The job is not over; follow it with -f, or read what is there with --raw.",
+                    ));
+                }
+                Some(job) if job.newest_epoch() > self.shown_epoch => {
+                    let (id, newest) = (job.id.clone(), job.newest_epoch());
+                    self.show(&id, newest, true).await?;
+                }
+                Some(_) | None => {
+                    self.view.finish(self.screen)?;
+                    return Ok(Exit::Fine);
+                }
+            }
+        }
+    }
+
     fn job_of<'b>(&self, build: &'b Build) -> Option<&'b Job> {
         match &self.job {
             Some(id) => build.jobs.iter().find(|job| job.id == *id),
@@ -130,11 +175,19 @@ impl Follower<'_> {
             match self.api.get(&["builds", &self.build], &[]).await {
                 Ok(answer) => {
                     let build = read(&answer)?;
+                    self.take_steps(&build)?;
                     return Ok((answer, build));
                 }
                 Err(failed) => self.endure(failed).await?,
             }
         }
+    }
+
+    fn take_steps(&mut self, build: &Build) -> Result<(), Failed> {
+        if let Some(job) = self.job_of(build) {
+            self.view.job(job);
+        }
+        self.view.paint(self.clock.now(), self.screen)
     }
 
     async fn wait(&mut self, build: &Build) {
@@ -148,7 +201,10 @@ impl Follower<'_> {
     /// Shows the log of a job's attempts up to where it ends for now.
     async fn show(&mut self, job: &str, newest: i64, is_over: bool) -> Result<(), Failed> {
         match self.stream(job).await {
-            Ok(Stream::Ended) => self.shown_epoch = self.cursor.epoch().max(newest),
+            Ok(Stream::Ended) => {
+                self.view.end_log();
+                self.shown_epoch = self.cursor.epoch().max(newest);
+            }
             Ok(Stream::Gap) => self.clock.sleep(FIRST_PAUSE).await,
             // The attempt has begun and has not said a word yet; or it is over and its log was thrown away.
             Err(failed) if failed.exit() == Exit::NotFound && is_over => {
@@ -164,24 +220,67 @@ impl Follower<'_> {
     /// One connection to the live log.
     async fn stream(&mut self, job: &str) -> Result<Stream, Failed> {
         let from = self.cursor.last_event_id();
-        // With escape sequences, so that text and offsets agree; the filter takes them out.
-        let ansi = if self.screen.wants_json() { "0" } else { "1" };
+        let ansi = if self.view.wants_escapes() { "1" } else { "0" };
         let query = [("ansi", ansi.to_owned())];
         let mut answer = self.api.open(&["jobs", job, "log", "stream"], &query, from.as_deref()).await?;
-        let opened = self.clock.monotonic();
+        let (api, clock, wants_steps) = (self.api, self.clock, self.view.wants_steps());
+        let look = |build: &str, pause| Box::pin(look_later(api, clock, build.to_owned(), pause));
+        let mut looking = look(&self.build, LOOK_AT_STEPS);
+        let mut is_urgent = false;
+        let opened = clock.monotonic();
+        let mut ticked = opened;
         let mut parser = SseParser::default();
-        while let Some(bytes) = answer.chunk().await.map_err(|error| self.api.broken(&error))? {
-            if self.clock.monotonic().duration_since(opened) >= STEADY {
+        loop {
+            let piece = tokio::select! {
+                piece = answer.chunk() => Some(piece),
+                looked = &mut looking, if wants_steps => {
+                    self.take_look(looked)?;
+                    (looking, is_urgent) = (look(&self.build, LOOK_AT_STEPS), false);
+                    None
+                }
+                () = clock.sleep(TICK), if wants_steps => None,
+            };
+            let now = clock.monotonic();
+            self.view.tick(now.duration_since(ticked));
+            ticked = now;
+            // The server says something now and then, also while the log is silent.
+            if piece.is_some() && now.duration_since(opened) >= STEADY {
                 self.recovered();
             }
-            let events = parser.push(&bytes).map_err(|EventTooLarge| not_ours(self.api.server()))?;
-            for event in events {
-                if let Some(ended) = self.take(&event)? {
-                    return Ok(ended);
-                }
+            let ended = match piece {
+                Some(piece) => match piece.map_err(|error| self.api.broken(&error))? {
+                    Some(bytes) => self.take_bytes(&mut parser, &bytes)?,
+                    None => break,
+                },
+                None => None,
+            };
+            self.view.paint(clock.now(), self.screen)?;
+            if let Some(ended) = ended {
+                return Ok(ended);
+            }
+            if self.view.misses_names() && !std::mem::replace(&mut is_urgent, true) {
+                looking = look(&self.build, LOOK_FOR_NAMES);
             }
         }
         Err(Failed::server(format!("{} closed the log before its end.", self.api.server())))
+    }
+
+    /// The steps as they are now; a server that does not answer is the log's business.
+    fn take_look(&mut self, looked: Result<Value, Failed>) -> Result<(), Failed> {
+        match looked {
+            Ok(answer) => self.take_steps(&read(&answer)?),
+            Err(failed) if failed.exit() == Exit::ServerError => Ok(()),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    fn take_bytes(&mut self, parser: &mut SseParser, bytes: &[u8]) -> Result<Option<Stream>, Failed> {
+        for event in parser.push(bytes).map_err(|EventTooLarge| not_ours(self.api.server()))? {
+            if let Some(ended) = self.take(&event)? {
+                return Ok(Some(ended));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes one event; says how the stream ends, if it does.
@@ -198,7 +297,7 @@ impl Follower<'_> {
                 let before = self.cursor.epoch();
                 let epoch = epoch_of(&event.data);
                 if epoch.is_some_and(|epoch| self.cursor.begin_attempt(epoch, event.id.as_deref())) {
-                    self.new_attempt(before);
+                    self.new_attempt(before)?;
                 }
             }
             "message" => return self.take_piece(event),
@@ -220,6 +319,7 @@ impl Follower<'_> {
             if self.gap.replace(place) != Some(place) {
                 return Ok(Some(Stream::Gap));
             }
+            self.view.tear();
             self.screen.say(&format!("[{missing_bytes} bytes of the log are missing here]"));
             self.cursor.skip_to(&piece);
             taken = self.cursor.take(&mut piece, event.id.as_deref());
@@ -227,37 +327,24 @@ impl Follower<'_> {
         self.recovered();
         if let Taken::Fresh { new_attempt } = taken {
             if new_attempt {
-                self.new_attempt(before);
+                self.new_attempt(before)?;
             }
-            self.write(&piece)?;
+            self.view.piece(&piece, self.screen)?;
         }
         Ok(None)
     }
 
-    fn write(&mut self, piece: &Piece) -> Result<(), Failed> {
-        if self.screen.wants_json() && !self.ends_with_object {
-            return self.screen.object(piece);
-        }
-        for span in &piece.spans {
-            let shown = self.filter.push(span.text.as_bytes());
-            if self.screen.wants_json() {
-                self.screen.aside(&shown);
-            } else {
-                self.screen.bytes(&shown)?;
-            }
+    fn new_attempt(&mut self, before: i64) -> Result<(), Failed> {
+        self.view.attempt(self.cursor.epoch(), self.screen);
+        self.view.paint(self.clock.now(), self.screen)?;
+        if before > 0 {
+            self.screen.say(&format!("[attempt {} begins; attempt {before} did not finish]", self.cursor.epoch()));
         }
         Ok(())
     }
 
-    fn new_attempt(&mut self, before: i64) {
-        // A sequence that the old attempt left open must not swallow the new one's text.
-        self.filter = self.screen.filter();
-        if before > 0 {
-            self.screen.say(&format!("[attempt {} begins; attempt {before} did not finish]", self.cursor.epoch()));
-        }
-    }
-
     fn end(&mut self, answer: &Value, build: &Build, exit: Exit) -> Result<Exit, Failed> {
+        self.view.finish(self.screen)?;
         if self.screen.wants_json() && self.ends_with_object {
             self.screen.object(answer)?;
         }
@@ -275,7 +362,7 @@ impl Follower<'_> {
         if now.duration_since(since) >= PATIENCE {
             return Err(failed);
         }
-        self.say_once("The connection broke; trying again…".to_owned());
+        self.say_once("The connection broke; reconnecting…".to_owned());
         self.clock.sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Ok(())
@@ -292,6 +379,12 @@ impl Follower<'_> {
             self.said = Some(text);
         }
     }
+}
+
+/// The build as it is after a pause.
+async fn look_later(api: &Api, clock: &Clock, build: String, pause: Duration) -> Result<Value, Failed> {
+    clock.sleep(pause).await;
+    api.get(&["builds", &build], &[]).await
 }
 
 /// The attempt that an `attempt` event names: a number, alone or as `epoch`.

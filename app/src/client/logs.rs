@@ -5,10 +5,15 @@ use serde_json::json;
 use crate::client::Setting;
 use crate::client::api::Api;
 use crate::client::exit::{Exit, Failed};
-use crate::client::follow::{Followed, follow};
+use crate::client::follow::{Followed, follow, replay};
 use crate::client::names::id;
+use crate::client::progress::{Form, ProgressArgs};
 use crate::client::screen::Screen;
 use crate::client::shapes::{Build, Job, read};
+
+/// `logs -f` into a file or a pipe gives the log itself, because scripts compare its lines; `--progress plain` asks
+/// for steps and times.
+const FOLLOWED_ELSEWHERE: Form = Form::Raw;
 
 /// Header that says how whole a log is.
 const LOG_STATE: &str = "slipway-log-state";
@@ -26,10 +31,13 @@ pub struct LogsArgs {
     /// Of this attempt; the newest unless given
     #[arg(long, value_name = "NUMBER", conflicts_with = "follow")]
     epoch: Option<u32>,
+    #[command(flatten)]
+    progress: ProgressArgs,
 }
 
 /// Prints or follows a log.
 pub async fn run(args: LogsArgs, api: &Api, setting: &Setting<'_>, screen: &mut Screen) -> Result<Exit, Failed> {
+    let form = form(&args, screen)?;
     let named = id(&args.id, "build or job")?;
     let (build, job) = find(&named, api).await?;
     if args.follow {
@@ -37,10 +45,27 @@ pub async fn run(args: LogsArgs, api: &Api, setting: &Setting<'_>, screen: &mut 
             (Some(job), Some(build)) => Followed::Job { build, job },
             (_, build) => Followed::Build { id: build.unwrap_or(named), ends_with_object: false },
         };
-        return follow(followed, api, setting, screen).await;
+        return follow(followed, form, api, setting, screen).await;
     }
     let job = job.ok_or_else(|| Failed::not_found("This build has no job and so no log."))?;
+    if form != Form::Raw {
+        let followed = Followed::Job { build: build.unwrap_or(named), job };
+        return replay(followed, api, setting, screen).await;
+    }
     print(&job, &args, api, screen).await
+}
+
+/// In what form the log is shown. Scripts read it as it is stored; steps and times are for those who ask, or who
+/// follow it on a terminal.
+fn form(args: &LogsArgs, screen: &Screen) -> Result<Form, Failed> {
+    if args.follow {
+        return args.progress.form(Form::Live, FOLLOWED_ELSEWHERE, screen);
+    }
+    let form = args.progress.form(Form::Raw, Form::Raw, screen)?;
+    if form != Form::Raw && (args.tail.is_some() || args.epoch.is_some()) {
+        return Err(Failed::usage("--tail and --epoch are for the log as it is stored; leave --progress out."));
+    }
+    Ok(form)
 }
 
 /// The build and the job behind an id: a build's first job, or a job and its build.

@@ -15,6 +15,7 @@ mod logs;
 mod names;
 mod pages;
 mod problem;
+mod progress;
 mod projects;
 mod screen;
 mod secrets;
@@ -25,6 +26,7 @@ mod summary;
 mod table;
 mod terminal;
 mod token;
+mod window;
 
 use std::process::ExitCode;
 
@@ -72,7 +74,8 @@ pub enum ClientCommand {
         #[command(subcommand)]
         command: Option<builds::BuildsCommand>,
     },
-    /// Print the log of a build or job; -f follows it while it grows
+    /// Print the log of a build or job as it is stored; -f follows it while it grows, --progress plain adds steps and
+    /// times
     #[command(after_help = CODES)]
     Logs(logs::LogsArgs),
     /// Build a branch, tag or commit now

@@ -128,8 +128,11 @@ pub struct Attempt {
     pub outcome: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Step {
+    /// Its number in the log; 0 if the server does not say.
+    #[serde(default)]
+    pub number: i64,
     pub name: String,
     pub state: String,
     #[serde(default)]

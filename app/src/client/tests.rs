@@ -4,4 +4,5 @@ mod commands;
 mod deliveries;
 mod fake;
 mod following;
+mod progress;
 mod secrets;

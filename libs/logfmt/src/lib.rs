@@ -11,6 +11,8 @@ pub mod compose;
 pub mod digest;
 pub mod line;
 pub mod mask;
+pub mod outline;
 pub mod segment;
+pub mod terminal;
 pub mod text;
 mod wire;

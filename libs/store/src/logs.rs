@@ -8,11 +8,13 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use slipway_domain::agent::LogEnd;
 use slipway_domain::attempt::{AttemptRef, AttemptState};
 use slipway_domain::ids::{BuildId, JobId};
 use slipway_domain::job::JobState;
 use sqlx::FromRow;
+use sqlx::types::Json;
 
 use crate::Db;
 use crate::batches;
@@ -90,8 +92,23 @@ pub struct LogSegment {
     pub token_hash: Vec<u8>,
 }
 
+/// The lines of a stored run.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct SegmentOutline {
+    /// Its first byte.
+    pub start_offset: i64,
+    /// The byte after its last one.
+    pub end_offset: i64,
+    /// Line breaks before it.
+    pub first_line: i64,
+    /// Line breaks in it.
+    pub lines: i64,
+    /// Whose lines; `None` where nobody wrote it down.
+    pub outline: Option<Json<Value>>,
+}
+
 /// A segment whose object exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSegment {
     /// Whose log.
     pub attempt: AttemptRef,
@@ -101,6 +118,8 @@ pub struct NewSegment {
     pub end: i64,
     /// Line breaks in it.
     pub lines: i64,
+    /// Whose lines, as the service that takes logs in writes it.
+    pub outline: Option<Value>,
     /// The stream up to its end has the announced hash: where that end is the announced one, the log is sealed.
     pub whole: bool,
 }
@@ -175,6 +194,19 @@ impl Db {
             where s.job_id = $1 and s.epoch = $2 and s.first_line < $3 and s.first_line + s.lines >= $3 \
             order by s.start_offset limit 1";
         self.one_segment(OF_BREAK, attempt, line_break).await
+    }
+
+    /// The lines of everything that is stored from this byte on, at most so many runs, in order.
+    pub async fn log_outlines(&self, attempt: AttemptRef, from: i64, limit: i64) -> Result<Vec<SegmentOutline>> {
+        const OUTLINES: &str = "select start_offset, end_offset, first_line, lines, outline from log_segments \
+            where job_id = $1 and epoch = $2 and start_offset >= $3 order by start_offset limit $4";
+        Ok(on_db!(self, conn => sqlx::query_as(OUTLINES)
+            .bind(attempt.job)
+            .bind(attempt.epoch)
+            .bind(from)
+            .bind(limit)
+            .fetch_all(conn)
+            .await?))
     }
 
     /// Books segments whose objects exist, in their order; no two of one log.

@@ -3,18 +3,20 @@
 
 use axum::Json;
 use axum::extract::State;
-use bytes::BytesMut;
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use slipway_domain::ids::JobId;
 use slipway_logfmt::ansi::strip_ansi;
 use slipway_logfmt::chunk::{Chunk, Span, Stream};
+use slipway_logfmt::terminal::{self, Run as TextRun};
 use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
 use slipway_store::logs::LogRow;
 
 use crate::access;
 use crate::follow::state_word;
+use crate::hole::Hole;
+use crate::index::{Run, index};
 use crate::logs::Logs;
 use crate::problem::{ReadError, store_problem};
 use crate::reader;
@@ -26,18 +28,23 @@ const COUNT: usize = 500;
 const COUNT_MAX: usize = 5000;
 /// Most bytes of one line; the rest of it is left out and said to be.
 const LINE_MAX_BYTES: usize = 64 * 1024;
+/// What a run of text takes in an answer beside its text, about.
+const RUN_BYTES: usize = 32;
 /// An answer ends early beyond this.
 const ANSWER_MAX_BYTES: usize = 4 << 20;
 
 /// Which lines.
 #[derive(Debug, Deserialize)]
 pub(super) struct LinesQuery {
-    /// First line, from 1.
+    /// First line, from 1; of the step, where one is given.
     from: Option<i64>,
     count: Option<usize>,
     epoch: Option<i64>,
+    step: Option<u32>,
     #[serde(default, deserialize_with = "flag")]
     ansi: bool,
+    #[serde(default, deserialize_with = "flag")]
+    runs: bool,
 }
 
 /// A window of lines.
@@ -51,20 +58,34 @@ pub(super) struct LinesAnswer {
     /// Bytes so far; where the stream goes on.
     end: i64,
     lines: Vec<Line>,
+    /// What of these lines cannot be had any more.
+    holes: Vec<Hole>,
 }
 
 /// One line.
 #[derive(Debug, Serialize)]
 struct Line {
     line: i64,
+    /// Its number among those of its step, where only those were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step_line: Option<i64>,
     /// Offset of its first byte.
     offset: i64,
     step: u32,
     stream: Stream,
     at: DateTime<Utc>,
-    text: String,
+    #[serde(flatten)]
+    shown: Shown,
     /// True if it is longer than what is shown.
     clipped: bool,
+}
+
+/// How a line is told.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Shown {
+    Text { text: String },
+    Runs { runs: Vec<TextRun>, width: usize },
 }
 
 pub(super) async fn lines(
@@ -82,47 +103,113 @@ pub(super) async fn lines(
     let Some(log) = view.log else { return Ok(Json(LinesAnswer { state: "none", ..LinesAnswer::default() })) };
     let end = reader::readable_end(&logs, &log);
     let mut window = Window {
-        next: from,
+        from,
         left: query.count.unwrap_or(COUNT).min(COUNT_MAX),
-        ansi: query.ansi,
+        step: query.step,
+        form: Form { ansi: query.ansi, runs: query.runs },
         bytes: 0,
+        line: from,
+        step_line: 0,
+        begins: true,
         open: None,
         lines: Vec::new(),
+        holes: Vec::new(),
     };
-    window.read(&logs, &log, end).await?;
+    match query.step {
+        None => window.read(&logs, &log, end).await?,
+        Some(step) => window.read_step(&logs, &log, (step, end)).await?,
+    }
     Ok(Json(LinesAnswer {
         epoch: log.epoch,
         state: state_word(&log),
         total: reader::readable_lines(&logs, &log),
         end,
         lines: window.lines,
+        holes: window.holes,
     }))
+}
+
+/// How lines are wanted.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    ansi: bool,
+    runs: bool,
 }
 
 /// Collects lines until it is full.
 struct Window {
-    next: i64,
+    from: i64,
     left: usize,
-    ansi: bool,
+    /// Only lines of this step.
+    step: Option<u32>,
+    form: Form,
     bytes: usize,
-    /// The line that has begun: where, by whom, its bytes so far, whether some are left out.
-    open: Option<(i64, Span, BytesMut, bool)>,
+    /// The line of the next byte.
+    line: i64,
+    /// Lines of the step that have begun.
+    step_line: i64,
+    /// The next byte begins a line.
+    begins: bool,
+    /// A line that is collected.
+    open: Option<Open>,
     lines: Vec<Line>,
+    holes: Vec<Hole>,
+}
+
+/// A line that has begun: where, by whom, its bytes so far, whether some are left out.
+struct Open {
+    offset: i64,
+    span: Span,
+    text: Vec<u8>,
+    clipped: bool,
 }
 
 impl Window {
     async fn read(&mut self, logs: &Logs, log: &LogRow, end: i64) -> Result<(), ReadError> {
-        let mut at = reader::start_of_line(logs, log, self.next, end).await?;
+        let mut at = reader::start_of_line(logs, log, self.line, end).await?;
         while at < end && self.left > 0 {
             let Some(piece) = reader::piece_at(logs, log.attempt(), at).await? else { break };
             let Some(chunk) = piece.chunk.slice(at, end) else { break };
             at = chunk.end();
+            self.holes.extend(piece.hole);
             self.take(&chunk);
         }
-        if self.left > 0 {
-            self.close();
-        }
+        self.close();
         Ok(())
+    }
+
+    /// Passes by what other steps wrote.
+    async fn read_step(&mut self, logs: &Logs, log: &LogRow, (step, end): (u32, i64)) -> Result<(), ReadError> {
+        let index = index(logs, log, end).await?;
+        let Some((first, before)) = index.run_of_step_line(step, self.from) else { return Ok(()) };
+        self.step_line = before;
+        let mut at = self.go_to(first);
+        while at < index.end() && self.left > 0 {
+            let Some(piece) = reader::piece_at(logs, log.attempt(), at).await? else { break };
+            let Some(chunk) = piece.chunk.slice(at, index.end()) else { break };
+            match piece.hole {
+                None => self.take(&chunk),
+                Some(hole) => {
+                    self.close();
+                    let lost = index.run_at(at).and_then(|run| run.lines_of(step)).unwrap_or(0);
+                    self.step_line += lost;
+                    self.holes.push(hole);
+                }
+            }
+            at = chunk.end();
+            let next = index.run_at(at).filter(|run| run.start == at);
+            if self.open.is_none() && next.is_some_and(|run| !run.may_have(step)) || piece.hole.is_some() {
+                let Some(next) = index.next_of_step(at - 1, step) else { break };
+                at = self.go_to(next);
+            }
+        }
+        self.close();
+        Ok(())
+    }
+
+    fn go_to(&mut self, run: &Run) -> i64 {
+        (self.line, self.begins) = (run.breaks + 1, !run.continues);
+        run.start
     }
 
     fn take(&mut self, chunk: &Chunk) {
@@ -143,32 +230,71 @@ impl Window {
     }
 
     fn add(&mut self, offset: i64, span: &Span, part: &[u8]) {
-        let (_, _, text, clipped) = self.open.get_or_insert_with(|| (offset, *span, BytesMut::new(), false));
+        if self.begins && self.step.is_none_or(|step| step == span.step) {
+            self.step_line += 1;
+            if self.step.is_none() || self.step_line >= self.from {
+                self.open = Some(Open { offset, span: *span, text: Vec::new(), clipped: false });
+            }
+        }
         let whole = part.strip_suffix(b"\n");
-        let shown = whole.unwrap_or(part);
-        let room = LINE_MAX_BYTES.saturating_sub(text.len()).min(shown.len());
-        *clipped |= room < shown.len();
-        text.extend_from_slice(shown.get(..room).unwrap_or_default());
-        if whole.is_some() {
+        if let Some(open) = &mut self.open {
+            open.add(whole.unwrap_or(part));
+        }
+        self.begins = whole.is_some();
+        if self.begins {
             self.close();
+            self.line += 1;
         }
     }
 
     fn close(&mut self) {
-        let Some((offset, span, text, clipped)) = self.open.take() else { return };
-        let text = if self.ansi { text.to_vec() } else { strip_ansi(&text) };
-        let text = String::from_utf8_lossy(&text).into_owned();
-        self.bytes += text.len();
-        self.left = if self.bytes > ANSWER_MAX_BYTES { 0 } else { self.left - 1 };
+        let Some(Open { offset, span, text, clipped }) = self.open.take() else { return };
+        let (shown, bytes) = self.form.shown(&text);
+        self.bytes += bytes;
+        self.left = if self.bytes > ANSWER_MAX_BYTES { 0 } else { self.left.saturating_sub(1) };
         self.lines.push(Line {
-            line: self.next,
+            line: self.line,
+            step_line: self.step.map(|_| self.step_line),
             offset,
             step: span.step,
             stream: span.stream,
             at: span.at,
-            text,
+            shown,
             clipped,
         });
-        self.next += 1;
+    }
+}
+
+impl Open {
+    /// Keeps the front of a line that is too long; of one that is written over again and again, such as a progress bar, what
+    /// was written last.
+    fn add(&mut self, part: &[u8]) {
+        let room = LINE_MAX_BYTES.saturating_sub(self.text.len());
+        if part.len() > room
+            && let Some(last) = memchr::memrchr(b'\r', part.strip_suffix(b"\r").unwrap_or(part))
+        {
+            self.text.clear();
+            let rest = part.get(last + 1..).unwrap_or_default();
+            self.clipped = rest.len() > LINE_MAX_BYTES;
+            self.text.extend_from_slice(rest.get(..rest.len().min(LINE_MAX_BYTES)).unwrap_or_default());
+            return;
+        }
+        self.clipped |= part.len() > room;
+        self.text.extend_from_slice(part.get(..part.len().min(room)).unwrap_or_default());
+    }
+}
+
+impl Form {
+    /// The line, and about how many bytes it takes.
+    fn shown(self, line: &[u8]) -> (Shown, usize) {
+        if self.runs {
+            let terminal::Shown { runs, width } = terminal::shown(line);
+            let bytes = runs.iter().map(|run| run.text.len() + RUN_BYTES).sum();
+            return (Shown::Runs { runs, width }, bytes);
+        }
+        let text = if self.ansi { line.to_vec() } else { strip_ansi(line) };
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let bytes = text.len();
+        (Shown::Text { text }, bytes)
     }
 }

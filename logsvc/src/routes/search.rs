@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access;
 use crate::follow::state_word;
+use crate::hole::Hole;
 use crate::logs::Logs;
 use crate::problem::{ReadError, store_problem};
 use crate::reader;
@@ -62,6 +63,8 @@ pub(super) struct SearchAnswer {
     end: i64,
     #[serde(flatten)]
     found: Found,
+    /// What of the log cannot be had any more; nothing is found there.
+    holes: Vec<Hole>,
     /// `after` of the next page; nothing where this is the last one.
     next: Option<i64>,
 }
@@ -89,7 +92,7 @@ pub(super) async fn search(
     let view = logs.db().log_view(&scope, job, epoch).await.map_err(store_problem)?;
     let Some(log) = view.log else {
         let (found, next) = (Found::default(), None);
-        return Ok(Json(SearchAnswer { epoch: 0, state: "none", end: 0, found, next }));
+        return Ok(Json(SearchAnswer { epoch: 0, state: "none", end: 0, found, holes: Vec::new(), next }));
     };
     // Nobody without an account keeps those with one from searching.
     let places = logs.searches(scope == Scope::Public);
@@ -97,9 +100,9 @@ pub(super) async fn search(
     let place = tokio::time::timeout(PLACE, places.acquire_owned()).await;
     let place = place.map_err(|_| busy())?.map_err(ApiError::internal)?;
     let end = reader::readable_end(&logs, &log);
-    let (found, end) = look(&logs, &log, end, (query, place)).await?;
+    let (found, end, holes) = look(&logs, &log, end, (query, place)).await?;
     let next = found.hits.last().filter(|_| found.more).map(|hit| hit.line);
-    Ok(Json(SearchAnswer { epoch: log.epoch, state: state_word(&log), end, found, next }))
+    Ok(Json(SearchAnswer { epoch: log.epoch, state: state_word(&log), end, found, holes, next }))
 }
 
 /// Reads and looks at the same time, and says how far. Whoever gives up waiting ends both, and the place is free when they
@@ -109,7 +112,7 @@ async fn look(
     log: &LogRow,
     end: i64,
     (query, place): (Query, OwnedSemaphorePermit),
-) -> Result<(Found, i64), ApiError> {
+) -> Result<(Found, i64, Vec<Hole>), ApiError> {
     let (give, mut take) = mpsc::channel::<Chunk>(AHEAD);
     let (stop, clock) = (CancellationToken::new(), logs.clock().clone());
     let (_gone, until) = (stop.clone().drop_guard(), clock.monotonic() + LONGEST);
@@ -119,19 +122,20 @@ async fn look(
         Search::new(query)?.run(std::iter::from_fn(|| take.blocking_recv()), go_on)
     });
     let reading = async move {
-        let mut at = 0;
+        let (mut at, mut holes) = (0, Vec::new());
         while at < end {
             let Some(piece) = reader::piece_at(logs, log.attempt(), at).await? else { break };
             let Some(chunk) = piece.chunk.slice(at, end) else { break };
             at = chunk.end();
+            holes.extend(piece.hole);
             if give.send(chunk).await.is_err() {
                 break;
             }
         }
-        Ok::<i64, ReadError>(at)
+        Ok::<_, ReadError>((at, holes))
     };
     let (read, found) = tokio::join!(reading, looking);
-    let at = read?;
+    let (at, holes) = read?;
     let found = found.map_err(ApiError::internal)?.map_err(|error| match error {
         SearchError::Refused(words) => ApiError::BadRequest(words),
         SearchError::Late => {
@@ -140,5 +144,5 @@ async fn look(
         }
         SearchError::Failed(error) => ApiError::internal(error),
     })?;
-    Ok((found, at))
+    Ok((found, at, holes))
 }

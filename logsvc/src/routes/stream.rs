@@ -20,7 +20,7 @@ use crate::access;
 use crate::follow::{Follower, Start, Step};
 use crate::logs::Logs;
 use crate::problem::{ReadError, store_problem};
-use crate::render::{Renderer, attempt_event, end_event};
+use crate::render::{Renderer, attempt_event, bell_event, end_event};
 use crate::routes::flag;
 
 /// Silence is broken this often, so that proxies keep the connection.
@@ -32,6 +32,9 @@ pub(super) struct StreamQuery {
     #[serde(default, deserialize_with = "flag")]
     ansi: bool,
     epoch: Option<i64>,
+    /// Only how far the log goes, without its text: for a viewer that reads the lines that it shows.
+    #[serde(default, deserialize_with = "flag")]
+    bell: bool,
     /// An event's id, for a page that already shows everything before; the header wins.
     after: Option<String>,
 }
@@ -64,7 +67,7 @@ pub(super) async fn stream(
         (header::CACHE_CONTROL, "no-store"),
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    Ok((head, Body::from_stream(events(follower, query.ansi))).into_response())
+    Ok((head, Body::from_stream(events(follower, query.ansi, query.bell))).into_response())
 }
 
 /// `<epoch>:<offset>`.
@@ -74,7 +77,7 @@ fn parse_id(id: &str) -> Option<(i64, i64)> {
     (epoch >= 0 && at >= 0).then_some((epoch, at))
 }
 
-fn events(mut follower: Follower, ansi: bool) -> impl Stream<Item = Result<Bytes, ReadError>> {
+fn events(mut follower: Follower, ansi: bool, bell: bool) -> impl Stream<Item = Result<Bytes, ReadError>> {
     async_stream::try_stream! {
         let mut renderer = Renderer::new(follower.epoch(), ansi);
         // The head of the answer goes out at once, also when there is nothing to say yet.
@@ -85,6 +88,7 @@ fn events(mut follower: Follower, ansi: bool) -> impl Stream<Item = Result<Bytes
                 continue;
             };
             match step? {
+                Step::Piece { piece, .. } if bell => yield bell_event(follower.epoch(), piece.chunk.end()),
                 Step::Piece { piece, from } => {
                     for event in renderer.piece(&piece, from) {
                         yield event;

@@ -2,10 +2,13 @@
 //! and offsets count the bytes that are stored and are answered as stored. One dialect of the whole: what
 //! is cut or damaged says so in a header, and in plain text also in its last line.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use futures_util::Stream;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -13,6 +16,7 @@ use serde::Deserialize;
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::ids::JobId;
 use slipway_logfmt::ansi::AnsiStripper;
+use slipway_logfmt::chunk::Chunk;
 use slipway_logfmt::text::count_lines;
 use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
 use slipway_store::Scope;
@@ -20,6 +24,7 @@ use slipway_store::logs::{LogRow, LogState, LogView};
 
 use crate::access;
 use crate::follow::{Follower, Start, Step, state_word};
+use crate::index::{Index, index};
 use crate::logs::Logs;
 use crate::problem::{ReadError, store_problem};
 use crate::reader;
@@ -44,15 +49,33 @@ pub(super) struct TextQuery {
     #[serde(default, deserialize_with = "flag")]
     follow: bool,
     epoch: Option<i64>,
+    /// Only what this step wrote; lines are counted among its own then.
+    step: Option<u32>,
+    /// Only what was written at this time or later.
+    since: Option<DateTime<Utc>>,
+    /// Only what was written before this time.
+    until: Option<DateTime<Utc>>,
 }
 
-/// Bytes of one attempt's log: `[at, end)`, at most `lines` lines of it.
-#[derive(Debug, Clone, Copy)]
+/// Bytes of one attempt's log: `[at, end)` of what is wanted, without the first `skip` lines and at most `lines` lines.
+#[derive(Debug, Clone)]
 struct Part {
     attempt: AttemptRef,
     at: i64,
     end: i64,
+    skip: i64,
     lines: i64,
+    only: Only,
+}
+
+/// Whose bytes, and when they were written.
+#[derive(Debug, Clone, Default)]
+struct Only {
+    step: Option<u32>,
+    since: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
+    /// Where a step's bytes are.
+    index: Option<Arc<Index>>,
 }
 
 pub(super) async fn log(
@@ -71,7 +94,7 @@ pub(super) async fn log(
     };
     let end = reader::readable_end(&logs, log);
     let head = text_headers(state_word(log), log.epoch, end);
-    let narrowed = query.from.is_some() || query.to.is_some() || query.tail.is_some() || query.follow;
+    let narrowed = query.narrows();
     if let Some(value) = headers.get(header::RANGE).and_then(|value| value.to_str().ok())
         && !narrowed
         && !headers.contains_key(header::IF_RANGE)
@@ -85,15 +108,14 @@ pub(super) async fn log(
             }
         }
     }
-    let at = first_byte(&logs, log, &query, end).await?;
     if query.follow {
+        let at = first_byte(&logs, log, &query, end).await?;
         let start = Start { job, epoch: log.epoch, at, pinned: query.epoch.is_some() };
         let follower = Follower::new(&logs, scope, &view, start).await;
         let body = Body::from_stream(followed(follower, query));
         return Ok((head, [(HeaderName::from_static("x-accel-buffering"), "no")], body).into_response());
     }
-    let lines = query.to.map_or(i64::MAX, |to| (to - query.from.unwrap_or(1) + 1).max(0));
-    let part = Part { attempt: log.attempt(), at, end, lines };
+    let part = part(&logs, log, &query, end).await?;
     if query.ansi {
         let length = (!narrowed).then_some([(header::CONTENT_LENGTH, HeaderValue::from(end))]);
         let response = (head, Body::from_stream(raw(logs, part))).into_response();
@@ -106,7 +128,30 @@ pub(super) async fn log(
     Ok((head, Body::from_stream(stripped(logs, part, notice))).into_response())
 }
 
+impl TextQuery {
+    /// By whom, or when it was written.
+    fn filters(&self) -> bool {
+        self.step.is_some() || self.since.is_some() || self.until.is_some()
+    }
+
+    fn narrows(&self) -> bool {
+        self.from.is_some() || self.to.is_some() || self.tail.is_some() || self.follow || self.filters()
+    }
+}
+
 fn check(query: &TextQuery) -> Result<(), ApiError> {
+    if query.filters() && query.follow {
+        return Err(ApiError::BadRequest(
+            "\"follow\" shows all steps; leave \"step\", \"since\" and \"until\" out.".to_owned(),
+        ));
+    }
+    if (query.since.is_some() || query.until.is_some())
+        && (query.from.is_some() || query.to.is_some() || query.tail.is_some() || query.step.is_some())
+    {
+        return Err(ApiError::BadRequest(
+            "\"since\" and \"until\" stand alone; leave \"from\", \"to\", \"tail\" and \"step\" out.".to_owned(),
+        ));
+    }
     if query.from.is_some_and(|from| from < 1) || query.to.is_some_and(|to| to < 1) {
         return Err(ApiError::BadRequest("\"from\" and \"to\" are lines, counted from 1.".to_owned()));
     }
@@ -125,6 +170,30 @@ async fn first_byte(logs: &Logs, log: &LogRow, query: &TextQuery, end: i64) -> R
         (None, Some(from)) => reader::start_of_line(logs, log, from, end).await,
         (None, None) => Ok(0),
     }
+}
+
+async fn part(logs: &Logs, log: &LogRow, query: &TextQuery, end: i64) -> Result<Part, ReadError> {
+    let lines = query.to.map_or(i64::MAX, |to| (to - query.from.unwrap_or(1) + 1).max(0));
+    let part = Part { attempt: log.attempt(), at: 0, end, skip: 0, lines, only: Only::default() };
+    if !query.filters() {
+        return Ok(Part { at: first_byte(logs, log, query, end).await?, ..part });
+    }
+    let index = Arc::new(index(logs, log, end).await?);
+    let only = Only { step: query.step, since: query.since, until: query.until, index: Some(Arc::clone(&index)) };
+    let Some(step) = query.step else {
+        return Ok(Part { at: query.since.map_or(0, |since| index.since(since)), only, ..part });
+    };
+    let own = index.steps().into_iter().find(|known| known.step == step).map_or(0, |known| known.lines);
+    let from = match query.tail {
+        Some(tail) => own.saturating_sub(i64::try_from(tail).unwrap_or(i64::MAX)) + 1,
+        None => query.from.unwrap_or(1),
+    };
+    let (at, skip) = match index.run_of_step_line(step, from).filter(|_| from <= own) {
+        // What is left of a line that an earlier run began is none of them.
+        Some((run, before)) => (run.start, from - 1 - before + i64::from(run.continues_of(step))),
+        None => (end, 0),
+    };
+    Ok(Part { at, skip, only, ..part })
 }
 
 fn text_headers(state: &'static str, epoch: i64, length: i64) -> HeaderMap {
@@ -158,7 +227,7 @@ fn notice(log: &LogRow) -> Option<Bytes> {
 fn ranged(logs: &Logs, log: &LogRow, from: i64, to: i64, end: i64) -> Response {
     // The length of a log that still grows is not known.
     let total = if log.state == LogState::Open { "*".to_owned() } else { end.to_string() };
-    let part = Part { attempt: log.attempt(), at: from, end: to, lines: i64::MAX };
+    let part = Part { attempt: log.attempt(), at: from, end: to, skip: 0, lines: i64::MAX, only: Only::default() };
     let range = [(header::CONTENT_RANGE, format!("bytes {from}-{}/{total}", to - 1))];
     let length = [(header::CONTENT_LENGTH, HeaderValue::from(to - from))];
     (StatusCode::PARTIAL_CONTENT, range, length, Body::from_stream(raw(logs.clone(), part))).into_response()
@@ -171,7 +240,10 @@ fn raw(logs: Logs, mut part: Part) -> impl Stream<Item = Result<Bytes, ReadError
             let Some(piece) = reader::piece_at(&logs, part.attempt, part.at).await? else { break };
             let Some(chunk) = piece.chunk.slice(part.at, part.end) else { break };
             part.at = chunk.end();
-            yield first_lines(chunk.bytes, &mut part.lines);
+            let bytes = part.only.of(chunk);
+            let bytes = without_lines(bytes, &mut part.skip);
+            yield first_lines(bytes, &mut part.lines);
+            part.at = part.only.next(part.at);
         }
     }
 }
@@ -193,6 +265,46 @@ fn stripped(logs: Logs, part: Part, notice: Option<Bytes>) -> impl Stream<Item =
             yield notice;
         }
     }
+}
+
+impl Only {
+    fn of(&self, chunk: Chunk) -> Bytes {
+        if self.step.is_none() && self.since.is_none() && self.until.is_none() {
+            return chunk.bytes;
+        }
+        let mut bytes = BytesMut::new();
+        let mut at = 0usize;
+        for span in &chunk.spans {
+            let end = at + span.len as usize;
+            let wanted = self.step.is_none_or(|step| step == span.step)
+                && self.since.is_none_or(|since| span.at >= since)
+                && self.until.is_none_or(|until| span.at < until);
+            if wanted {
+                bytes.extend_from_slice(chunk.bytes.get(at..end).unwrap_or_default());
+            }
+            at = end;
+        }
+        bytes.freeze()
+    }
+
+    /// Where reading goes on: behind what has nothing of the step.
+    fn next(&self, at: i64) -> i64 {
+        let Some((step, index)) = self.step.zip(self.index.as_ref()) else { return at };
+        match index.run_at(at).filter(|run| run.start == at && !run.may_have(step)) {
+            Some(_) => index.next_of_step(at, step).map_or(index.end(), |run| run.start),
+            None => at,
+        }
+    }
+}
+
+/// What is behind as many lines as are left to skip; counts them down.
+fn without_lines(bytes: Bytes, left: &mut i64) -> Bytes {
+    if *left <= 0 {
+        return bytes;
+    }
+    let last = usize::try_from(*left - 1).ok().and_then(|nth| memchr::memchr_iter(b'\n', &bytes).nth(nth));
+    *left -= count_lines(&bytes).min(*left);
+    last.map_or(Bytes::new(), |last| bytes.slice(last + 1..))
 }
 
 /// As many lines from the front as are left; counts them down.

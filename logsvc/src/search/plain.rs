@@ -1,11 +1,12 @@
 //! A log as the searcher reads it: bytes without escape sequences, and lines of a bounded length.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
 
 use slipway_logfmt::ansi::AnsiStripper;
 use slipway_logfmt::chunk::{Chunk, Span};
 
-use super::{LINE_MAX_BYTES, Writers, late};
+use super::{LINE_MAX_BYTES, Writer, Writers, late};
 
 /// Bytes that begin or end an escape sequence.
 const ESCAPES: [u8; 3] = [0x1b, 0x18, 0x1a];
@@ -24,6 +25,8 @@ pub(super) struct Plain<'a, I, G> {
     last_line: i64,
     /// Who wrote that line is known.
     has_begun: bool,
+    /// Lines that each step has begun, up to the last change of writers.
+    of_steps: HashMap<u32, i64>,
     /// Bytes of that line so far, those that are left out included.
     length: usize,
     cut_lines: i64,
@@ -42,6 +45,7 @@ impl<'a, I: Iterator<Item = Chunk>, G: Fn() -> bool> Plain<'a, I, G> {
             line: 1,
             last_line: 1,
             has_begun: false,
+            of_steps: HashMap::new(),
             length: 0,
             cut_lines: 0,
         }
@@ -67,7 +71,7 @@ impl<'a, I: Iterator<Item = Chunk>, G: Fn() -> bool> Plain<'a, I, G> {
     /// The searcher asks for more only when it is through with all lines that were whole.
     fn forget(&mut self) {
         let mut writers = self.writers.borrow_mut();
-        while writers.get(1).is_some_and(|(first, _)| *first <= self.last_line) {
+        while writers.get(1).is_some_and(|next| next.line <= self.last_line) {
             writers.pop_front();
         }
         self.last_line = self.line;
@@ -111,8 +115,17 @@ impl<'a, I: Iterator<Item = Chunk>, G: Fn() -> bool> Plain<'a, I, G> {
         }
         let mut writers = self.writers.borrow_mut();
         let of = |span: &Span| (span.step, span.stream, span.at);
-        if writers.back().is_none_or(|(_, last)| of(last) != of(span)) {
-            writers.push_back((self.line, *span));
+        if writers.back().is_none_or(|last| of(&last.span) != of(span)) {
+            let last = writers.back().map(|last| (last.span.step, last.before + self.line - last.line));
+            let before = match last {
+                Some((step, lines)) if step == span.step => lines,
+                Some((step, lines)) => {
+                    self.of_steps.insert(step, lines);
+                    self.of_steps.get(&span.step).copied().unwrap_or(0)
+                }
+                None => 0,
+            };
+            writers.push_back(Writer { line: self.line, span: *span, before });
         }
     }
 }

@@ -101,6 +101,8 @@ fn a_step_and_an_output_can_be_chosen() {
         )
     };
     assert_eq!(lines(&run(query("x"), log())), [1, 2, 3, 4]);
+    let of_steps: Vec<_> = run(query("x"), log()).hits.iter().map(|hit| (hit.step, hit.step_line)).collect();
+    assert_eq!(of_steps, [(1, 1), (1, 2), (2, 1), (2, 2)]);
     assert_eq!(lines(&run(Query { step: Some(1), ..query("x") }, log())), [1, 2], "a line is whose it began");
     assert_eq!(lines(&run(Query { step: Some(2), ..query("x") }, log())), [3, 4]);
     assert_eq!(lines(&run(Query { stream: Some(Stream::Stderr), ..query("x") }, log())), [3]);

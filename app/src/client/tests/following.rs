@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use super::fake::{Asked, BUILD, Fake, JOB, answer, build, not_found, problem, stream};
 
-fn is_build(asked: &Asked) -> bool {
+pub(super) fn is_build(asked: &Asked) -> bool {
     asked.what == format!("GET /api/v1/builds/{BUILD}")
 }
 
-fn is_stream(asked: &Asked) -> bool {
+pub(super) fn is_stream(asked: &Asked) -> bool {
     asked.what.starts_with(&format!("GET /api/v1/jobs/{JOB}/log/stream"))
 }
 
@@ -23,7 +23,7 @@ fn piece(epoch: i64, from: usize, text: &str) -> String {
 const END: &str = "event: end\nid: 2:4\ndata: {\"epoch\":2,\"at\":4,\"state\":\"complete\"}\n\n";
 
 /// A build that goes through these states, one per look, and stays in the last.
-fn looks(states: Vec<Value>) -> impl Fn(usize) -> Response {
+pub(super) fn looks(states: Vec<Value>) -> impl Fn(usize) -> Response {
     move |look| answer(200, states[look.min(states.len() - 1)].clone())
 }
 
@@ -36,8 +36,17 @@ async fn a_followed_build_survives_breaks_and_new_attempts() {
         "class": "run_failed", "message": "make failed", "step": "RUN make", "exit_code": 2, "dockerfile_line": 3,
         "hint": "Read the log.",
     });
-    let look =
-        looks(vec![waiting.clone(), waiting, build("running", "running", 1), build("running", "running", 1), failed]);
+    let step = |state: &str, code: Option<i64>| {
+        let (from, to) = ("2025-12-31T23:59:59.5Z", code.map(|_| "2026-01-01T00:00:01Z"));
+        json!([{
+            "number": 1, "name": "[1/2] RUN make", "state": state, "started_at": from, "finished_at": to,
+            "exit_code": code,
+        }])
+    };
+    let mut running = build("running", "running", 1);
+    running["jobs"][0]["steps"] = step("running", None);
+    failed["jobs"][0]["steps"] = step("failed", Some(2));
+    let look = looks(vec![waiting.clone(), waiting, running.clone(), running, failed]);
     let fake = Fake::start(move |asked, before| match () {
         () if is_build(asked) => look(before),
         () if asked.what.starts_with("POST") => answer(201, build("pending", "queued", 0)),
@@ -58,10 +67,12 @@ async fn a_followed_build_survives_breaks_and_new_attempts() {
     .await;
     let ran = fake.run(&["build", super::fake::PROJECT, "--ref", "main", "--follow"]).await;
     assert_eq!(ran.code, 1, "{}", ran.err);
-    assert_eq!(ran.out, "one\ntwo\nnew\n");
+    let first = "#1 [1/2] RUN make\n#1 0.500 one\n#1 0.500 two\n";
+    let second = "#1 [1/2] RUN make\n#1 0.500 new\n#1 ERROR: exit code: 2\n";
+    assert_eq!(ran.out, format!("{first}\n{second}"));
     let wanted = [
         "Waiting: no builder is free (place 3 in the queue)",
-        "trying again",
+        "reconnecting",
         "attempt 2 begins",
         "run_failed: make failed",
         "RUN make, exit code 2, Dockerfile line 3",

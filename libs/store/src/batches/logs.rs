@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::ids::JobId;
 use sqlx::FromRow;
@@ -58,14 +59,30 @@ pub(crate) async fn ends_of_logs(
 }
 
 #[derive(Serialize)]
-struct SegmentRow {
+struct SegmentRow<'a> {
     job_id: JobId,
     epoch: i64,
     start_offset: i64,
     end_offset: i64,
     first_line: i64,
     lines: i64,
+    outline: Option<&'a Value>,
     whole: bool,
+}
+
+impl<'a> SegmentRow<'a> {
+    fn new(segment: &'a NewSegment, first_line: i64) -> Self {
+        Self {
+            job_id: segment.attempt.job,
+            epoch: segment.attempt.epoch,
+            start_offset: segment.start,
+            end_offset: segment.end,
+            first_line,
+            lines: segment.lines,
+            outline: segment.outline.as_ref(),
+            whole: segment.whole,
+        }
+    }
 }
 
 /// A log that went on.
@@ -101,32 +118,23 @@ pub(crate) async fn add_segments(tx: &mut Tx, new: &[NewSegment], now: DateTime<
             returning job_id, epoch, durable, lines, state",
     };
     const INSERT: Dialects = Dialects {
-        postgres: "insert into log_segments (job_id, epoch, start_offset, end_offset, first_line, lines) \
-            select r.job_id, r.epoch, r.start_offset, r.end_offset, r.first_line, r.lines \
+        postgres: "insert into log_segments (job_id, epoch, start_offset, end_offset, first_line, lines, outline) \
+            select r.job_id, r.epoch, r.start_offset, r.end_offset, r.first_line, r.lines, r.outline \
             from jsonb_to_recordset($1) as r(job_id uuid, epoch bigint, start_offset bigint, end_offset bigint, \
-            first_line bigint, lines bigint)",
-        sqlite: "insert into log_segments (job_id, epoch, start_offset, end_offset, first_line, lines) \
+            first_line bigint, lines bigint, outline jsonb)",
+        sqlite: "insert into log_segments (job_id, epoch, start_offset, end_offset, first_line, lines, outline) \
             select unhex(value ->> 'job_id', '-'), value ->> 'epoch', value ->> 'start_offset', \
-            value ->> 'end_offset', value ->> 'first_line', value ->> 'lines' from json_each($1)",
+            value ->> 'end_offset', value ->> 'first_line', value ->> 'lines', value ->> 'outline' from json_each($1)",
     };
-    let row = |segment: &NewSegment, first_line: i64| SegmentRow {
-        job_id: segment.attempt.job,
-        epoch: segment.attempt.epoch,
-        start_offset: segment.start,
-        end_offset: segment.end,
-        first_line,
-        lines: segment.lines,
-        whole: segment.whole,
-    };
-    let rows: Vec<SegmentRow> = new.iter().map(|segment| row(segment, 0)).collect();
+    let rows: Vec<SegmentRow<'_>> = new.iter().map(|segment| SegmentRow::new(segment, 0)).collect();
     let (advance, insert) = (ADVANCE.in_tx(tx), INSERT.in_tx(tx));
     let advanced: Vec<Advanced> =
         on_tx!(tx, conn => sqlx::query_as(advance).bind(Json(&rows)).bind(now).fetch_all(conn).await?);
-    let booked: Vec<SegmentRow> = new
+    let booked: Vec<SegmentRow<'_>> = new
         .iter()
         .filter_map(|segment| {
             let log = advanced.iter().find(|log| log.booked(segment))?;
-            Some(row(segment, log.lines - segment.lines))
+            Some(SegmentRow::new(segment, log.lines - segment.lines))
         })
         .collect();
     if !booked.is_empty() {

@@ -21,7 +21,7 @@ async fn attempt(env: &Env) -> (World, AttemptRef) {
 }
 
 fn segment(attempt: AttemptRef, start: i64, end: i64, lines: i64) -> NewSegment {
-    NewSegment { attempt, start, end, lines, whole: false }
+    NewSegment { attempt, start, end, lines, outline: None, whole: false }
 }
 
 /// Whether a segment became part of its log.

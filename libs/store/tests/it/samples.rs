@@ -190,6 +190,8 @@ async fn logs(db: &Db) {
     let view = db.log_view(&Scope::Operator, id::<JobId>(17), None).await.unwrap();
     assert_eq!((view.newest_epoch, view.log.unwrap().end_offset), (2, Some(40)));
     assert_eq!(db.log_segment_at(sealed, 30).await.unwrap().unwrap().first_line, 2);
+    let outlines = db.log_outlines(sealed, 0, 10).await.unwrap();
+    assert_eq!(outlines[0].outline.as_ref().unwrap()["steps"][0][1], 2);
     assert_eq!(db.log_segment_of_break(sealed, 1).await.unwrap().unwrap().end_offset, 25);
     let unsealed = db.unsealed_logs(now(), now() - TimeDelta::seconds(600), 10).await.unwrap();
     assert_eq!(unsealed.iter().map(|log| log.job_id).collect::<Vec<_>>(), [id(10)]);

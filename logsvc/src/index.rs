@@ -1,0 +1,201 @@
+//! Where the lines of a log are, by number, step and time. Stored runs have their outlines in the rows, which are kept in
+//! memory between questions; of what is not stored yet the pieces here are counted each time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use moka::sync::Cache;
+use serde::Serialize;
+use slipway_domain::attempt::AttemptRef;
+use slipway_logfmt::outline::Outline;
+use slipway_store::logs::LogRow;
+use tokio::sync::Mutex;
+
+use crate::logs::Logs;
+use crate::problem::ReadError;
+use crate::reader;
+
+/// Logs that are remembered; one of 4 GiB takes about half a megabyte.
+const LOGS: u64 = 256;
+/// One that nobody asks for is forgotten after this time.
+const IDLE: Duration = Duration::from_secs(600);
+/// Rows of one read.
+const ROWS: i64 = 2000;
+
+/// The indexes of logs that somebody reads.
+pub(crate) type Indexes = Cache<AttemptRef, Arc<Mutex<Index>>>;
+
+pub(crate) fn indexes() -> Indexes {
+    Cache::builder().max_capacity(LOGS).time_to_idle(IDLE).build()
+}
+
+/// The runs of a log from its first byte on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Index {
+    runs: Vec<Run>,
+    end: i64,
+    /// Line breaks so far.
+    breaks: i64,
+    open: bool,
+}
+
+/// One run.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub(crate) start: i64,
+    /// Line breaks before it.
+    pub(crate) breaks: i64,
+    /// It begins inside of a line.
+    pub(crate) continues: bool,
+    outline: Outline,
+}
+
+/// Lines of one step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct StepLines {
+    /// The step's number; 0 is the attempt itself.
+    pub(crate) step: u32,
+    /// Lines that it began.
+    pub(crate) lines: i64,
+    /// When the run was begun in which its first line is.
+    pub(crate) first_at: DateTime<Utc>,
+    /// When the run ended in which its last line is.
+    pub(crate) last_at: DateTime<Utc>,
+}
+
+/// The index of a log up to `end`.
+pub(crate) async fn index(logs: &Logs, log: &LogRow, end: i64) -> Result<Index, ReadError> {
+    let attempt = log.attempt();
+    let kept = logs.indexes().get_with(attempt, Arc::default);
+    let mut index = {
+        let mut kept = kept.lock().await;
+        kept.read_rows(logs, attempt).await?;
+        kept.clone()
+    };
+    // What is behind the rows is in memory here, or not to be had yet.
+    while index.end < end {
+        let Some(piece) = reader::piece_at(logs, attempt, index.end).await? else { break };
+        let Some(chunk) = piece.chunk.slice(index.end, end) else { break };
+        let lines = memchr::memchr_iter(b'\n', &chunk.bytes).count() as i64;
+        index.push(chunk.offset, chunk.end(), lines, Outline::of(&chunk));
+    }
+    Ok(index)
+}
+
+impl Index {
+    async fn read_rows(&mut self, logs: &Logs, attempt: AttemptRef) -> Result<(), ReadError> {
+        loop {
+            let rows = logs.db().log_outlines(attempt, self.end, ROWS).await?;
+            let read = rows.len();
+            for row in rows {
+                let written = row.outline.and_then(|json| serde_json::from_value(json.0).ok());
+                let outline = match written {
+                    Some(outline) => Some(outline),
+                    None => {
+                        let piece = reader::stored_piece_at(logs, attempt, row.start_offset).await?;
+                        piece.and_then(|piece| Outline::of(&piece.chunk))
+                    }
+                };
+                self.push(row.start_offset, row.end_offset, row.lines, outline);
+            }
+            if read < usize::try_from(ROWS).unwrap_or(usize::MAX) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn push(&mut self, start: i64, end: i64, breaks: i64, outline: Option<Outline>) {
+        if start != self.end {
+            return;
+        }
+        // Nobody counted its steps: its lines are everybody's, and are found by reading.
+        let at = self.runs.last().map_or(DateTime::UNIX_EPOCH, |run| run.outline.last_at);
+        let outline = outline.unwrap_or_else(|| Outline { steps: Vec::new(), open: false, first_at: at, last_at: at });
+        let open = outline.open;
+        let outline = if self.open { outline.after_open() } else { outline };
+        self.runs.push(Run { start, breaks: self.breaks, continues: self.open, outline });
+        (self.end, self.breaks, self.open) = (end, self.breaks + breaks, open);
+    }
+
+    /// The byte after the last one.
+    pub(crate) fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// Lines that have begun.
+    pub(crate) fn lines(&self) -> i64 {
+        self.breaks + i64::from(self.open)
+    }
+
+    /// The steps in the order in which they came first.
+    pub(crate) fn steps(&self) -> Vec<StepLines> {
+        let mut steps: Vec<StepLines> = Vec::new();
+        let mut places = std::collections::HashMap::new();
+        for Run { outline, .. } in &self.runs {
+            for &(step, lines) in &outline.steps {
+                let place = *places.entry(step).or_insert_with(|| {
+                    steps.push(StepLines { step, lines: 0, first_at: outline.first_at, last_at: outline.last_at });
+                    steps.len() - 1
+                });
+                if let Some(known) = steps.get_mut(place) {
+                    known.lines += lines;
+                    known.last_at = outline.last_at;
+                }
+            }
+        }
+        steps
+    }
+
+    /// The run in which a step's line begins, from 1, with the number of its lines before it. The last run where it has
+    /// fewer.
+    pub(crate) fn run_of_step_line(&self, step: u32, line: i64) -> Option<(&Run, i64)> {
+        let mut before = 0;
+        let mut last = None;
+        for run in &self.runs {
+            let Some(lines) = run.lines_of(step) else { continue };
+            if before + lines >= line {
+                return Some((run, before));
+            }
+            last = Some((run, before));
+            before += lines;
+        }
+        last
+    }
+
+    /// The run that holds a byte.
+    pub(crate) fn run_at(&self, offset: i64) -> Option<&Run> {
+        let behind = self.runs.partition_point(|run| run.start <= offset);
+        self.runs.get(behind.checked_sub(1)?)
+    }
+
+    /// The next run behind a byte in which a step wrote something, or nobody knows.
+    pub(crate) fn next_of_step(&self, offset: i64, step: u32) -> Option<&Run> {
+        let behind = self.runs.partition_point(|run| run.start <= offset);
+        self.runs.get(behind..)?.iter().find(|run| run.may_have(step))
+    }
+
+    /// The first byte of the first run that was not over at that time.
+    pub(crate) fn since(&self, at: DateTime<Utc>) -> i64 {
+        self.runs.iter().find(|run| run.outline.last_at >= at).map_or(self.end, |run| run.start)
+    }
+}
+
+impl Run {
+    /// Whether it begins inside of a line of this step.
+    pub(crate) fn continues_of(&self, step: u32) -> bool {
+        self.continues && self.outline.steps.first().is_some_and(|(first, _)| *first == step)
+    }
+
+    /// Whether a step wrote something here, or nobody knows.
+    pub(crate) fn may_have(&self, step: u32) -> bool {
+        self.outline.steps.is_empty() || self.lines_of(step).is_some()
+    }
+
+    /// Lines that a step begins here; `None` where it wrote nothing here.
+    pub(crate) fn lines_of(&self, step: u32) -> Option<i64> {
+        let mut own = self.outline.steps.iter().filter(|(known, _)| *known == step).map(|(_, lines)| *lines).peekable();
+        own.peek()?;
+        Some(own.sum())
+    }
+}
