@@ -1,9 +1,8 @@
 // The search in a job's log: the server looks through the whole log, the page shows a part of what it finds.
 
 const PAGE = 50;
-const CONTEXT = 20;
 
-/** @typedef {{ line: number, step: number, stream: string, parts: { text: string, hit: boolean }[] }} Hit */
+/** @typedef {{ line: number, step: number, step_line: number, stream: string, parts: { text: string, hit: boolean }[] }} Hit */
 /** @typedef {{ epoch: number, state: string, total: number, cut_lines: number, hits: Hit[], next: number|null }} Found */
 
 /** @param {Document} page */
@@ -27,17 +26,34 @@ class LogSearch {
     this.more.className = "small";
     this.more.hidden = true;
     this.after = 0;
+    /** What the list has. @type {Hit[]} */
+    this.hits = [];
+    /** The one that the log shows. */
+    this.at = -1;
     /** The attempt whose log was searched first; further pages are of the same. */
     this.epoch = 0;
+    this.total = 0;
+    /** What was asked last. */
+    this.question_ = "";
     /** @type {AbortController|null} */
     this.asked = null;
     form.after(this.list, this.more);
     form.hidden = false;
-    form.addEventListener("submit", (event) => { event.preventDefault(); this.begin(); });
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      // The same question again goes to the next place.
+      if (this.question_ === this.question() && this.hits.length > 0) void this.next(1); else this.begin();
+    });
     form.addEventListener("change", (event) => {
       if (event.target instanceof HTMLInputElement && event.target.type === "checkbox") this.begin();
     });
     this.more.addEventListener("click", () => this.ask());
+    this.list.addEventListener("click", (event) => {
+      const link = event.target instanceof Element ? event.target.closest("a[data-hit]") : null;
+      if (!(link instanceof HTMLAnchorElement)) return;
+      event.preventDefault();
+      this.reveal(Number(link.dataset.hit));
+    });
     page.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -50,6 +66,9 @@ class LogSearch {
       event.preventDefault();
       input.focus();
       input.select();
+    } else if (event.key === "Enter" && event.shiftKey && event.target === input) {
+      event.preventDefault();
+      void this.next(-1);
     } else if (event.key === "Escape" && event.target === input) {
       input.value = "";
       this.begin();
@@ -57,8 +76,37 @@ class LogSearch {
     }
   }
 
+  question() {
+    return JSON.stringify([...new FormData(this.form)].map(([name, value]) => [name, String(value)]));
+  }
+
+  /** Another hit, round and round. @param {number} by */
+  async next(by) {
+    if (by > 0 && this.at === this.hits.length - 1 && !this.more.hidden) await this.ask();
+    if (this.hits.length > 0) this.reveal((this.at + by + this.hits.length) % this.hits.length);
+  }
+
+  /** @param {number} place */
+  reveal(place) {
+    const hit = this.hits[place];
+    if (!hit) return;
+    this.at = place;
+    for (const link of this.list.querySelectorAll("a[data-hit]")) {
+      const here = link instanceof HTMLElement && Number(link.dataset.hit) === place;
+      link.toggleAttribute("aria-current", here);
+      if (here) link.parentElement?.scrollIntoView({ block: "nearest" });
+    }
+    const bySteps = !this.page.querySelector(`[data-log="${this.log}"][data-view="lines"]`);
+    const detail = bySteps ? { log: this.log, step: hit.step, from: hit.step_line } : { log: this.log, step: null, from: hit.line };
+    this.page.dispatchEvent(new CustomEvent("slipway:show", { detail }));
+    this.say(`${(place + 1).toLocaleString("en")} of ${this.total.toLocaleString("en")}`);
+  }
+
   begin() {
     this.asked?.abort();
+    this.hits = [];
+    this.at = -1;
+    this.question_ = this.question();
     this.after = 0;
     this.epoch = 0;
     this.list.replaceChildren();
@@ -94,6 +142,7 @@ class LogSearch {
   /** @param {Found} found */
   show(found) {
     this.epoch = found.epoch;
+    this.total = found.total;
     const lines = found.total === 1 ? "1 line" : `${found.total.toLocaleString("en")} lines`;
     const where = found.state === "live" ? "in the log so far" : "in the whole log";
     const cut = found.cut_lines > 0 ? `; the ends of ${found.cut_lines} very long lines were not searched` : "";
@@ -108,9 +157,10 @@ class LogSearch {
   row(hit) {
     const row = this.page.createElement("li");
     const link = this.page.createElement("a");
-    link.href = `${this.log}?from=${Math.max(1, hit.line - CONTEXT)}&to=${hit.line + CONTEXT}&epoch=${this.epoch}`;
+    link.href = `#L${hit.line}`;
+    link.dataset.hit = String(this.hits.push(hit) - 1);
     link.textContent = String(hit.line);
-    link.title = "The lines around it";
+    link.title = "Show it in the log";
     const text = this.page.createElement("code");
     for (const part of hit.parts) {
       const piece = this.page.createElement(part.hit ? "mark" : "span");
