@@ -11,10 +11,6 @@ use crate::client::progress::{Form, ProgressArgs};
 use crate::client::screen::Screen;
 use crate::client::shapes::{Build, Job, read};
 
-/// `logs -f` into a file or a pipe gives the log itself, because scripts compare its lines; `--progress plain` asks
-/// for steps and times.
-const FOLLOWED_ELSEWHERE: Form = Form::Raw;
-
 /// Header that says how whole a log is.
 const LOG_STATE: &str = "slipway-log-state";
 
@@ -55,11 +51,10 @@ pub async fn run(args: LogsArgs, api: &Api, setting: &Setting<'_>, screen: &mut 
     print(&job, &args, api, screen).await
 }
 
-/// In what form the log is shown. Scripts read it as it is stored; steps and times are for those who ask, or who
-/// follow it on a terminal.
+/// In what form the log is shown. At its end scripts read it as it is stored; who follows it sees steps and times.
 fn form(args: &LogsArgs, screen: &Screen) -> Result<Form, Failed> {
     if args.follow {
-        return args.progress.form(Form::Live, FOLLOWED_ELSEWHERE, screen);
+        return args.progress.form(Form::Live, Form::Plain, screen);
     }
     let form = args.progress.form(Form::Raw, Form::Raw, screen)?;
     if form != Form::Raw && (args.tail.is_some() || args.epoch.is_some()) {

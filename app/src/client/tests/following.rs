@@ -105,13 +105,13 @@ async fn the_build_decides_how_following_ends() {
             () => not_found(),
         })
         .await;
-        let ran = fake.run(&["logs", "-f", BUILD]).await;
+        let ran = fake.run(&["logs", "-f", BUILD, "--raw"]).await;
         assert_eq!((ran.code, ran.out.as_str()), (code, "log\n"), "{state}: {}", ran.err);
     }
     // Cancelled while it waited: there is no log and nothing to wait for.
     for state in ["cancelled", "superseded"] {
         let fake = Fake::always(200, build(state, "cancelled", 0)).await;
-        let ran = fake.run(&["logs", "-f", BUILD]).await;
+        let ran = fake.run(&["logs", "-f", BUILD, "--raw"]).await;
         assert_eq!((ran.code, ran.out.as_str()), (130, ""), "{}", ran.err);
     }
 }
@@ -132,7 +132,7 @@ async fn a_job_is_followed_to_the_end_of_its_build() {
         () => not_found(),
     })
     .await;
-    let ran = fake.run(&["logs", JOB, "--follow"]).await;
+    let ran = fake.run(&["logs", JOB, "--follow", "--raw"]).await;
     assert_eq!((ran.code, ran.out.as_str()), (0, "log\n"), "{}", ran.err);
     assert_eq!(fake.asked().iter().filter(|asked| is_stream(asked)).count(), 1);
 }
@@ -147,7 +147,7 @@ async fn bytes_that_the_server_lost_are_named_once() {
         () => not_found(),
     })
     .await;
-    let ran = fake.run(&["logs", "-f", BUILD]).await;
+    let ran = fake.run(&["logs", "-f", BUILD, "--raw"]).await;
     assert_eq!((ran.code, ran.out.as_str()), (0, "one\nlate\n"), "{}", ran.err);
     assert_eq!(ran.err.matches("[5 bytes of the log are missing here]").count(), 1, "{}", ran.err);
     let asked = fake.asked().iter().filter(|asked| is_stream(asked)).count();
@@ -160,14 +160,14 @@ async fn a_log_that_is_gone_or_not_complete_is_said_to_be() {
         |asked, _| if is_build(asked) { answer(200, build("succeeded", "succeeded", 1)) } else { not_found() },
     )
     .await;
-    let ran = fake.run(&["logs", "-f", BUILD]).await;
+    let ran = fake.run(&["logs", "-f", BUILD, "--raw"]).await;
     assert_eq!((ran.code, ran.err.contains("not kept any more")), (0, true), "{}", ran.err);
     let fake = Fake::start(|asked, _| match () {
         () if is_build(asked) => answer(200, build("succeeded", "succeeded", 1)),
         () => stream("event: end\ndata: {\"epoch\":1,\"at\":0,\"state\":\"cut\"}\n\n"),
     })
     .await;
-    let ran = fake.run(&["logs", "-f", BUILD]).await;
+    let ran = fake.run(&["logs", "-f", BUILD, "--raw"]).await;
     assert_eq!((ran.code, ran.err.contains("not complete")), (0, true), "{}", ran.err);
 }
 
@@ -195,6 +195,6 @@ async fn a_token_that_is_revoked_meanwhile_ends_it() {
         () => answer(401, problem(401, "This token is revoked.")),
     })
     .await;
-    let ran = fake.run(&["logs", "-f", BUILD]).await;
+    let ran = fake.run(&["logs", "-f", BUILD, "--raw"]).await;
     assert_eq!((ran.code, ran.err.contains("revoked")), (3, true), "{}", ran.err);
 }

@@ -125,7 +125,7 @@ async fn lines_with_steps_and_times_survive_broken_connections() {
 async fn the_log_as_it_is_stored_is_there_for_scripts() {
     let text: String = LOG.iter().map(|(_, _, text)| *text).collect();
     let text = text.replace("\x1b[32m", "").replace("\x1b[0m", "").replace("\x1b[2K", "");
-    for args in [&["logs", "-f", BUILD][..], &["build", PROJECT, "--ref", "main", "--follow", "--raw"]] {
+    for args in [&["logs", "-f", BUILD, "--raw"][..], &["build", PROJECT, "--ref", "main", "--follow", "--raw"]] {
         let ran = breaking().await.run(args).await;
         assert_eq!((ran.code, ran.out.as_str()), (1, text.as_str()), "{args:?}: {}", ran.err);
     }
