@@ -8,7 +8,7 @@ use slipway_domain::attempt::AttemptRef;
 use slipway_domain::build::{BuildState, CancelledBy, Trigger};
 use slipway_domain::git_ref::{GitRef, is_commit_id};
 use slipway_domain::ids::{BuildId, DeliveryId, ProjectId, TokenId};
-use slipway_domain::spec::{ChangeSpec, JobSpec};
+use slipway_domain::spec::{BuildOptions, ChangeSpec, JobSpec};
 use slipway_live::{Topic, WakeKind};
 use slipway_runtime::ids::random_id;
 use slipway_runtime::problem::ApiError;
@@ -85,7 +85,13 @@ pub async fn manual(
 }
 
 /// Makes a new build of an older one's commit and ref. Terminal states never change, so the old one stays.
-pub async fn rerun(state: &ApiState, caller: Caller, id: BuildId, key: Option<String>) -> Result<BuildId, ApiError> {
+/// Without cache every step runs anew.
+pub async fn rerun(
+    state: &ApiState,
+    caller: Caller,
+    id: BuildId,
+    (key, no_cache): (Option<String>, bool),
+) -> Result<BuildId, ApiError> {
     let old = state.db.build(&caller.scope, id).await.or_problem()?;
     let project = writable(state, caller, old.project_id).await?;
     limits::build(state, &caller.scope).await?;
@@ -93,7 +99,9 @@ pub async fn rerun(state: &ApiState, caller: Caller, id: BuildId, key: Option<St
         return Err(ApiError::Conflict("This build is not over yet; cancel it first, or wait.".to_owned()));
     }
     let now = state.db.now(&state.clock).await.or_problem()?;
-    again(state, &project, old, Again { key: asked_key("rerun", caller.token, key), delivery: None, now }).await
+    let kind = if no_cache { "rerun-anew" } else { "rerun" };
+    let key = asked_key(kind, caller.token, key);
+    again(state, &project, old, Again { key, delivery: None, no_cache, now }).await
 }
 
 /// Whose wish a repetition is.
@@ -102,6 +110,8 @@ pub(crate) struct Again {
     pub(crate) key: String,
     /// The delivery that told of the wish, if one did.
     pub(crate) delivery: Option<DeliveryId>,
+    /// Every step runs anew; else as it was asked for the old one.
+    pub(crate) no_cache: bool,
     /// When.
     pub(crate) now: DateTime<Utc>,
 }
@@ -109,6 +119,7 @@ pub(crate) struct Again {
 /// Makes a new build of an older one. Whoever asks may write, which approves it; strangers' work it stays.
 pub(crate) async fn again(state: &ApiState, project: &Project, old: Build, asked: Again) -> Result<BuildId, ApiError> {
     let before = spec_of(state, old.id).await?;
+    let options = before.as_ref().map(|spec| spec.asked.clone()).unwrap_or_default();
     let wanted = WantedBuild {
         trigger: Trigger::Rerun,
         git_ref: old.git_ref,
@@ -123,7 +134,7 @@ pub(crate) async fn again(state: &ApiState, project: &Project, old: Build, asked
         change: before.as_ref().and_then(|spec| spec.change.clone()),
         told_at: old.told_at,
         needs_approval: false,
-        asked: before.map(|spec| spec.asked).unwrap_or_default(),
+        asked: BuildOptions { no_cache: asked.no_cache.then_some(true).or(options.no_cache), ..options },
         region: None,
         timeout_secs: None,
         now: asked.now,

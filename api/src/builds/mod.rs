@@ -159,8 +159,19 @@ async fn approve(
     Ok(Json(shown(&state, caller, id).await?))
 }
 
+/// How to build it again.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct RetryQuery {
+    /// True runs every step anew, whatever the cache has.
+    #[serde(default)]
+    no_cache: bool,
+}
+
 /// Makes a new build of the same commit and ref, with the project's options of today.
-#[utoipa::path(post, path = "/api/v1/builds/{id}/retry", tag = "builds", params(("id" = uuid::Uuid, Path)), responses(
+#[utoipa::path(post, path = "/api/v1/builds/{id}/retry", tag = "builds",
+    params(("id" = uuid::Uuid, Path), RetryQuery), responses(
     (status = 201, body = BuildJson),
     (status = 404, body = ProblemDoc),
     (status = 409, description = "It still runs", body = ProblemDoc),
@@ -169,10 +180,11 @@ async fn retry(
     State(state): State<ApiState>,
     caller: Caller,
     PathOf(id): PathOf<BuildId>,
+    QueryOf(query): QueryOf<RetryQuery>,
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<BuildJson>), ApiError> {
     let key = idempotency::key(&headers)?;
-    let build = make::rerun(&state, caller, id, key).await?;
+    let build = make::rerun(&state, caller, id, (key, query.no_cache)).await?;
     Ok((StatusCode::CREATED, Json(shown(&state, caller, build).await?)))
 }
 

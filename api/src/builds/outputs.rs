@@ -155,7 +155,7 @@ pub async fn outputs(state: &ApiState, caller: Caller, view: &BuildView) -> Resu
 
 /// What to compare with; always of the same project. Where its default branch has another name, its refs are compared with
 /// their own past.
-async fn earlier(state: &ApiState, view: &BuildView) -> Result<Option<BuildId>, ApiError> {
+pub async fn earlier(state: &ApiState, view: &BuildView) -> Result<Option<BuildId>, ApiError> {
     let (project, build) = (view.build.project_id, view.build.id);
     let main = MAIN_BRANCHES.iter().filter_map(|name| GitRef::parse(name).ok());
     for git_ref in view.build.git_ref.clone().into_iter().chain(main) {

@@ -257,7 +257,7 @@ impl Work<'_> {
         if !old.state.is_terminal() {
             return Ok(Worked::Ignored("the newest build of this commit is not over yet".to_owned()));
         }
-        let asked = Again { key: format!("rerun:{}:{index}", row.id), delivery: Some(row.id), now };
+        let asked = Again { key: format!("rerun:{}:{index}", row.id), delivery: Some(row.id), no_cache: false, now };
         again(state, project, old, asked).await.map_err(|error| anyhow::anyhow!("make it again: {error:?}"))?;
         Ok(Worked::Built)
     }

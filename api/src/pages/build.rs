@@ -1,10 +1,12 @@
 //! `/builds/{id}`: state, failure, images, steps, the live log, attempts.
 
 use askama::Template;
+use axum::Form;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
+use serde::Deserialize;
 use slipway_domain::ids::{BuildId, JobId, ProjectId};
 use slipway_domain::job::JobState;
 use slipway_domain::size::bytes;
@@ -12,10 +14,12 @@ use slipway_runtime::problem::{ApiError, PathOf};
 use slipway_store::builds::{BuildView, JobView};
 
 use crate::builds::json::{FailureJson, WaitingJson, failure_of, newest};
-use crate::builds::outputs::{Output, outputs};
+use crate::builds::outputs::{Output, earlier, outputs};
 use crate::builds::{make, statuses, waiting};
 use crate::caller::Caller;
+use crate::pages::comparison::differences;
 use crate::pages::layers::BuiltFacts;
+use crate::pages::timeline::Timeline;
 use crate::pages::view::{
     Badge, Moment, attempt_badge, build_badge, build_title, cancelling_badge, moment, ref_word, step_badge,
     trigger_word,
@@ -64,6 +68,9 @@ struct JobFacts {
     images: Vec<ImageRow>,
     built: Vec<BuiltFacts>,
     steps: Vec<StepRow>,
+    timeline: Option<Timeline>,
+    /// How its steps differ from those of that build.
+    differences: Option<(BuildId, Vec<String>)>,
     attempts: Vec<AttemptRow>,
 }
 
@@ -102,6 +109,10 @@ pub async fn page(
     let waiting = waiting(&state, caller, &view).await?;
     let statuses = statuses(&state, caller, &view).await?;
     let mut outputs = outputs(&state, caller, &view).await?;
+    let good = match earlier(&state, &view).await? {
+        Some(build) => Some(state.db.build_view(&caller.scope, build).await.or_problem()?),
+        None => None,
+    };
     let now = state.clock.now();
     let chrome = Chrome::new(&state, caller, &headers, "");
     let chrome = if view.build.state.is_terminal() { chrome } else { chrome.refreshed(LIVE_MS) };
@@ -113,7 +124,10 @@ pub async fn page(
         jobs: view
             .jobs
             .iter()
-            .map(|job| JobFacts::new(job, outputs.remove(&job.job.id).unwrap_or_default(), now))
+            .map(|job| {
+                let outputs = outputs.remove(&job.job.id).unwrap_or_default();
+                JobFacts::new(job, outputs, good.as_ref(), now)
+            })
             .collect(),
     })
 }
@@ -138,13 +152,21 @@ pub async fn approve(
     Ok(Redirect::to(&format!("/builds/{id}")).into_response())
 }
 
+/// The buttons below a build that is over.
+#[derive(Debug, Deserialize)]
+pub struct RetryForm {
+    #[serde(default)]
+    no_cache: bool,
+}
+
 /// `POST /builds/{id}/retry`.
 pub async fn retry(
     State(state): State<ApiState>,
     caller: Caller,
     PathOf(id): PathOf<BuildId>,
+    Form(form): Form<RetryForm>,
 ) -> Result<Response, ApiError> {
-    let build = make::rerun(&state, caller, id, None).await?;
+    let build = make::rerun(&state, caller, id, (None, form.no_cache)).await?;
     Ok(Redirect::to(&format!("/builds/{build}")).into_response())
 }
 
@@ -190,7 +212,10 @@ fn sentence(reason: &str) -> String {
 }
 
 impl JobFacts {
-    fn new(view: &JobView, outputs: Vec<Output>, now: DateTime<Utc>) -> Self {
+    fn new(view: &JobView, outputs: Vec<Output>, good: Option<&BuildView>, now: DateTime<Utc>) -> Self {
+        let same =
+            good.and_then(|good| Some((good.build.id, good.jobs.iter().find(|job| job.job.kind == view.job.kind)?)));
+        let differences = same.map(|(build, earlier)| (build, differences(&view.steps, &earlier.steps)));
         let images = newest(view).map(|attempt| attempt.images.0.as_slice()).unwrap_or_default();
         Self {
             id: view.job.id,
@@ -218,6 +243,8 @@ impl JobFacts {
                     exit_code: step.exit_code.map(|code| code.to_string()).unwrap_or_default(),
                 })
                 .collect(),
+            timeline: Timeline::new(&view.steps, now),
+            differences: differences.filter(|(_, words)| !words.is_empty()),
             attempts: view
                 .attempts
                 .iter()

@@ -2,6 +2,7 @@
 
 mod build;
 mod builders;
+mod comparison;
 mod deliveries;
 mod delivery;
 mod event_words;
@@ -12,6 +13,7 @@ mod login;
 mod problem;
 mod project;
 mod queues;
+mod timeline;
 mod view;
 
 use askama::Template;

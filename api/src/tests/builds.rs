@@ -90,6 +90,11 @@ async fn cancel_then_retry() {
         cancelled.text
     );
     assert_eq!(app.post(&format!("{path}/cancel"), json!(null)).await.status, StatusCode::OK);
+    let anew = app.post(&format!("{path}/retry?no_cache=true"), json!(null)).await.json();
+    let anew = anew["id"].as_str().expect("an id").parse().expect("a build");
+    let db = &app.state.db;
+    let spec = db.job_spec(db.jobs_of_build(anew).await.expect("jobs")[0].id).await.expect("a job");
+    assert_eq!(spec.asked.no_cache, Some(true), "every step runs anew");
     let again = app.post(&format!("{path}/retry"), json!(null)).await;
     assert_eq!(again.status, StatusCode::CREATED, "{}", again.text);
     let again = again.json();

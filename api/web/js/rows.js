@@ -73,6 +73,34 @@ export class Rows {
     return number === 0 ? { kind: "step", step } : { kind: "line", step: step.number, number };
   }
 
+  /** What a row is known by, however many rows come before it. @param {number} row */
+  keyOf(row) {
+    const at = this.at(row);
+    if (!at) return "";
+    return at.kind === "step" ? `s${at.step.number}` : `${at.step ?? ""}:${at.number}`;
+  }
+
+  /** Where the row of a key is now; the head of its step where that is closed. @param {string} key */
+  rowOfKey(key) {
+    const [, head, of, number] = /^(?:s(\d+)|(\d*):(\d+))$/.exec(key) ?? [];
+    if (this.bySteps !== (head !== undefined || Boolean(of))) return -1;
+    if (!this.bySteps) return number && Number(number) <= this.lines ? Number(number) - 1 : -1;
+    const place = this.steps.findIndex((known) => known.number === Number(head ?? of));
+    if (place < 0) return -1;
+    const step = this.steps[place];
+    return this.starts[place] + (this.isOpen(step) ? Math.min(Number(number ?? 0), step.lines) : 0);
+  }
+
+  /** @param {number|null} number */
+  step(number) {
+    return this.steps.find((step) => step.number === number);
+  }
+
+  /** So many lines a step has, or all. @param {number|null} step */
+  linesOf(step) {
+    return step === null ? this.lines : this.step(step)?.lines ?? 0;
+  }
+
   /** The row of a line of a step, or of all; opens its step. @param {number|null} step @param {number} number */
   rowOf(step, number) {
     if (!this.bySteps) return number - 1;

@@ -1,13 +1,20 @@
 // A list of any length of which only the rows in sight are in the page. Browsers end an element's height at about 16.7
-// million pixels, so a long list gets a shorter scrollbar: small moves go by pixels, large ones by shares of the list.
-// What is in sight is held by a row and the pixels of it that are above the edge; heights are only known where they are.
+// million pixels, so a long list gets a shorter scrollbar: near both ends a pixel of it is a pixel of the list, between
+// them it is a share of the list. What is in sight is held by a row and the pixels of it that are above the edge; heights
+// are only known where rows are drawn. Wheel, fingers and keys move by pixels, the scrollbar moves by its place.
 
 const MOST_PX = 8_000_000;
-const BESIDE = 12;
+/** Heights of the box at both ends of a long list where the scrollbar is exact. */
+const EDGE = 20;
+/** Rows that are drawn above and below what is in sight. */
+const BESIDE = 16;
 const SETTLE_MS = 120;
 
-/** @typedef {{ count: () => number, key: (row: number) => string, make: (row: number, old?: HTMLElement) => HTMLElement,
- *   moved: (byReader: boolean) => void }} Source */
+/**
+ * @typedef {{ count: () => number, key: (row: number) => string, rowOf: (key: string) => number,
+ *   make: (row: number, old?: HTMLElement) => HTMLElement, drawn: (first: number, end: number) => void,
+ *   moved: (byReader: boolean) => void }} Source
+ */
 
 export class Scroller {
   /** @param {HTMLElement} box @param {Source} source */
@@ -23,85 +30,168 @@ export class Scroller {
     box.append(this.sizer);
     this.row = 0;
     this.px = 0;
+    /** The least height of a row, and what rows are high on average. */
     this.rowPx = 20;
+    this.meanPx = 20;
     this.top = 0;
     this.atEnd = false;
+    /** Rows that are drawn: the first, and the one after the last. */
+    this.first = 0;
+    this.end = 0;
+    /** Pixels of the whole list, without those that fit into the box. */
+    this.span = 0;
     /** @type {Map<string, HTMLElement>} */
     this.shown = new Map();
     /** Rows that hold a selection stay in the page. @type {Set<string>} */
     this.pinned = new Set();
+    this.byPixels = false;
+    this.isPressed = false;
     this.settling = 0;
     this.drawing = 0;
-    box.addEventListener("scroll", () => this.scrolled(), { passive: true });
-    new ResizeObserver(() => this.draw()).observe(box);
+    this.listen();
+  }
+
+  listen() {
+    const passive = { passive: true };
+    this.box.addEventListener("scroll", () => this.scrolled(), passive);
+    this.box.addEventListener("wheel", (event) => this.reach(event.deltaY < 0), passive);
+    this.box.addEventListener("touchmove", () => this.reach(false), passive);
+    this.box.addEventListener("keydown", (event) => this.reach(event.key === "PageUp" || event.key === "ArrowUp"));
+    this.box.addEventListener("pointerdown", (event) => {
+      const edge = this.box.getBoundingClientRect().left + this.box.clientLeft + this.box.clientWidth;
+      this.isPressed = event.pointerType === "mouse";
+      this.byPixels = event.clientX < edge;
+    });
+    const released = () => { if (this.isPressed) { this.isPressed = false; this.rest(); } };
+    addEventListener("pointerup", released);
+    addEventListener("pointercancel", released);
+    new ResizeObserver(() => this.draw()).observe(this.box);
   }
 
   get height() { return this.box.clientHeight; }
 
-  /** Pixels that the scrollbar stands for. */
-  get full() { return Math.min(MOST_PX, Math.max(this.height, this.source.count() * this.rowPx)); }
+  get most() { return this.box.scrollHeight - this.box.clientHeight; }
 
-  get isScaled() { return this.source.count() * this.rowPx > MOST_PX; }
+  /** Somebody moves by pixels from now on. @param {boolean} up */
+  reach(up) {
+    this.byPixels = true;
+    if (up && this.atEnd && this.box.scrollTop > 0) {
+      this.atEnd = false;
+      this.source.moved(true);
+    }
+    this.rest();
+  }
+
+  /** The scrollbar is set right when nobody moves it any more. */
+  rest() {
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => {
+      this.settling = 0;
+      if (this.isPressed) return;
+      this.byPixels = false;
+      this.settle();
+    }, SETTLE_MS);
+  }
 
   scrolled() {
     const top = this.box.scrollTop;
     const moved = top - this.top;
     this.top = top;
     if (moved === 0) return;
-    const most = this.box.scrollHeight - this.height;
+    const isAtEdge = top <= 0 || top >= this.most - 1;
     this.atEnd = false;
-    if (top <= 0) {
-      [this.row, this.px] = [0, 0];
-    } else if (top >= most - 1) {
-      this.atEnd = true;
-    } else if (Math.abs(moved) < 3 * this.height) {
+    if (this.byPixels && Math.abs(moved) < 3 * this.height) {
       this.px += moved;
-      this.normalise();
+      this.render();
+      this.atEnd = moved > 0 && this.distances().below < 1;
+      // The scrollbar ends where the list goes on, or the other way round.
+      if (isAtEdge) this.settle();
     } else {
-      const count = this.source.count();
-      const place = top / Math.max(1, most) * Math.max(0, count - this.height / this.rowPx);
-      this.row = Math.min(count - 1, Math.floor(place));
-      this.px = (place - Math.floor(place)) * this.rowPx;
+      this.atEnd = top > 0 && top >= this.most - 1;
+      if (!this.atEnd) this.goToShare(top);
+      this.render();
     }
-    this.render();
     this.source.moved(true);
-    clearTimeout(this.settling);
-    this.settling = setTimeout(() => this.settle(), SETTLE_MS);
+    this.rest();
   }
 
-  /** @param {number} row */
-  heightOf(row) {
-    return this.shown.get(this.source.key(row))?.offsetHeight || this.rowPx;
+  /** Where the scrollbar's place lies in the list. @param {number} top */
+  goToShare(top) {
+    const most = Math.max(1, this.most);
+    const edge = Math.min(EDGE * this.height, most / 4);
+    const span = Math.max(this.span, most);
+    let above = span * top / most;
+    if (span > MOST_PX) {
+      if (top <= edge) above = top;
+      else if (most - top <= edge) above = span - (most - top);
+      else above = edge + (top - edge) / (most - 2 * edge) * (span - 2 * edge);
+    }
+    const count = this.source.count();
+    const place = above < span / 2 ? above / this.meanPx : count - (span - above + this.height) / this.meanPx;
+    this.row = Math.max(0, Math.min(count - 1, Math.floor(place)));
+    this.px = Math.max(0, place - this.row) * this.meanPx;
   }
 
-  normalise() {
-    const last = this.source.count() - 1;
-    while (this.px < 0 && this.row > 0) this.px += this.heightOf(--this.row);
-    if (this.px < 0) this.px = 0;
-    while (this.row < last && this.px >= this.heightOf(this.row)) this.px -= this.heightOf(this.row++);
+  /** Pixels of the list above and below what is in sight; exact where its ends are drawn. */
+  distances() {
+    const count = this.source.count();
+    const here = this.offsetOf(this.row) + this.px;
+    const above = this.first === 0 ? here : this.row * this.meanPx + this.px;
+    const below = this.end === count ? this.layer.getBoundingClientRect().height - here - this.height
+      : (count - this.row) * this.meanPx - this.px - this.height;
+    return { above: Math.max(0, above), below: Math.max(0, below) };
   }
 
   /** The scrollbar goes where the rows are. */
   settle() {
-    const most = this.box.scrollHeight - this.height;
-    const rest = Math.max(1, this.source.count() - this.height / this.rowPx);
-    const wanted = this.atEnd ? most : Math.min(most, (this.row + this.px / this.rowPx) / rest * most);
-    if (Math.abs(wanted - this.box.scrollTop) > 2) this.box.scrollTop = wanted;
+    const { above, below } = this.distances();
+    this.span = above + below;
+    const most = Math.min(MOST_PX, this.span);
+    const edge = Math.min(EDGE * this.height, most / 4);
+    const size = `${most + this.height}px`;
+    if (this.sizer.style.height !== size) this.sizer.style.height = size;
+    let wanted = above;
+    if (this.atEnd) wanted = most;
+    else if (this.span > MOST_PX && below <= edge) wanted = most - below;
+    else if (this.span > MOST_PX && above > edge) wanted = edge + (above - edge) / (this.span - 2 * edge) * (most - 2 * edge);
+    if (Math.abs(wanted - this.box.scrollTop) >= 1) this.box.scrollTop = wanted;
     this.top = this.box.scrollTop;
     this.place();
   }
 
   draw() {
     if (this.drawing) return;
-    this.drawing = requestAnimationFrame(() => { this.drawing = 0; this.render(); this.settle(); });
+    this.drawing = requestAnimationFrame(() => {
+      this.drawing = 0;
+      // What the reader did first counts.
+      if (this.box.scrollTop !== this.top) this.scrolled();
+      this.render();
+      if (this.atEnd || !this.settling && !this.isPressed) this.settle();
+    });
+  }
+
+  /** Draws all rows anew, because all look different. */
+  redraw() {
+    this.shown.forEach((element) => element.remove());
+    this.shown.clear();
+    this.meanPx = this.rowPx;
+    this.render();
+    this.settle();
+  }
+
+  /** Rows come or go; what is in sight stays. @param {() => void} change */
+  keep(change) {
+    const key = this.source.key(this.row);
+    change();
+    if (this.atEnd) return;
+    const row = this.source.rowOf(key);
+    if (row >= 0) this.row = row;
   }
 
   /** Shows a row, with so many pixels above it. @param {number} row @param {number} above */
   show(row, above = 0) {
     this.atEnd = false;
     [this.row, this.px] = [Math.max(0, Math.min(row, this.source.count() - 1)), -above];
-    this.render();
-    this.normalise();
     this.render();
     this.settle();
     this.source.moved(false);
@@ -116,68 +206,110 @@ export class Scroller {
 
   render() {
     const count = this.source.count();
-    const size = `${this.full}px`;
-    if (this.sizer.style.height !== size) this.sizer.style.height = size;
-    const inSight = Math.ceil(this.height / this.rowPx);
-    if (this.atEnd) [this.row, this.px] = [Math.max(0, count - inSight), 0];
+    if (this.atEnd) [this.row, this.px] = [Math.max(0, count - this.inSight), 0];
     this.row = Math.max(0, Math.min(this.row, count - 1));
-    const first = Math.max(0, this.row - BESIDE);
-    const last = Math.min(count, this.row + inSight + BESIDE + 1);
-    /** @type {Map<string, HTMLElement>} */
-    const next = new Map();
-    let before = null;
-    for (let row = last - 1; row >= first; row--) {
+    this.drawRows();
+    this.measure();
+    // A short log needs no box of full height.
+    const around = this.box.offsetHeight - this.box.clientHeight;
+    const isWhole = this.first === 0 && this.end === count;
+    const whole = isWhole ? `${Math.ceil(this.layer.getBoundingClientRect().height) + around}px` : "";
+    if (this.box.style.height !== whole) this.box.style.height = whole;
+    if (this.atEnd) this.alignEnd();
+    this.normalise();
+    this.bound();
+    this.place();
+    this.source.drawn(this.first, this.end);
+  }
+
+  get inSight() { return Math.ceil(this.height / this.rowPx); }
+
+  /** Puts the rows around the first one in sight into the page, and takes away the others. The rows of the page are always
+   * in their order and none is moved: that would end a selection or lose the focus. */
+  drawRows() {
+    const count = this.source.count();
+    this.first = Math.max(0, this.row - BESIDE);
+    this.end = Math.min(count, this.row + this.inSight + BESIDE + 1);
+    /** @type {{ row: number, key: string, element: HTMLElement }[]} */
+    const next = [];
+    for (let row = this.first; row < this.end; row++) {
       const key = this.source.key(row);
-      const old = this.shown.get(key);
-      const element = this.source.make(row, old);
+      const element = this.source.make(row, this.shown.get(key));
       element.classList.remove("pinned");
-      next.set(key, element);
-      if (element !== old || element.nextElementSibling !== before) this.layer.insertBefore(element, before);
-      if (old && old !== element) old.remove();
-      before = element;
+      next.push({ row, key, element });
     }
+    const stay = new Map(next.map(({ key, element }) => [key, element]));
     for (const [key, element] of this.shown) {
-      if (next.has(key)) continue;
-      if (this.pinned.has(key)) {
+      if (stay.has(key)) continue;
+      const row = this.pinned.has(key) ? this.source.rowOf(key) : -1;
+      if (row >= 0) {
         element.classList.add("pinned");
-        next.set(key, element);
+        next.push({ row, key, element });
       } else {
+        if (element.contains(this.box.ownerDocument.activeElement)) this.box.focus({ preventScroll: true });
         element.remove();
       }
     }
-    this.shown = next;
-    const some = this.layer.querySelector(".row");
-    // Wrapped rows are higher; what one line takes is known from the style.
-    if (some && !this.box.classList.contains("wrap")) this.rowPx = some.getBoundingClientRect().height || this.rowPx;
-    // A short log needs no box of full height.
-    const whole = first === 0 && last === count ? `${this.layer.offsetHeight + 2}px` : "";
-    if (this.box.style.height !== whole) this.box.style.height = whole;
-    if (this.atEnd) this.alignEnd();
-    else this.bound();
-    this.place();
-  }
-
-  /** The last row ends where the box ends. */
-  alignEnd() {
-    const below = this.layer.offsetHeight - this.offsetOf(this.row);
-    this.px = Math.max(0, below - this.height);
-    while (this.px > 0 && this.row < this.source.count() - 1 && this.px >= this.heightOf(this.row)) {
-      this.px -= this.heightOf(this.row++);
+    next.sort((one, other) => one.row - other.row);
+    let at = this.layer.firstElementChild;
+    for (const { element } of next) {
+      if (element === at) at = at.nextElementSibling;
+      else this.layer.insertBefore(element, at);
     }
+    this.shown = new Map(next.map(({ key, element }) => [key, element]));
   }
 
-  /** Nothing is shown below the last row, unless all of them have room. */
-  bound() {
-    if (this.row + Math.ceil(this.height / this.rowPx) + BESIDE < this.source.count()) return;
-    const below = this.layer.offsetHeight - this.offsetOf(this.row) - this.px;
-    if (below >= this.height) return;
-    this.px -= this.height - below;
-    this.normalise();
+  measure() {
+    const rows = this.end - this.first;
+    if (rows === 0) return;
+    const some = this.layer.querySelector(".row:not(.pinned)");
+    // Wrapped rows are higher; what one line takes is known from the style.
+    if (some) this.rowPx = parseFloat(getComputedStyle(some).minHeight) || this.rowPx;
+    const mean = this.layer.getBoundingClientRect().height / rows;
+    const wraps = this.box.classList.contains("wrap");
+    this.meanPx = wraps ? Math.max(this.rowPx, this.meanPx * 0.95 + mean * 0.05) : this.rowPx;
+  }
+
+  /** @param {number} row */
+  heightOf(row) {
+    if (row < this.first || row >= this.end) this.drawRows();
+    return this.shown.get(this.source.key(row))?.getBoundingClientRect().height || this.rowPx;
   }
 
   /** @param {number} row */
   offsetOf(row) {
-    return this.shown.get(this.source.key(row))?.offsetTop ?? 0;
+    const element = this.shown.get(this.source.key(row));
+    return element ? element.getBoundingClientRect().top - this.layer.getBoundingClientRect().top : 0;
+  }
+
+  /** The row in sight is the one at the edge. */
+  normalise() {
+    const last = this.source.count() - 1;
+    const before = this.row;
+    while (this.px < 0 && this.row > 0) {
+      this.row -= 1;
+      this.px += this.heightOf(this.row);
+    }
+    if (this.px < 0) this.px = 0;
+    for (let height; this.row < last && this.px >= (height = this.heightOf(this.row));) {
+      this.px -= height;
+      this.row += 1;
+    }
+    if (this.row !== before) this.drawRows();
+  }
+
+  /** The last row ends where the box ends. */
+  alignEnd() {
+    this.px = Math.max(0, this.layer.getBoundingClientRect().height - this.offsetOf(this.row) - this.height);
+  }
+
+  /** Nothing is shown below the last row, unless all of them have room. */
+  bound() {
+    if (this.end < this.source.count()) return;
+    const below = this.layer.getBoundingClientRect().height - this.offsetOf(this.row) - this.px - this.height;
+    if (below >= 0) return;
+    this.px += below;
+    this.normalise();
   }
 
   place() {

@@ -64,10 +64,15 @@ impl Api {
 
     /// Makes or changes something. A lost answer is asked for again; the key keeps it from being done twice.
     pub async fn post(&self, path: &[&str], body: Option<&Value>) -> Result<Value, Failed> {
+        self.post_with(path, &[], body).await
+    }
+
+    /// The same with a query.
+    pub async fn post_with(&self, path: &[&str], query: Query<'_>, body: Option<&Value>) -> Result<Value, Failed> {
         let key = new_token("cli");
         let request = || {
             let request =
-                self.request(Method::POST, path, &[])?.timeout(ANSWER_TIMEOUT).header("idempotency-key", &key);
+                self.request(Method::POST, path, query)?.timeout(ANSWER_TIMEOUT).header("idempotency-key", &key);
             Ok(if let Some(body) = body { request.json(body) } else { request })
         };
         self.object(self.ask(request).await?).await

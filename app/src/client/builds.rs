@@ -93,6 +93,9 @@ pub struct CancelArgs {
 pub struct RetryArgs {
     /// Id of the build to repeat
     build: String,
+    /// Run every step anew, whatever the cache has
+    #[arg(long)]
+    no_cache: bool,
     /// Show the log while it grows and end with the build's result
     #[arg(short, long)]
     follow: bool,
@@ -187,7 +190,8 @@ fn options(args: &BuildArgs) -> BuildOptions {
 /// `slipway retry`.
 pub async fn retry(args: RetryArgs, api: &Api, setting: &Setting<'_>, screen: &mut Screen) -> Result<Exit, Failed> {
     let form = followed_form(args.follow, &args.progress, screen)?;
-    let made = api.post(&["builds", &id(&args.build, "build")?, "retry"], None).await?;
+    let query: Vec<(&str, String)> = args.no_cache.then(|| ("no_cache", "true".to_owned())).into_iter().collect();
+    let made = api.post_with(&["builds", &id(&args.build, "build")?, "retry"], &query, None).await?;
     started(&made, form, api, setting, screen).await
 }
 

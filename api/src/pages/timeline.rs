@@ -1,0 +1,204 @@
+//! When the steps of a job ran, drawn as one picture: a row for each step, those that ran at the same time below each other,
+//! and the chain of steps that nothing else would have made shorter.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use slipway_store::attempts::Step;
+
+use crate::pages::view::step_badge;
+use crate::words::span;
+
+/// Most rows of a picture.
+const MAX_ROWS: usize = 200;
+/// Height of a row, pixels.
+const ROW_PX: usize = 22;
+/// Where bars begin and end, percent of the width; names are left of them, times right.
+const BARS: (f64, f64) = (38.0, 92.0);
+/// The narrowest bar, percent.
+const LEAST: f64 = 0.3;
+/// A step that begins so soon after another ended waited for it.
+const AT_ONCE: TimeDelta = TimeDelta::milliseconds(50);
+
+/// The picture. Widths and places are percent of it, heights pixels.
+#[derive(Debug, Default)]
+pub struct Timeline {
+    /// Its height.
+    pub height: usize,
+    /// Its rows, from above.
+    pub rows: Vec<Row>,
+    /// What it says in words.
+    pub words: String,
+}
+
+/// One step.
+#[derive(Debug)]
+pub struct Row {
+    /// The step's number.
+    pub number: i64,
+    /// Its name.
+    pub name: String,
+    /// How it stands, as a class.
+    pub tone: &'static str,
+    /// The same for those who do not see it.
+    pub label: String,
+    /// Top of the row.
+    pub top: usize,
+    /// Top of the bar.
+    pub bar: usize,
+    /// Base of the text.
+    pub text: usize,
+    /// Where the bar begins.
+    pub from: String,
+    /// How wide it is.
+    pub width: String,
+    /// Where the time stands.
+    pub took_at: String,
+    /// How long it took; empty where it was cached.
+    pub took: String,
+    /// Nothing else could have made the job shorter.
+    pub critical: bool,
+}
+
+impl Timeline {
+    /// Of the steps that began; `None` where there are fewer than two.
+    pub fn new(steps: &[Step], now: DateTime<Utc>) -> Option<Self> {
+        let mut begun: Vec<Lane<'_>> = steps.iter().filter_map(|step| Lane::new(step, now)).collect();
+        begun.sort_by_key(|lane| (lane.from, lane.step.number));
+        let (first, last) = (begun.first()?.from, begun.iter().map(|lane| lane.to).max()?);
+        if begun.len() < 2 {
+            return None;
+        }
+        let critical = critical(&begun);
+        let words = words(&begun, last - first);
+        let whole = (last - first).num_milliseconds().max(1) as f64;
+        let percent = |at: DateTime<Utc>| (at - first).num_milliseconds() as f64 / whole * (BARS.1 - BARS.0) + BARS.0;
+        let rows = begun.iter().take(MAX_ROWS).enumerate().map(|(place, lane)| {
+            let (from, to) = (percent(lane.from), percent(lane.to));
+            let width = (to - from).max(LEAST);
+            let badge = step_badge(lane.step);
+            let took = if lane.step.cached { String::new() } else { span(lane.to - lane.from) };
+            Row {
+                number: lane.step.number,
+                label: format!("{}: {} {took}", lane.step.name, badge.word),
+                name: lane.step.name.clone(),
+                tone: badge.tone,
+                top: place * ROW_PX,
+                bar: place * ROW_PX + 4,
+                text: place * ROW_PX + 16,
+                from: format!("{from:.2}%"),
+                width: format!("{width:.2}%"),
+                took_at: format!("{:.2}%", from + width + 0.5),
+                took,
+                critical: critical.contains(&place),
+            }
+        });
+        let rows: Vec<Row> = rows.collect();
+        Some(Self { height: rows.len() * ROW_PX, rows, words })
+    }
+}
+
+/// A step that began.
+struct Lane<'a> {
+    step: &'a Step,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+}
+
+impl<'a> Lane<'a> {
+    fn new(step: &'a Step, now: DateTime<Utc>) -> Option<Self> {
+        let from = step.started_at?;
+        Some(Self { step, from, to: step.finished_at.unwrap_or(now).max(from) })
+    }
+
+    fn took(&self) -> TimeDelta {
+        self.to - self.from
+    }
+}
+
+/// Backwards from the step that ended last: each time the one that ended last before the next began. The engine does not say
+/// what a step waited for; whatever it was, nothing that ended later can have been.
+fn critical(lanes: &[Lane<'_>]) -> Vec<usize> {
+    let mut chain = Vec::new();
+    let mut next = (0..lanes.len()).max_by_key(|place| lanes.get(*place).map(|lane| lane.to));
+    while let Some(place) = next {
+        chain.push(place);
+        let Some(begun) = lanes.get(place).map(|lane| lane.from) else { break };
+        let before = lanes
+            .iter()
+            .enumerate()
+            .filter(|(other, lane)| !chain.contains(other) && lane.to <= begun + AT_ONCE && lane.from < begun);
+        next = before.max_by_key(|(_, lane)| (lane.to, lane.took())).map(|(other, _)| other);
+    }
+    chain
+}
+
+fn words(lanes: &[Lane<'_>], real: TimeDelta) -> String {
+    let together = lanes.iter().fold(TimeDelta::zero(), |sum, lane| sum + lane.took());
+    let cached = lanes.iter().filter(|lane| lane.step.cached).count();
+    let mut words = span(real);
+    if together > real + real / 10 {
+        let at_once = together.num_milliseconds() as f64 / real.num_milliseconds().max(1) as f64;
+        words.push_str(&format!("; all steps together {}, {at_once:.1} at a time", span(together)));
+    }
+    if cached > 0 {
+        words.push_str(&format!("; {cached} of {} steps were cached", lanes.len()));
+    }
+    words.push('.');
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use slipway_domain::attempt::StepState;
+
+    use super::*;
+
+    fn step(number: i64, from: i64, to: i64, cached: bool) -> Step {
+        let at = |millis| Some(DateTime::UNIX_EPOCH + TimeDelta::milliseconds(millis));
+        Step {
+            digest: number.to_string(),
+            number,
+            name: format!("step {number}"),
+            state: StepState::Succeeded,
+            cached,
+            started_at: at(from),
+            finished_at: at(to),
+            exit_code: None,
+        }
+    }
+
+    #[test]
+    fn rows_stand_where_their_times_are() {
+        let steps = [
+            step(1, 0, 1000, false),
+            step(2, 1010, 1010, true),
+            step(3, 1000, 9000, false),
+            step(4, 1020, 5000, false),
+            step(5, 9010, 10_000, false),
+        ];
+        let timeline = Timeline::new(&steps, DateTime::UNIX_EPOCH).expect("steps");
+        let rows: Vec<(i64, &str, &str, bool)> =
+            timeline.rows.iter().map(|row| (row.number, row.from.as_str(), row.width.as_str(), row.critical)).collect();
+        assert_eq!(
+            rows,
+            [
+                (1, "38.00%", "5.40%", true),
+                (3, "43.40%", "43.20%", true),
+                (2, "43.45%", "0.30%", false),
+                (4, "43.51%", "21.49%", false),
+                (5, "86.65%", "5.35%", true),
+            ]
+        );
+        assert_eq!(timeline.words, "10 s; all steps together 13 s, 1.4 at a time; 1 of 5 steps were cached.");
+        assert_eq!(timeline.height, 5 * ROW_PX);
+    }
+
+    #[test]
+    fn what_has_not_ended_goes_on_until_now_and_one_step_needs_no_picture() {
+        let running = Step { finished_at: None, state: StepState::Running, ..step(2, 1000, 0, false) };
+        let waiting = Step { started_at: None, finished_at: None, state: StepState::Pending, ..step(3, 0, 0, false) };
+        let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(4);
+        let timeline = Timeline::new(&[step(1, 0, 1000, false), running.clone(), waiting], now).expect("steps");
+        assert_eq!(timeline.rows.iter().map(|row| row.took.as_str()).collect::<Vec<_>>(), ["1.0 s", "3.0 s"]);
+        assert!(Timeline::new(&[running], now).is_none() && Timeline::new(&[], now).is_none());
+    }
+}
