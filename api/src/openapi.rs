@@ -128,7 +128,7 @@ pub struct InspectionDoc {
             are {\"items\", \"next_cursor\"}; every POST takes an Idempotency-Key.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    paths(receive_hook, job_log, job_log_stream, job_log_outline, job_log_lines, job_log_search),
+    paths(receive_hook, job_log, job_log_file, job_log_packed, job_log_stream, job_log_outline, job_log_lines, job_log_search),
     components(schemas(ProblemDoc, BuildOptionsDoc, ImageOptionsDoc, RulesDoc, InspectionDoc)),
     tags(
         (name = "projects"), (name = "builds"), (name = "jobs"), (name = "logs"), (name = "deliveries"),
@@ -202,6 +202,22 @@ fn receive_hook() {}
 ), responses((status = 200, content_type = "text/plain", body = String), (status = 404, body = ProblemDoc)))]
 #[expect(dead_code, reason = "describes a route that logsvc serves")]
 fn job_log() {}
+
+/// The whole log as a file, as it is stored.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/log.log", tag = "logs", params(
+    ("id" = uuid::Uuid, Path),
+    ("epoch" = Option<i64>, Query, description = "Attempt; the newest unless set"),
+), responses((status = 200, content_type = "text/plain", body = String), (status = 404, body = ProblemDoc)))]
+#[expect(dead_code, reason = "describes a route that logsvc serves")]
+fn job_log_file() {}
+
+/// The same packed by zstd.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/log.zst", tag = "logs", params(
+    ("id" = uuid::Uuid, Path),
+    ("epoch" = Option<i64>, Query, description = "Attempt; the newest unless set"),
+), responses((status = 200, content_type = "application/zstd"), (status = 404, body = ProblemDoc)))]
+#[expect(dead_code, reason = "describes a route that logsvc serves")]
+fn job_log_packed() {}
 
 /// The log as server-sent events: `id: <epoch>:<byte offset>`; `event: attempt` on a switch, `event: end` closes.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/log/stream", tag = "logs", params(

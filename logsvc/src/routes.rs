@@ -1,5 +1,6 @@
 //! Routes for people and their programs: a job's log as text, as a stream of events, line by line, and searched.
 
+mod download;
 mod lines;
 mod outline;
 mod range;
@@ -17,6 +18,8 @@ use crate::logs::Logs;
 pub(crate) fn router(logs: Logs) -> Router {
     Router::new()
         .route("/api/v1/jobs/{job}/log", get(text::log))
+        .route("/api/v1/jobs/{job}/log.log", get(download::plain))
+        .route("/api/v1/jobs/{job}/log.zst", get(download::packed))
         .route("/api/v1/jobs/{job}/log/stream", get(stream::stream))
         .route("/api/v1/jobs/{job}/log/lines", get(lines::lines))
         .route("/api/v1/jobs/{job}/log/outline", get(outline::outline))

@@ -196,7 +196,7 @@ async fn part(logs: &Logs, log: &LogRow, query: &TextQuery, end: i64) -> Result<
     Ok(Part { at, skip, only, ..part })
 }
 
-fn text_headers(state: &'static str, epoch: i64, length: i64) -> HeaderMap {
+pub(super) fn text_headers(state: &'static str, epoch: i64, length: i64) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -231,6 +231,12 @@ fn ranged(logs: &Logs, log: &LogRow, from: i64, to: i64, end: i64) -> Response {
     let range = [(header::CONTENT_RANGE, format!("bytes {from}-{}/{total}", to - 1))];
     let length = [(header::CONTENT_LENGTH, HeaderValue::from(to - from))];
     (StatusCode::PARTIAL_CONTENT, range, length, Body::from_stream(raw(logs.clone(), part))).into_response()
+}
+
+/// The bytes of a whole log as they are stored.
+pub(super) fn whole(logs: Logs, attempt: AttemptRef, end: i64) -> impl Stream<Item = Result<Bytes, ReadError>> {
+    let part = Part { attempt, at: 0, end, skip: 0, lines: i64::MAX, only: Only::default() };
+    raw(logs, part)
 }
 
 /// The bytes as they are stored.

@@ -88,6 +88,20 @@ async fn ranges_count_stored_bytes() {
 }
 
 #[tokio::test]
+async fn a_log_is_kept_as_a_file() {
+    for (place, world) in everywhere().await {
+        let (status, headers, body) = world.get("log.log", &[]).await;
+        assert_eq!((status, &body[..]), (StatusCode::OK, STREAM), "{place}");
+        let file = headers["content-disposition"].to_str().expect("text");
+        assert_eq!(file, format!("attachment; filename=\"{}.log\"", world.job));
+        let (status, headers, body) = world.get("log.zst?epoch=1", &[]).await;
+        assert_eq!((status, &headers["content-type"]), (StatusCode::OK, &"application/zstd".parse().expect("a type")));
+        assert_eq!(zstd::stream::decode_all(&body[..]).expect("it unpacks"), STREAM, "{place}");
+        assert_eq!(world.get("log.zst", &[("authorization", "")]).await.0, StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
 async fn head_answers_without_a_body() {
     let world = World::without_loops().await;
     world.send(1, 0, STREAM).await;
