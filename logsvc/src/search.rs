@@ -59,6 +59,8 @@ pub(crate) struct Query {
     pub(crate) limit: usize,
     /// Lines told on each side of a hit.
     pub(crate) context: usize,
+    /// Ends with the last hit that is told; what is behind it is not counted.
+    pub(crate) first: bool,
 }
 
 /// A query that can be run.
@@ -77,6 +79,8 @@ pub(crate) struct Found {
     pub(crate) hits: Vec<Hit>,
     /// Lines so long that their end was not looked at.
     pub(crate) cut_lines: i64,
+    /// Not all of the log was looked through, because enough was found.
+    pub(crate) partial: bool,
     /// Hits behind these were left out: there were as many as are told at once.
     #[serde(skip)]
     pub(crate) more: bool,
@@ -315,6 +319,10 @@ impl<G: Fn() -> bool> Sink for Finder<'_, G> {
             let Span { step, stream, at, .. } = span;
             let step_line = of_step + line - first + 1;
             self.found.hits.push(Hit { line, step, step_line, stream, at, parts, before, after: Vec::new() });
+        }
+        if query.first && self.found.hits.len() >= query.limit {
+            (self.found.partial, self.found.more) = (true, true);
+            return Ok(false);
         }
         Ok(true)
     }

@@ -50,6 +50,8 @@ pub(super) struct SearchQuery {
     after: Option<i64>,
     limit: Option<usize>,
     context: Option<usize>,
+    #[serde(default, deserialize_with = "flag")]
+    first: bool,
     epoch: Option<i64>,
 }
 
@@ -86,6 +88,7 @@ pub(super) async fn search(
         after: query.after.unwrap_or(0),
         limit: query.limit.unwrap_or(LIMIT),
         context: query.context.unwrap_or(0),
+        first: query.first,
     };
     query.check().map_err(ApiError::BadRequest)?;
     let scope = access::scope(&logs, &headers).await?;

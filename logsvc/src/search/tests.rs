@@ -78,6 +78,25 @@ fn ways_to_look() {
 }
 
 #[test]
+fn the_first_hits_are_told_without_reading_on() {
+    let many = "hit\nmiss\n".repeat(100_000);
+    let pieces: Vec<Chunk> = log(&many)
+        .into_iter()
+        .flat_map(|chunk| {
+            (0..chunk.end()).step_by(1000).filter_map(move |from| chunk.slice(from, from + 1000)).collect::<Vec<_>>()
+        })
+        .collect();
+    let mut read = 0;
+    let first = Query { first: true, limit: 3, ..query("hit") };
+    let counted = pieces.iter().cloned().inspect(|_| read += 1);
+    let found = Search::new(first).expect("a query").run(counted, || true).expect("looked through");
+    assert_eq!((lines(&found), found.partial, found.more, found.total), (vec![1, 3, 5], true, true, 3));
+    assert!(read < pieces.len() / 2, "{read} of {} pieces were read", pieces.len());
+    let all = Query { first: true, ..query("miss 5") };
+    assert!(!run(all, pieces).partial, "there are not so many");
+}
+
+#[test]
 fn hits_have_the_lines_beside_them() {
     let found = run(Query { context: 2, ..query("hit") }, log("a\nb\nc\nhit 1\nd\nhit 2\ne\nf\ng\nh\ni\nhit 3"));
     let told: Vec<_> = found.hits.iter().map(|hit| (hit.before.join(""), hit.after.join(""))).collect();
