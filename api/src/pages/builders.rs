@@ -91,7 +91,7 @@ impl BuilderRow {
             pool: view.pool.to_string(),
             busy: view.busy,
             slots: view.slots,
-            cpu: load(format!("{:.0} %", view.load.cpu * 100.0)),
+            cpu: load(format!("{:.1} per core", view.load.cpu)),
             memory: load(format!("{:.0} %", view.load.memory * 100.0)),
             disk_free: load(bytes(view.load.disk_free_bytes)),
             cache: load(cache(&view.load)),

@@ -13,6 +13,7 @@ use slipway_store::projects::{Project, ProjectFilter};
 
 use crate::caller::Caller;
 use crate::page_of::{PageOf, rows_for};
+use crate::pages::chart::Chart;
 use crate::pages::view::{BuildRow, build_row};
 use crate::pages::{Chrome, LIST_MS, render};
 use crate::state::ApiState;
@@ -20,6 +21,8 @@ use crate::store_problem::OrProblem;
 
 /// Projects of one page.
 const PER_PAGE: i64 = 50;
+/// Builds of a project that are drawn.
+const CHARTED: i64 = 20;
 
 #[derive(Template)]
 #[template(path = "home.html")]
@@ -36,6 +39,7 @@ struct ProjectRow {
     public: bool,
     paused: bool,
     last: Option<BuildRow>,
+    chart: Chart,
 }
 
 #[derive(Deserialize)]
@@ -57,13 +61,14 @@ pub async fn page(
     let now = state.clock.now();
     let mut projects = Vec::with_capacity(page.items.len());
     for project in page.items {
-        let filter = BuildFilter { project: Some(project.id), state: None, before: None, limit: 1 };
+        let filter = BuildFilter { project: Some(project.id), state: None, before: None, limit: CHARTED };
         let last = state.db.list_builds(&caller.scope, &filter).await.or_problem()?;
         projects.push(ProjectRow {
             id: project.id,
             public: project.visibility == Visibility::Public,
             paused: project.state == ProjectState::Paused,
             last: last.first().map(|build| build_row(build, &project.name, now)),
+            chart: Chart::new(&last, now),
             name: project.name,
         });
     }

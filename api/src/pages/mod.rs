@@ -2,6 +2,7 @@
 
 mod build;
 mod builders;
+pub(crate) mod chart;
 mod comparison;
 mod deliveries;
 mod delivery;

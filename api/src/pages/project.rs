@@ -18,6 +18,7 @@ use crate::builds::json::CreateBuild;
 use crate::builds::make;
 use crate::caller::Caller;
 use crate::page_of::{PageOf, rows_for};
+use crate::pages::chart::Chart;
 use crate::pages::view::{BuildRow, build_row};
 use crate::pages::{Chrome, LIST_MS, render};
 use crate::projects::webhook::ensure_webhook;
@@ -34,6 +35,7 @@ struct ProjectPage {
     chrome: Chrome,
     project: ProjectFacts,
     builds: Vec<BuildRow>,
+    chart: Chart,
     next: Option<String>,
     hook_urls: Vec<String>,
     /// What is done about the webhook on the forge.
@@ -90,6 +92,7 @@ pub async fn page(
     let filter = BuildFilter { project: Some(id), state: None, before: query.cursor, limit: rows_for(PER_PAGE) };
     let rows = state.db.list_builds(&caller.scope, &filter).await.or_problem()?;
     let now = state.clock.now();
+    let chart = Chart::new(&rows, now);
     let page = PageOf::cut(
         rows,
         PER_PAGE,
@@ -106,6 +109,7 @@ pub async fn page(
         may_build: caller.scope.may_write(project.tenant_id),
         project: ProjectFacts { look_error, ..ProjectFacts::new(project, shows_options) },
         builds: page.items,
+        chart,
         next: page.next_cursor,
         setting_up,
         hook_urls: hooks.into_iter().map(|(_, url)| url).collect(),

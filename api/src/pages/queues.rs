@@ -1,21 +1,39 @@
-//! `/queues`.
+//! `/queues`: the pools, and what waits in them for what.
 
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
+use slipway_domain::build::BuildState;
 use slipway_runtime::problem::ApiError;
+use slipway_store::builds::BuildFilter;
 
+use crate::builds::waiting;
 use crate::caller::Caller;
+use crate::pages::view::{BuildRow, build_row};
 use crate::pages::{Chrome, LIST_MS, render};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
+
+/// Waiting builds that are shown, the newest ones.
+const WAITING: i64 = 50;
 
 #[derive(Template)]
 #[template(path = "queues.html")]
 struct QueuesPage {
     chrome: Chrome,
     pools: Vec<PoolRow>,
+    waiting: Vec<WaitingRow>,
+    /// There are more than these.
+    more: bool,
+}
+
+/// A build that waits.
+struct WaitingRow {
+    row: BuildRow,
+    pool: String,
+    reason: String,
+    place: String,
 }
 
 struct PoolRow {
@@ -32,7 +50,24 @@ struct PoolRow {
 pub async fn page(State(state): State<ApiState>, caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
     caller.signed_in()?;
     let pools = state.db.pools().await.or_problem()?;
+    let filter = BuildFilter { state: Some(BuildState::Pending), limit: WAITING + 1, ..BuildFilter::default() };
+    let mut views = state.db.list_build_views(&caller.scope, &filter).await.or_problem()?;
+    let more = views.len() > WAITING as usize;
+    views.truncate(WAITING as usize);
+    let now = state.clock.now();
+    let mut rows = Vec::with_capacity(views.len());
+    for view in &views {
+        let Some(waiting) = waiting(&state, caller, view).await? else { continue };
+        rows.push(WaitingRow {
+            row: build_row(&view.build, &view.project_name, now),
+            pool: view.jobs.first().map(|job| job.job.pool.to_string()).unwrap_or_default(),
+            reason: waiting.reason,
+            place: waiting.position.map(|place| place.to_string()).unwrap_or_default(),
+        });
+    }
     render(&QueuesPage {
+        waiting: rows,
+        more,
         chrome: Chrome::new(&state, caller, &headers, "/queues").refreshed(LIST_MS),
         pools: pools
             .into_iter()

@@ -1,9 +1,14 @@
 //! The pages as a signed-in user gets them.
 
 use axum::body::Body;
+use chrono::TimeDelta;
 use http::{Request, StatusCode, header};
+use slipway_domain::build::BuildState;
+use slipway_store::Scope;
+use slipway_store::builds::Build;
 
 use super::{App, form_request};
+use crate::pages::chart::Chart;
 
 #[tokio::test]
 async fn an_empty_installation_says_what_to_do_next() {
@@ -76,4 +81,27 @@ async fn a_missing_page_is_a_page() {
     let page = app.send(request).await;
     assert_eq!(page.status, StatusCode::NOT_FOUND);
     assert!(page.text.contains("<h1>Not Found</h1>") && page.text.contains("/login?next="), "{}", page.text);
+}
+
+#[tokio::test]
+async fn bars_are_as_high_as_builds_are_long() {
+    let app = App::new().await;
+    let project = app.project("app", "private").await;
+    let made = app.build(&project).await;
+    let id = made["id"].as_str().expect("an id").parse().expect("a build");
+    let build = app.state.db.build(&Scope::Operator, id).await.expect("a build");
+    let at = |secs: i64| Some(build.created_at + TimeDelta::seconds(secs));
+    let of = |state, started_at, finished_at| Build { state, started_at, finished_at, ..build.clone() };
+    let builds = [
+        of(BuildState::Pending, None, None),
+        of(BuildState::Running, at(0), None),
+        of(BuildState::Failed, at(0), at(5)),
+        of(BuildState::Succeeded, at(0), at(10)),
+    ];
+    let chart = Chart::new(&builds, build.created_at + TimeDelta::seconds(2));
+    let bars: Vec<(&str, i64, usize)> = chart.bars.iter().map(|bar| (bar.tone, bar.height, bar.x)).collect();
+    assert_eq!(bars, [("good", 26, 0), ("bad", 13, 8), ("busy", 5, 16), ("wait", 3, 24)]);
+    assert_eq!((chart.words.as_str(), chart.width), ("1 of the last 4 builds succeeded, half of them within 10 s", 32));
+    assert!(chart.bars[1].label.starts_with("Failed, 5.0 s"), "{}", chart.bars[1].label);
+    assert!(Chart::new(&[], build.created_at).bars.is_empty());
 }

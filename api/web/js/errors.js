@@ -34,19 +34,20 @@ export class Errors {
   }
 
   /**
-   * The next one after a place, or the one before it, round and round: its number from 1 and where it is.
-   * @param {number} by @param {{ step: number|null, number: number }} here
+   * The next one after a place, or the one before it, round and round: its number from 1, of how many, and where it is.
+   * @param {number} by @param {{ step: number|null, number: number }} here @param {Hit[]} ends where steps failed
    */
-  next(by, here) {
+  next(by, here, ends) {
     const isAll = here.step === null;
     const place = (/** @type {Hit} */ hit) => isAll ? [0, hit.line] : [hit.step, hit.step_line];
     const from = [here.step ?? 0, here.number];
     const order = (/** @type {number[]} */ one, /** @type {number[]} */ other) => one[0] - other[0] || one[1] - other[1];
-    const sorted = [...this.hits].sort((one, other) => order(place(one), place(other)));
+    const further = isAll ? [] : ends.filter((end) => !this.hits.some((hit) => order(place(hit), place(end)) === 0));
+    const sorted = [...this.hits, ...further].sort((one, other) => order(place(one), place(other)));
     const after = sorted.findIndex((hit) => by > 0 ? order(place(hit), from) > 0 : order(place(hit), from) >= 0);
     const count = sorted.length;
     const at = by > 0 ? (after < 0 ? 0 : after) : (after < 0 ? count : after) - 1;
     const number = (at + count) % count;
-    return { number: number + 1, hit: sorted[number] };
+    return { number: number + 1, count, hit: sorted[number] };
   }
 }

@@ -1,36 +1,28 @@
 // The log of one job: steps that open and close, or all lines in their order. Only what is in sight is in the page; the
 // server counts and numbers the lines, and rings when a log that lives has more of them.
 
+import { Copying } from "./copying.js";
+import { Draw } from "./draw.js";
+import { Errors } from "./errors.js";
+import { isFree, isMeant, showHelp } from "./keys.js";
 import { Lines } from "./lines.js";
+import { keep, kept } from "./prefs.js";
 import { Rows } from "./rows.js";
 import { Scroller } from "./scroller.js";
 
 const RETRY_MS = 2_000;
 /** A log that grows is looked at so often at most. */
 const LOOK_MS = 200;
+/** Lines around what is in sight that are read before they are seen. */
+const AHEAD = 150;
 const TIMES = ["off", "clock", "start", "gap"];
-const KEYS = [
-  ["j / k", "next or previous step"], ["Enter", "open or close the step on top"], ["n / p", "next or previous error"],
-  ["/", "search"], ["g / G", "first or last line"], ["f", "follow the end"], ["s", "steps or all lines"],
-  ["w", "wrap long lines"], ["t", "times: off, clock, since the start, since the line before"], ["?", "this help"],
-];
-const ERRORS = "\\b(error|fatal|panic|failed|failure|exception)\\b";
+const TIME_WORDS = ["off", "clock", "since start", "since last line"];
 
 /** @param {Document} page */
 export function startLogs(page) {
   for (const box of page.querySelectorAll("[data-log]")) {
     if (box instanceof HTMLElement) new LogView(page, box);
   }
-}
-
-/** @param {string} name @param {string} fallback */
-function kept(name, fallback) {
-  try { return localStorage.getItem(`slipway.log.${name}`) ?? fallback; } catch { return fallback; }
-}
-
-/** @param {string} name @param {string} value */
-function keep(name, value) {
-  try { localStorage.setItem(`slipway.log.${name}`, value); } catch { /* private windows may refuse */ }
 }
 
 class LogView {
@@ -45,20 +37,24 @@ class LogView {
     this.state = "none";
     this.rows = new Rows();
     this.rows.bySteps = kept("view", "steps") === "steps";
-    this.lines = new Lines(this.url, 0, () => this.scroller.draw());
+    this.draw = new Draw(page);
+    this.setTimesOf(kept("times", "off"));
+    this.begin(0);
     /** @type {{ step: number, lines: number, first_at: string }[]} */
     this.counts = [];
     this.following = false;
     this.seen = 0;
-    this.times = kept("times", "off");
     this.wraps = kept("wrap", "yes") === "yes";
     /** What the address names: a step or all, first and last line. @type {{ step: number|null, from: number, to: number }|null} */
     this.target = null;
     /** @type {EventSource|null} */
     this.events = null;
-    this.looking = 0;
-    this.errors = null;
+    this.isLooking = false;
+    this.isAwaited = false;
+    this.retry = 0;
     this.began = false;
+    /** The server does not answer. */
+    this.isLost = false;
     this.status = this.part("status");
     this.box.replaceChildren();
     this.sticky = page.createElement("div");
@@ -66,16 +62,17 @@ class LogView {
     this.box.append(this.sticky);
     this.scroller = new Scroller(box, {
       count: () => this.rows.count,
-      key: (row) => this.key(row),
+      key: (row) => this.rows.keyOf(row),
+      rowOf: (key) => this.rows.rowOfKey(key),
       make: (row, old) => this.make(row, old),
+      drawn: (first, end) => this.drawn(first, end),
       moved: (byReader) => this.moved(byReader),
     });
+    this.copying = new Copying(box, this);
     this.bar();
     this.box.addEventListener("click", (event) => this.clicked(event));
     page.addEventListener("keydown", (event) => this.pressed(event));
-    page.addEventListener("selectionchange", () => this.selected());
-    this.box.addEventListener("copy", (event) => this.copied(event));
-    page.addEventListener("slipway:refreshed", () => this.steps());
+    page.addEventListener("slipway:refreshed", () => { this.steps(); this.grown(); });
     page.addEventListener("slipway:show", (event) => {
       if (event instanceof CustomEvent && event.detail.log === this.url) this.goTo(event.detail);
     });
@@ -91,79 +88,103 @@ class LogView {
   }
 
   bar() {
-    const on = (/** @type {string} */ name, /** @type {() => void} */ act) => this.part(name)?.addEventListener("click", act);
-    on("follow", () => this.follow(true));
-    on("view", () => this.switchView());
-    on("wrap", () => this.setWrap(!this.wraps));
-    on("times", () => this.setTimes(TIMES[(TIMES.indexOf(this.times) + 1) % TIMES.length]));
-    on("open", () => this.openAll(true));
-    on("close", () => this.openAll(false));
-    on("help", () => this.help());
-    for (const name of ["view", "wrap", "times", "open", "close", "help"]) this.part(name)?.removeAttribute("hidden");
+    const acts = {
+      follow: () => this.follow(true), view: () => this.switchView(), wrap: () => this.setWrap(!this.wraps),
+      times: () => this.nextTimes(), open: () => this.openAll(true), close: () => this.openAll(false),
+      help: () => showHelp(this.page),
+    };
+    for (const [name, act] of Object.entries(acts)) {
+      this.part(name)?.addEventListener("click", act);
+      if (name !== "follow") this.part(name)?.removeAttribute("hidden");
+    }
   }
 
   /** How rows look now. */
   form() {
     this.box.classList.toggle("wrap", this.wraps);
-    this.box.dataset.times = this.times;
+    this.box.dataset.times = this.draw.times;
     this.box.dataset.view = this.rows.bySteps ? "steps" : "lines";
     this.part("wrap")?.setAttribute("aria-pressed", String(this.wraps));
-    const words = { off: "off", clock: "clock", start: "since start", gap: "since last line" };
     const times = this.part("times");
-    if (times) times.textContent = `Times: ${words[/** @type {keyof typeof words} */ (this.times)] ?? "off"}`;
+    if (times) times.textContent = `Times: ${TIME_WORDS[TIMES.indexOf(this.draw.times)]}`;
     const view = this.part("view");
     if (view) view.textContent = this.rows.bySteps ? "All lines in order" : "By steps";
     for (const name of ["open", "close"]) this.part(name)?.toggleAttribute("hidden", !this.rows.bySteps);
-    this.scroller.shown.forEach((element) => element.remove());
-    this.scroller.shown.clear();
-    this.scroller.draw();
+    this.scroller.redraw();
   }
 
   // What there is.
 
+  /** The log of another attempt. @param {number} epoch */
+  begin(epoch) {
+    this.epoch = epoch;
+    this.lines = new Lines(this.url, epoch, (status) => this.came(status));
+    this.errors = new Errors(this.url, epoch);
+    this.rows.chosen.clear();
+  }
+
+  /** @param {number|null} status */
+  came(status) {
+    if (status !== null) this.lose(status);
+    else this.scroller.draw();
+  }
+
+  /** Tells why nothing comes. @param {number} status */
+  lose(status) {
+    this.isLost = true;
+    if (status === 404) this.say("This log is not there any more");
+    else if (status === 401 || status === 403) this.say("You may not see this log any more; sign in again");
+    else this.say("The server does not answer; trying again…");
+  }
+
   async look() {
-    if (this.looking) { this.again = true; return; }
-    this.looking = 1;
+    if (this.isLooking) { this.isAwaited = true; return; }
+    this.isLooking = true;
+    this.isAwaited = false;
+    clearTimeout(this.retry);
+    let status = 0;
     try {
       const answer = await fetch(`${this.url}/outline`);
-      if (!answer.ok) throw new Error(`status ${answer.status}`);
+      status = answer.status;
+      if (!answer.ok) throw new Error(`status ${status}`);
+      this.isLost = false;
       this.take(await answer.json());
       if (this.state === "live" || this.state === "none") this.listen(); else this.hush();
     } catch {
-      this.say("The server does not answer; trying again…");
-      setTimeout(() => void this.look(), RETRY_MS);
+      this.lose(status);
+      this.retry = setTimeout(() => void this.look(), RETRY_MS);
     }
     setTimeout(() => {
-      this.looking = 0;
-      if (this.again) { this.again = false; void this.look(); }
+      this.isLooking = false;
+      if (this.isAwaited) void this.look();
     }, LOOK_MS);
   }
 
   /** @param {{ epoch: number, newest: number, state: string, lines: number, end: number, steps: typeof this.counts }} told */
   take(told) {
-    if (told.epoch !== this.epoch) {
-      this.epoch = told.epoch;
-      this.lines = new Lines(this.url, told.epoch, () => this.scroller.draw());
-      this.rows.chosen.clear();
-      this.errors = null;
+    if (told.epoch !== this.epoch) this.begin(told.epoch);
+    else if (told.end < this.end) return;
+    if (told.end !== this.end) {
+      for (const { step, lines } of this.counts) this.lines.touch(step, lines);
+      this.lines.touch(null, this.rows.lines);
     }
-    const before = this.rows.lines;
-    const grew = told.end !== this.end;
-    for (const { step, lines } of told.steps) {
-      if (grew) this.lines.touch(step, this.counts.find((known) => known.step === step)?.lines ?? lines);
-    }
-    if (grew) this.lines.touch(null, before);
     [this.end, this.state, this.counts] = [told.end, told.state, told.steps];
+    this.draw.began = told.steps[0]?.first_at ?? "";
     this.rows.lines = told.lines;
     this.steps();
     this.say(this.words());
+    if (told.lines > 0) this.page.dispatchEvent(new CustomEvent("slipway:lines", { detail: { log: this.url } }));
     if (!this.began && told.epoch > 0) {
       this.began = true;
       this.first();
     }
+    this.grown();
+    this.showFollow();
+  }
+
+  grown() {
     if (this.following) this.scroller.toEnd();
     else this.scroller.draw();
-    this.showFollow();
   }
 
   words() {
@@ -192,26 +213,28 @@ class LogView {
       if (known) known.lines = lines;
       else steps.set(step, { number: step, name: step === 0 ? "[slipway] about this attempt" : "", tone: "", word: "", took: "", lines });
     }
-    const worth = (/** @type {import("./rows.js").Step} */ step) =>
+    const isWorth = (/** @type {import("./rows.js").Step} */ step) =>
       step.lines > 0 || step.tone === "bad" || !/^(\[internal\]|importing cache|exporting)/.test(step.name);
-    const shown = [...steps.values()].filter(worth).sort((one, other) => one.number - other.number);
-    const before = this.rows.count;
-    this.rows.set(shown, this.rows.lines);
-    if (this.rows.count !== before || this.rows.bySteps) this.scroller.draw();
+    const shown = [...steps.values()].filter(isWorth).sort((one, other) => one.number - other.number);
+    this.scroller.keep(() => this.rows.set(shown, this.rows.lines));
   }
 
   listen() {
     if (this.events || this.page.hidden) return;
     const events = this.events = new EventSource(`${this.url}/stream?bell=1&after=${this.epoch}:${this.end}`);
     const look = () => void this.look();
+    const changed = () => { this.hush(); this.page.dispatchEvent(new Event("slipway:changed")); look(); };
     events.addEventListener("message", look);
-    events.addEventListener("attempt", () => { this.hush(); this.page.dispatchEvent(new Event("slipway:changed")); look(); });
-    events.addEventListener("end", () => { this.hush(); this.page.dispatchEvent(new Event("slipway:changed")); look(); });
+    // After a break: what came meanwhile, and what the status says.
+    events.addEventListener("open", look);
+    events.addEventListener("attempt", changed);
+    events.addEventListener("end", changed);
     events.addEventListener("error", () => {
       if (this.state === "live") this.say("Reconnecting…");
       if (events.readyState !== EventSource.CLOSED) return;
       this.hush();
-      setTimeout(look, RETRY_MS);
+      clearTimeout(this.retry);
+      this.retry = setTimeout(look, RETRY_MS);
     });
   }
 
@@ -230,118 +253,23 @@ class LogView {
 
   // Rows.
 
-  /** @param {number} row */
-  key(row) {
-    const at = this.rows.at(row);
-    if (!at) return "";
-    return at.kind === "step" ? `s${at.step.number}` : `${at.step ?? ""}:${at.number}`;
-  }
-
   /** @param {number} row @param {HTMLElement|undefined} old */
   make(row, old) {
     const at = this.rows.at(row);
     if (!at) return old ?? this.page.createElement("div");
-    if (at.kind === "step") return this.head(at.step, old);
-    const count = at.step === null ? this.rows.lines : this.rows.steps.find((step) => step.number === at.step)?.lines ?? 0;
-    const line = this.lines.get(at.step, at.number, count);
-    const gap = this.times === "gap" ? this.lines.known(at.step, at.number - 1)?.at : undefined;
-    const marked = this.isTarget(at.step, at.number);
-    const stamp = `${line ? line.offset + ":" + line.runs.length + ":" + line.width : ""}|${gap ?? ""}|${marked}`;
-    if (old?.dataset.stamp === stamp) return old;
-    const element = old ?? this.page.createElement("div");
-    element.dataset.stamp = stamp;
-    element.dataset.row = this.key(row);
-    element.className = `row${line?.stream === "stderr" ? " stderr" : ""}${line?.stream === "meta" ? " meta" : ""}${marked ? " target" : ""}`;
-    const link = this.page.createElement("a");
-    link.className = "no";
-    link.href = at.step === null ? `#L${at.number}` : `#s${at.step}:L${at.number}`;
-    link.dataset.no = String(at.number);
-    link.setAttribute("aria-label", `Line ${at.number}`);
-    const text = this.page.createElement("span");
-    text.className = "text";
-    if (line) {
-      text.append(...line.runs.map((run) => this.run(run)));
-      if (line.clipped) text.append(this.note("… this line is longer than what is shown; the plain log has all of it"));
-      const group = /^(?:::group::|---|\+\+\+|~~~) ?/.exec(text.textContent ?? "");
-      if (group) element.classList.add("group");
-      if (/^::error\b/.test(text.textContent ?? "")) element.classList.add("stderr");
+    if (at.kind === "step") return this.draw.head(at.step, this.rows.isOpen(at.step), old);
+    const line = this.lines.get(at.step, at.number, this.rows.linesOf(at.step));
+    const before = this.lines.known(at.step, at.number - 1);
+    return this.draw.line(at, { line, before, marked: this.isTarget(at.step, at.number), old });
+  }
+
+  /** What is near is read too, after what is in sight. @param {number} first @param {number} end */
+  drawn(first, end) {
+    for (const row of [end + AHEAD, first - AHEAD]) {
+      const at = this.rows.at(Math.max(0, Math.min(this.rows.count - 1, row)));
+      if (at?.kind === "line") this.lines.get(at.step, at.number, this.rows.linesOf(at.step));
     }
-    if (line && this.times !== "off") {
-      const time = this.page.createElement("time");
-      time.dateTime = line.at;
-      time.dataset.time = this.time(line.at, gap);
-      element.replaceChildren(link, time, text);
-    } else {
-      element.replaceChildren(link, text);
-    }
-    return element;
-  }
-
-  /** @param {import("./lines.js").Run} run */
-  run(run) {
-    const { fg, bg } = run.inverse ? { fg: run.bg ?? "back", bg: run.fg ?? "text" } : run;
-    const classes = ["bold", "faint", "italic", "underline", "strike"]
-      .filter((style) => run[/** @type {"bold"} */ (style)]).map((style) => `a-${style}`);
-    if (fg !== undefined && !(typeof fg === "string" && fg.startsWith("#"))) classes.push(`f-${fg}`);
-    if (bg !== undefined && !(typeof bg === "string" && bg.startsWith("#"))) classes.push(`b-${bg}`);
-    const coloured = [fg, bg].some((colour) => typeof colour === "string" && colour.startsWith("#"));
-    if (classes.length === 0 && !coloured && !run.link) return this.page.createTextNode(run.text);
-    const part = this.page.createElement(run.link ? "a" : "span");
-    part.textContent = run.text;
-    part.className = classes.join(" ");
-    if (typeof fg === "string" && fg.startsWith("#")) part.style.color = fg;
-    if (typeof bg === "string" && bg.startsWith("#")) part.style.backgroundColor = bg;
-    if (part instanceof HTMLAnchorElement && run.link && /^https?:\/\//.test(run.link)) {
-      part.href = run.link;
-      part.rel = "noopener noreferrer nofollow";
-      part.target = "_blank";
-    }
-    return part;
-  }
-
-  /** @param {string} text */
-  note(text) {
-    const note = this.page.createElement("em");
-    note.className = "quiet";
-    note.textContent = text;
-    return note;
-  }
-
-  /** @param {string} at @param {string|undefined} before */
-  time(at, before) {
-    const secs = (/** @type {string|undefined} */ from) =>
-      from ? `${Math.max(0, (Date.parse(at) - Date.parse(from)) / 1000).toFixed(1)}s` : "";
-    if (this.times === "start") return secs(this.counts[0]?.first_at);
-    if (this.times === "gap") return before ? `+${secs(before)}` : "";
-    return new Date(at).toLocaleTimeString("en-GB", { hour12: false });
-  }
-
-  /** @param {import("./rows.js").Step} step @param {HTMLElement|undefined} old */
-  head(step, old) {
-    const open = this.rows.isOpen(step);
-    const stamp = JSON.stringify([step, open]);
-    if (old?.dataset.stamp === stamp) return old;
-    const head = old ?? this.page.createElement("h3");
-    head.className = "step-head";
-    head.dataset.stamp = stamp;
-    head.dataset.row = `s${step.number}`;
-    const button = head.querySelector("button") ?? this.page.createElement("button");
-    button.type = "button";
-    button.className = "step";
-    button.dataset.step = String(step.number);
-    button.setAttribute("aria-expanded", String(open));
-    const piece = (/** @type {string} */ name, /** @type {string} */ text) => {
-      const element = this.page.createElement("span");
-      element.className = name;
-      element.textContent = text;
-      return element;
-    };
-    const lines = step.lines === 0 ? "" : step.lines === 1 ? "1 line" : `${step.lines.toLocaleString("en")} lines`;
-    const state = step.word ? [piece(`state ${step.tone}`, step.word)] : [];
-    button.replaceChildren(piece("number", step.number > 0 ? `#${step.number}` : ""), piece("name", step.name),
-      ...state, piece("quiet took", step.took), piece("quiet lines", lines));
-    if (!head.contains(button)) head.replaceChildren(button);
-    return head;
+    this.lines.serve();
   }
 
   // What readers do.
@@ -352,19 +280,19 @@ class LogView {
     const step = target?.closest("button.step");
     if (step instanceof HTMLElement) return this.toggle(Number(step.dataset.step));
     const link = target?.closest("a.no");
-    if (!(link instanceof HTMLAnchorElement)) return;
+    if (!(link instanceof HTMLAnchorElement) || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    const [, step_, number] = /^#(?:s(\d+):)?L(\d+)$/.exec(link.hash) ?? [];
-    const of = step_ === undefined ? null : Number(step_);
-    const from = event.shiftKey && this.target && this.target.step === of ? this.target.from : Number(number);
-    this.mark(of, Math.min(from, Number(number)), Math.max(from, Number(number)));
+    const [, of, at] = /^#(?:s(\d+):)?L(\d+)$/.exec(link.hash) ?? [];
+    const step_ = of === undefined ? null : Number(of);
+    const number = Number(at);
+    const from = event.shiftKey && this.target?.step === step_ ? this.target.from : number;
+    this.mark(step_, Math.min(from, number), Math.max(from, number));
   }
 
   /** @param {number|null} step @param {number} from @param {number} to */
   mark(step, from, to) {
     const prefix = step === null ? "" : `s${step}:`;
-    const hash = `#${prefix}L${from}${to > from ? `-L${to}` : ""}`;
-    history.replaceState(null, "", hash);
+    history.replaceState(null, "", `#${prefix}L${from}${to > from ? `-L${to}` : ""}`);
     this.target = { step, from, to };
     this.follow(false);
     this.scroller.draw();
@@ -373,21 +301,21 @@ class LogView {
 
   /** Shows what the address names. */
   named() {
-    const [, step, from, to] = /^#(?:s(\d+):)?L(\d+)(?:-L(\d+))?$/.exec(location.hash) ?? [];
-    if (!from) return false;
-    this.goTo({ step: step === undefined ? null : Number(step), from: Number(from), to: Number(to ?? from) });
-    return true;
+    const [, step, one, other] = /^#(?:s(\d+):)?L(\d+)(?:-L(\d+))?$/.exec(location.hash) ?? [];
+    if (!one) return false;
+    const [from, to] = [Number(one), Number(other ?? one)].sort((a, b) => a - b);
+    return this.goTo({ step: step === undefined ? null : Number(step), from: Math.max(1, from), to });
   }
 
-  /** @param {{ step: number|null, from: number, to?: number }} place */
+  /** True if there is such a place. @param {{ step: number|null, from: number, to?: number }} place */
   goTo({ step, from, to = from }) {
+    if (step !== null && !this.rows.step(step)) return false;
     this.target = { step, from, to };
     this.follow(false);
     if (this.rows.bySteps !== (step !== null)) this.setView(step !== null);
-    const row = this.rows.rowOf(step, from);
-    if (row < 0) return;
-    this.scroller.show(row, this.box.clientHeight / 3);
+    this.scroller.show(this.rows.rowOf(step, from), this.box.clientHeight / 3);
     this.box.scrollIntoView({ block: "nearest" });
+    return true;
   }
 
   /** @param {number|null} step @param {number} number */
@@ -398,16 +326,17 @@ class LogView {
 
   /** @param {number} number */
   toggle(number) {
-    const step = this.rows.steps.find((known) => known.number === number);
+    const step = this.rows.step(number);
     if (!step) return;
     this.follow(false);
     const open = !this.rows.isOpen(step);
-    this.rows.open(number, open);
-    // What is closed while its lines fill the view takes their place.
     const head = this.rows.rowOf(number, 0);
-    if (!open && head < this.scroller.row) this.scroller.show(head);
-    else { this.scroller.render(); this.scroller.settle(); }
-    this.moved(false);
+    // The head stays where it is; what is closed while its lines fill the view takes their place.
+    const above = head < this.scroller.row ? 0 : this.scroller.offsetOf(head) - this.scroller.offsetOf(this.scroller.row) - this.scroller.px;
+    this.rows.open(number, open);
+    this.scroller.show(head, Math.max(0, above));
+    const button = this.scroller.shown.get(`s${number}`)?.querySelector("button");
+    if (this.sticky.contains(this.page.activeElement) || this.page.activeElement === this.box) button?.focus({ preventScroll: true });
   }
 
   /** @param {boolean} open */
@@ -419,10 +348,13 @@ class LogView {
   }
 
   switchView() {
+    const wasFollowing = this.following;
     this.follow(false);
+    this.scroller.atEnd = false;
     this.setView(!this.rows.bySteps);
     keep("view", this.rows.bySteps ? "steps" : "lines");
-    this.scroller.show(0);
+    if (wasFollowing) this.follow(true);
+    else this.scroller.show(0);
   }
 
   /** @param {boolean} bySteps */
@@ -440,29 +372,40 @@ class LogView {
   }
 
   /** @param {string} times */
-  setTimes(times) {
-    this.times = times;
-    keep("times", times);
+  setTimesOf(times) {
+    this.draw.times = TIMES.includes(times) ? times : "off";
+  }
+
+  nextTimes() {
+    this.setTimesOf(TIMES[(TIMES.indexOf(this.draw.times) + 1) % TIMES.length]);
+    keep("times", this.draw.times);
     this.form();
   }
 
   /** @param {boolean} following */
   follow(following) {
+    if (this.following && !following) this.seen = this.rows.lines;
     this.following = following;
     if (following) {
       const running = this.rows.steps.filter((step) => step.tone === "busy").pop();
       if (this.rows.bySteps && running && !this.rows.isOpen(running)) this.rows.open(running.number, true);
-      this.seen = this.rows.lines;
       this.scroller.toEnd();
     }
     this.showFollow();
   }
 
+  selecting() {
+    if (this.following) this.follow(false);
+    // What is selected does not move on.
+    this.scroller.atEnd = false;
+  }
+
   /** @param {boolean} byReader */
   moved(byReader) {
     if (byReader) {
-      if (!this.scroller.atEnd && this.following) { this.seen = this.rows.lines; this.following = false; }
-      else if (this.scroller.atEnd && this.state === "live") this.following = true;
+      const follows = this.scroller.atEnd && this.state === "live";
+      if (this.following && !follows) this.seen = this.rows.lines;
+      this.following = follows;
       this.showFollow();
     }
     this.showSticky();
@@ -479,129 +422,76 @@ class LogView {
   /** The head of the step whose lines are on top. */
   showSticky() {
     const at = this.rows.bySteps ? this.rows.at(this.scroller.row) : undefined;
-    const step = at?.kind === "line" ? this.rows.steps.find((known) => known.number === at.step) : undefined;
+    const step = at?.kind === "line" ? this.rows.step(at.step) : undefined;
     if (!step) return this.sticky.replaceChildren();
     const old = this.sticky.firstElementChild;
-    const head = this.head(step, old instanceof HTMLElement ? old : undefined);
+    const head = this.draw.head(step, this.rows.isOpen(step), old instanceof HTMLElement ? old : undefined);
     if (head !== old) this.sticky.replaceChildren(head);
   }
 
   /** @param {KeyboardEvent} event */
   pressed(event) {
-    const typing = event.target instanceof HTMLElement && event.target.matches("input, select, textarea, dialog *");
-    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!isFree(event) || !isMeant(this.box)) return;
+    const isHere = this.box.contains(this.page.activeElement);
+    const isBare = this.page.activeElement === this.box || this.page.activeElement === this.page.body;
     const acts = {
       j: () => this.step(1), k: () => this.step(-1), n: () => void this.error(1), p: () => void this.error(-1),
-      g: () => { this.follow(false); this.scroller.show(0); }, G: () => this.scroller.toEnd(), End: () => this.follow(this.state === "live"),
-      f: () => this.follow(true), s: () => this.switchView(), w: () => this.setWrap(!this.wraps),
-      t: () => this.setTimes(TIMES[(TIMES.indexOf(this.times) + 1) % TIMES.length]), "?": () => this.help(),
+      g: () => this.top(), G: () => this.bottom(), f: () => this.follow(this.state === "live"), s: () => this.switchView(),
+      w: () => this.setWrap(!this.wraps), t: () => this.nextTimes(), "?": () => showHelp(this.page),
+      ...(isHere ? { Home: () => this.top(), End: () => this.bottom() } : {}),
+      ...(isBare && this.rows.bySteps && this.rows.count > 0 ? { Enter: () => this.toggle(this.rows.steps[this.rows.stepAt(this.scroller.row)].number) } : {}),
     };
     const act = acts[/** @type {keyof typeof acts} */ (event.key)];
-    if (!act || event.key === "End" && !this.box.contains(this.page.activeElement)) return;
+    if (!act) return;
     event.preventDefault();
     act();
+  }
+
+  top() {
+    this.follow(false);
+    this.scroller.show(0);
+  }
+
+  bottom() {
+    if (this.state === "live") this.follow(true); else this.scroller.toEnd();
   }
 
   /** @param {number} by */
   step(by) {
     if (!this.rows.bySteps) this.setView(true);
     this.follow(false);
-    const here = this.rows.stepAt(this.scroller.row);
-    const isOnHead = this.rows.starts[here] === this.scroller.row;
-    const place = Math.max(0, Math.min(this.rows.steps.length - 1, by < 0 && !isOnHead ? here : here + by));
+    // Near the end the step on top does not change any more: the focus tells where the reader is.
+    const focused = this.page.activeElement?.closest("button.step");
+    const here = focused instanceof HTMLElement && this.box.contains(focused)
+      ? this.rows.steps.findIndex((step) => step.number === Number(focused.dataset.step)) : this.rows.stepAt(this.scroller.row);
+    const isOnHead = this.rows.starts[here] >= this.scroller.row;
+    const isFirst = !focused && this.scroller.row === 0 && by > 0;
+    const place = isFirst ? 0 : Math.max(0, Math.min(this.rows.steps.length - 1, by < 0 && !isOnHead ? here : here + by));
     const row = this.rows.starts[place];
     if (row === undefined) return;
     this.scroller.show(row);
-    const button = this.scroller.shown.get(this.key(row))?.querySelector("button");
-    button?.focus({ preventScroll: true });
+    this.scroller.shown.get(this.rows.keyOf(row))?.querySelector("button")?.focus({ preventScroll: true });
   }
 
   /** @param {number} by */
   async error(by) {
-    if (!this.errors || this.state === "live") {
-      const query = new URLSearchParams({ q: ERRORS, regex: "1", limit: "500", epoch: String(this.epoch) });
-      try {
-        const answer = await fetch(`${this.url}/search?${query}`);
-        if (!answer.ok) throw new Error(`status ${answer.status}`);
-        this.errors = (await answer.json()).hits;
-      } catch {
-        return this.say("The log could not be searched for errors");
-      }
+    const { errors } = this;
+    try {
+      await errors.read(this.end, this.rows.lines);
+    } catch {
+      return this.say("The log could not be searched for errors");
     }
-    const errors = this.errors ?? [];
-    if (errors.length === 0) return this.say("No line of this log speaks of an error");
-    const at = errors.findIndex((/** @type {any} */ hit) => this.isTarget(this.rows.bySteps ? hit.step : null, this.rows.bySteps ? hit.step_line : hit.line));
-    const next = at < 0 ? (by > 0 ? 0 : errors.length - 1) : (at + by + errors.length) % errors.length;
-    const hit = errors[next];
+    const ends = this.rows.steps.filter((step) => step.tone === "bad" && step.lines > 0)
+      .map(({ number, lines }) => ({ line: 0, step: number, step_line: lines }));
+    const isFine = this.target && (this.target.step === null) !== this.rows.bySteps;
+    const at = this.rows.at(this.scroller.row);
+    const step = !at ? null : at.kind === "step" ? at.step.number : at.step;
+    const top = { step, number: at?.kind === "line" ? at.number - 1 : 0 };
+    const here = isFine && this.target ? { step: this.target.step, number: this.target.from } : top;
+    const { number, count, hit } = errors.next(by, here, ends);
+    if (!hit) return this.say("No line of this log speaks of an error");
     this.goTo(this.rows.bySteps ? { step: hit.step, from: hit.step_line } : { step: null, from: hit.line });
-    this.say(`Error ${next + 1} of ${errors.length}`);
-  }
-
-  help() {
-    const dialog = this.page.createElement("dialog");
-    dialog.className = "help";
-    const title = this.page.createElement("h2");
-    title.textContent = "Keys";
-    const list = this.page.createElement("dl");
-    list.className = "facts";
-    for (const [key, what] of KEYS) {
-      const term = this.page.createElement("dt");
-      const word = this.page.createElement("kbd");
-      word.textContent = key;
-      term.append(word);
-      const text = this.page.createElement("dd");
-      text.textContent = what;
-      list.append(term, text);
-    }
-    const close = this.page.createElement("button");
-    close.textContent = "Close";
-    close.addEventListener("click", () => dialog.close());
-    dialog.addEventListener("close", () => dialog.remove());
-    dialog.append(title, list, close);
-    this.page.body.append(dialog);
-    dialog.showModal();
-  }
-
-  // Selection and copies.
-
-  /** @param {Node|null|undefined} node */
-  rowOf(node) {
-    const element = node instanceof Element ? node : node?.parentElement;
-    const row = element?.closest("[data-row]");
-    return row instanceof HTMLElement && this.box.contains(row) ? row.dataset.row ?? "" : "";
-  }
-
-  selected() {
-    const selection = this.page.getSelection();
-    const ends = selection?.isCollapsed ? [] : [this.rowOf(selection?.anchorNode), this.rowOf(selection?.focusNode)];
-    this.scroller.pinned = new Set(ends.filter(Boolean));
-    if (this.scroller.pinned.size > 0 && this.following) { this.seen = this.rows.lines; this.following = false; this.showFollow(); }
-  }
-
-  /** What is selected beyond the rows in the page comes from the server. @param {ClipboardEvent} event */
-  copied(event) {
-    const selection = this.page.getSelection();
-    const ends = [selection?.anchorNode, selection?.focusNode].map((node) => this.rowOf(node));
-    const parse = (/** @type {string} */ key) => /^(\d*):(\d+)$/.exec(key);
-    const [one, other] = ends.map(parse);
-    if (!one || !other || one[1] !== other[1]) return;
-    const [from, to] = [Number(one[2]), Number(other[2])].sort((a, b) => a - b);
-    const here = this.layerRows().filter((key) => parse(key)?.[1] === one[1]).length;
-    if (to - from < 2 || to - from + 1 <= here && !this.layer().querySelector(".pinned")) return;
-    event.preventDefault();
-    void this.copyLines(one[1] === "" ? null : Number(one[1]), from, to);
-  }
-
-  layer() { return this.scroller.layer; }
-
-  layerRows() { return [...this.scroller.shown.keys()]; }
-
-  /** @param {number|null} step @param {number} from @param {number} to */
-  async copyLines(step, from, to) {
-    const lines = await this.lines.range(step, from, to);
-    const text = lines.map((line) => line?.runs.map((run) => run.text).join("") ?? "").join("\n");
-    await navigator.clipboard.writeText(text);
-    this.say(`${lines.length.toLocaleString("en")} lines are copied`);
+    this.say(`Error ${number} of ${count}`);
   }
 
   /** @param {string} text */

@@ -1,5 +1,7 @@
 // The search in a job's log: the server looks through the whole log, the page shows a part of what it finds.
 
+import { isFree, isMeant } from "./keys.js";
+
 const PAGE = 50;
 
 /** @typedef {{ line: number, step: number, step_line: number, stream: string, parts: { text: string, hit: boolean }[] }} Hit */
@@ -38,14 +40,17 @@ class LogSearch {
     /** @type {AbortController|null} */
     this.asked = null;
     form.after(this.list, this.more);
-    form.hidden = false;
+    // There is something to search from the first line on.
+    page.addEventListener("slipway:lines", (event) => {
+      if (event instanceof CustomEvent && event.detail.log === this.log) form.hidden = false;
+    });
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       // The same question again goes to the next place.
-      if (this.question_ === this.question() && this.hits.length > 0) void this.next(1); else this.begin();
+      if (this.question_ === this.question() && this.hits.length > 0) void this.next(1); else void this.begin().then(() => this.reveal(0));
     });
     form.addEventListener("change", (event) => {
-      if (event.target instanceof HTMLInputElement && event.target.type === "checkbox") this.begin();
+      if (event.target instanceof HTMLInputElement && event.target.type === "checkbox") void this.begin();
     });
     this.more.addEventListener("click", () => this.ask());
     this.list.addEventListener("click", (event) => {
@@ -61,8 +66,7 @@ class LogSearch {
   key(event) {
     const input = this.form.elements.namedItem("q");
     if (!(input instanceof HTMLInputElement)) return;
-    const typing = event.target instanceof HTMLElement && event.target.matches("input, select, textarea");
-    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    if (event.key === "/" && !this.form.hidden && isFree(event) && isMeant(this.form)) {
       event.preventDefault();
       input.focus();
       input.select();
@@ -71,7 +75,7 @@ class LogSearch {
       void this.next(-1);
     } else if (event.key === "Escape" && event.target === input) {
       input.value = "";
-      this.begin();
+      void this.begin();
       input.blur();
     }
   }
@@ -83,7 +87,8 @@ class LogSearch {
   /** Another hit, round and round. @param {number} by */
   async next(by) {
     if (by > 0 && this.at === this.hits.length - 1 && !this.more.hidden) await this.ask();
-    if (this.hits.length > 0) this.reveal((this.at + by + this.hits.length) % this.hits.length);
+    const count = this.hits.length;
+    if (count > 0) this.reveal(this.at < 0 && by < 0 ? count - 1 : (this.at + by + count) % count);
   }
 
   /** @param {number} place */
@@ -93,7 +98,7 @@ class LogSearch {
     this.at = place;
     for (const link of this.list.querySelectorAll("a[data-hit]")) {
       const here = link instanceof HTMLElement && Number(link.dataset.hit) === place;
-      link.toggleAttribute("aria-current", here);
+      if (here) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current");
       if (here) link.parentElement?.scrollIntoView({ block: "nearest" });
     }
     const bySteps = !this.page.querySelector(`[data-log="${this.log}"][data-view="lines"]`);
@@ -102,7 +107,8 @@ class LogSearch {
     this.say(`${(place + 1).toLocaleString("en")} of ${this.total.toLocaleString("en")}`);
   }
 
-  begin() {
+  /** Asks a new question. */
+  async begin() {
     this.asked?.abort();
     this.hits = [];
     this.at = -1;
@@ -112,7 +118,7 @@ class LogSearch {
     this.list.replaceChildren();
     this.more.hidden = true;
     this.say("");
-    this.ask();
+    await this.ask();
   }
 
   async ask() {
