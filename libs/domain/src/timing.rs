@@ -50,7 +50,7 @@ pub const WORK_LEASE: Duration = Duration::from_secs(30);
 pub const POLL: Duration = Duration::from_secs(2);
 /// The builder waits this long for `durable` to reach the log's end before it reports the finish.
 pub const LOG_DURABLE_WAIT: Duration = Duration::from_secs(10);
-/// An unfinished log is sealed as cut after this long.
+/// An unfinished log is sealed as cut when its attempt is over and nothing of it came for this long.
 pub const LOG_SEAL_CUT: Duration = Duration::from_secs(600);
 /// Log bytes lie in memory at most this long before they become a segment.
 pub const LOG_FLUSH: Duration = Duration::from_secs(2);

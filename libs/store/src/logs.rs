@@ -142,7 +142,8 @@ const LOG: &str = "select l.job_id, l.epoch, l.state, l.durable, l.lines, l.end_
 const UNSEALED: &str = "select l.job_id, l.epoch, l.state, l.durable, l.lines, l.end_offset, l.sha256, a.token_hash, \
     a.state as attempt_state, a.finished_at from attempt_logs l \
     join attempts a on a.job_id = l.job_id and a.epoch = l.epoch \
-    where l.state = 'open' and (l.durable >= l.end_offset or a.finished_at < $1) \
+    where l.state = 'open' \
+    and (l.durable >= l.end_offset or (a.finished_at < $1 and (l.grown_at is null or l.grown_at < $1))) \
     and (l.seal_after is null or l.seal_after <= $2) order by l.created_at limit $3";
 
 impl Db {
@@ -247,8 +248,8 @@ impl Db {
         Ok(ends.iter().map(|(attempt, _)| stored.get(attempt).cloned()).collect())
     }
 
-    /// Open logs that can be sealed: all announced bytes are durable, or the attempt was closed before
-    /// `cut_before` and the rest is given up. Oldest first, without those that were postponed beyond `now`.
+    /// Open logs that can be sealed: all announced bytes are durable, or the attempt was closed before `cut_before`, nothing
+    /// came since then, and the rest is given up. Oldest first, without those that were postponed beyond `now`.
     pub async fn unsealed_logs(
         &self,
         now: DateTime<Utc>,

@@ -103,13 +103,13 @@ pub(crate) async fn add_segments(tx: &mut Tx, new: &[NewSegment], now: DateTime<
             held as materialized (select l.job_id as held_id, l.epoch as held_epoch from attempt_logs l \
             join r on r.job_id = l.job_id and r.epoch = l.epoch where l.durable = r.start_offset and l.state = 'open' \
             order by l.job_id for update of l) \
-            update attempt_logs l set durable = r.end_offset, lines = l.lines + r.lines, \
+            update attempt_logs l set durable = r.end_offset, lines = l.lines + r.lines, grown_at = $2, \
             state = case when r.whole and l.end_offset = r.end_offset then 'sealed' else l.state end, \
             sealed_at = case when r.whole and l.end_offset = r.end_offset then $2 else l.sealed_at end \
             from held join r on r.job_id = held.held_id and r.epoch = held.held_epoch \
             where l.job_id = held.held_id and l.epoch = held.held_epoch and l.durable = r.start_offset \
             returning l.job_id, l.epoch, l.durable, l.lines, l.state",
-        sqlite: "update attempt_logs set durable = v ->> 'end_offset', lines = lines + (v ->> 'lines'), \
+        sqlite: "update attempt_logs set durable = v ->> 'end_offset', lines = lines + (v ->> 'lines'), grown_at = $2, \
             state = case when v ->> 'whole' and end_offset = v ->> 'end_offset' then 'sealed' else state end, \
             sealed_at = case when v ->> 'whole' and end_offset = v ->> 'end_offset' then $2 else sealed_at end \
             from (select unhex(value ->> 'job_id', '-') as grown, value ->> 'epoch' as at, value as v \

@@ -125,6 +125,10 @@ both! {
         env.db.postpone_seal(attempt, later(11)).await.unwrap();
         assert_eq!(env.db.unsealed_logs(later(40), later(40), 10).await.unwrap(), [], "others come first");
         assert_eq!(env.db.unsealed_logs(later(41), later(41), 10).await.unwrap().len(), 1);
+        let grown = env.db.add_log_segments(&[segment(attempt, 0, 10, 1)], later(100)).await.unwrap();
+        assert_eq!(grown, [Booked::Yes], "a builder that was lost hands in what it has");
+        assert_eq!(env.db.unsealed_logs(later(100), later(100), 10).await.unwrap(), [], "it still comes");
+        assert_eq!(env.db.unsealed_logs(later(101), later(101), 10).await.unwrap().len(), 1);
     }
 }
 
