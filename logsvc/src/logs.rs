@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::batches::{Ends, Segments};
 use crate::index::{self, Indexes};
+use crate::reader::{self, Pieces};
 use crate::storage;
 use crate::tail::Tail;
 
@@ -64,6 +65,7 @@ struct Inner {
     searches: Arc<Semaphore>,
     public_searches: Arc<Semaphore>,
     indexes: Indexes,
+    pieces: Pieces,
 }
 
 /// A log that grows here.
@@ -98,6 +100,7 @@ impl Logs {
             ends: Batcher::new(Ends(deps.clone()), deps.life.clone()),
             urgent: Mutex::default(),
             indexes: index::indexes(),
+            pieces: reader::pieces(),
             deps,
             open: Mutex::default(),
             cost: AtomicUsize::new(0),
@@ -157,6 +160,10 @@ impl Logs {
     /// Places for searches, each of which takes a core for as long as it lasts.
     pub(crate) fn searches(&self, by_anybody: bool) -> Arc<Semaphore> {
         Arc::clone(if by_anybody { &self.inner.public_searches } else { &self.inner.searches })
+    }
+
+    pub(crate) fn pieces(&self) -> &Pieces {
+        &self.inner.pieces
     }
 
     pub(crate) fn indexes(&self) -> &Indexes {

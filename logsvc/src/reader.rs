@@ -1,8 +1,10 @@
 //! Finds bytes of a log by their offset, wherever they lie: in memory here, else in object storage.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
+use moka::sync::Cache;
 use slipway_blobs::{BlobError, Mark, SegmentKey};
 use slipway_domain::attempt::AttemptRef;
 use slipway_logfmt::chunk::Chunk;
@@ -16,6 +18,11 @@ use crate::logs::Logs;
 use crate::problem::ReadError;
 use crate::tail::Piece;
 
+/// What is kept of unpacked pieces, bytes.
+const KEPT_BYTES: u64 = 32 << 20;
+/// One that nobody reads again is dropped after this time.
+const KEPT_IDLE: Duration = Duration::from_secs(60);
+
 /// The piece that holds a byte; `None` if nothing is there (yet).
 pub(crate) async fn piece_at(logs: &Logs, attempt: AttemptRef, offset: i64) -> Result<Option<Arc<Piece>>, ReadError> {
     if let Some(log) = logs.open_log(attempt) {
@@ -27,23 +34,63 @@ pub(crate) async fn piece_at(logs: &Logs, attempt: AttemptRef, offset: i64) -> R
     stored_piece_at(logs, attempt, offset).await
 }
 
+/// The same for a reader of a few lines, who soon comes again for those beside them: what was unpacked for it is kept a while.
+pub(crate) async fn kept_piece_at(
+    logs: &Logs,
+    attempt: AttemptRef,
+    offset: i64,
+) -> Result<Option<Arc<Piece>>, ReadError> {
+    if let Some(log) = logs.open_log(attempt) {
+        let (piece, ack) = logs.with_tail(&log, |tail| (tail.piece_at(offset), tail.ack()));
+        if piece.is_some() || offset >= ack.received {
+            return Ok(piece);
+        }
+    }
+    let Some(row) = logs.db().log_segment_at(attempt, offset).await? else { return Ok(None) };
+    // A database that was brought back from a backup may give the epoch and the place again, but not the token.
+    let key = (attempt, row.start_offset, row.token_hash.clone());
+    if let Some(piece) = logs.pieces().get(&key) {
+        return Ok(Some(piece));
+    }
+    let piece = piece_of(logs, attempt, &row).await?;
+    if piece.hole.is_none() {
+        logs.pieces().insert(key, Arc::clone(&piece));
+    }
+    Ok(Some(piece))
+}
+
+/// Pieces that were read lately: whose, their first byte, and the hash of the attempt's token.
+pub(crate) type Pieces = Cache<(AttemptRef, i64, Vec<u8>), Arc<Piece>>;
+
+pub(crate) fn pieces() -> Pieces {
+    let weigh =
+        |_: &(AttemptRef, i64, Vec<u8>), piece: &Arc<Piece>| u32::try_from(piece.chunk.cost()).unwrap_or(u32::MAX);
+    Cache::builder().weigher(weigh).max_capacity(KEPT_BYTES).time_to_idle(KEPT_IDLE).build()
+}
+
 /// The stored piece that holds a byte. What is booked and cannot be had any more is a hole, which names itself.
 pub(crate) async fn stored_piece_at(
     logs: &Logs,
     attempt: AttemptRef,
     offset: i64,
 ) -> Result<Option<Arc<Piece>>, ReadError> {
-    let Some(row) = logs.db().log_segment_at(attempt, offset).await? else { return Ok(None) };
-    let why = match stored(logs, attempt, &row).await {
-        Ok(chunk) => return Ok(Some(Piece::stored(chunk))),
+    match logs.db().log_segment_at(attempt, offset).await? {
+        Some(row) => piece_of(logs, attempt, &row).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn piece_of(logs: &Logs, attempt: AttemptRef, row: &LogSegment) -> Result<Arc<Piece>, ReadError> {
+    let why = match stored(logs, attempt, row).await {
+        Ok(chunk) => return Ok(Piece::stored(chunk)),
         Err(ReadError::Blob(BlobError::NotFound(_))) => Why::Missing,
         Err(ReadError::Damaged { .. }) => Why::Damaged,
         Err(error) => return Err(error),
     };
-    let hole = Hole::of(&row, why);
+    let hole = Hole::of(row, why);
     warn!(%attempt, start = hole.from, end = hole.to, ?why, "a stored part of a log cannot be had");
     let chunk = hole.filled(logs.clock().now());
-    Ok(Some(Arc::new(Piece { chunk, at_line_start: false, event: OnceLock::new(), hole: Some(hole) })))
+    Ok(Arc::new(Piece { chunk, at_line_start: false, event: OnceLock::new(), hole: Some(hole) }))
 }
 
 /// The stored segment that holds a byte, or why it cannot be had.
@@ -102,7 +149,7 @@ pub(crate) async fn start_of_line(logs: &Logs, log: &LogRow, line: i64, end: i64
         None => (0, 0),
     };
     while at < end {
-        let Some(piece) = piece_at(logs, log.attempt(), at).await? else { break };
+        let Some(piece) = kept_piece_at(logs, log.attempt(), at).await? else { break };
         let Some(part) = piece.chunk.slice(at, end) else { break };
         for place in memchr::memchr_iter(b'\n', &part.bytes) {
             breaks += 1;

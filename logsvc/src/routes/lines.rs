@@ -168,7 +168,7 @@ impl Window {
     async fn read(&mut self, logs: &Logs, log: &LogRow, end: i64) -> Result<(), ReadError> {
         let mut at = reader::start_of_line(logs, log, self.line, end).await?;
         while at < end && self.left > 0 {
-            let Some(piece) = reader::piece_at(logs, log.attempt(), at).await? else { break };
+            let Some(piece) = reader::kept_piece_at(logs, log.attempt(), at).await? else { break };
             let Some(chunk) = piece.chunk.slice(at, end) else { break };
             at = chunk.end();
             self.holes.extend(piece.hole);
@@ -185,7 +185,7 @@ impl Window {
         self.step_line = before;
         let mut at = self.go_to(first);
         while at < index.end() && self.left > 0 {
-            let Some(piece) = reader::piece_at(logs, log.attempt(), at).await? else { break };
+            let Some(piece) = reader::kept_piece_at(logs, log.attempt(), at).await? else { break };
             let Some(chunk) = piece.chunk.slice(at, index.end()) else { break };
             match piece.hole {
                 None => self.take(&chunk),

@@ -24,7 +24,7 @@ use slipway_domain::builder::Load;
 use slipway_domain::timing::HEARTBEAT;
 use slipway_logfmt::chunk::{Chunk, Span, Stream};
 use slipway_runtime::ids::{new_id, new_token, random_id};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, interval_at};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -57,19 +57,41 @@ pub struct FakeBuilder {
     /// Jobs that are claimed or run.
     taken: watch::Sender<i64>,
     bus: Option<Bus>,
-    /// Whether it never ends what it claimed.
-    holds: bool,
+    then: Then,
+}
+
+/// A job that was claimed for somebody else, who writes its log; held until `done` is dropped.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// What was claimed.
+    pub claimed: Claimed,
+    /// Its owner is done with it.
+    pub done: oneshot::Sender<()>,
+}
+
+/// What becomes of a claimed job.
+#[derive(Debug, Clone)]
+enum Then {
+    Builds,
+    /// It never ends.
+    Holds,
+    HandsOver(mpsc::UnboundedSender<HandedOver>),
 }
 
 impl FakeBuilder {
     /// A builder that takes offers from `bus`, or over its session when there is none.
     pub fn new(http: reqwest::Client, places: Places, slots: i64, bus: Option<Bus>) -> Self {
-        Self { http, places, slots, held: Arc::default(), taken: watch::Sender::new(0), bus, holds: false }
+        Self { http, places, slots, held: Arc::default(), taken: watch::Sender::new(0), bus, then: Then::Builds }
     }
 
     /// One that claims and never ends what it claimed.
     pub fn holding(self) -> Self {
-        Self { holds: true, ..self }
+        Self { then: Then::Holds, ..self }
+    }
+
+    /// One that claims and lets whoever listens here do the rest.
+    pub fn handing_over(self, to: mpsc::UnboundedSender<HandedOver>) -> Self {
+        Self { then: Then::HandsOver(to), ..self }
     }
 
     /// Joins, tells `joined` once its first heartbeat is answered, and works until the channel ends.
@@ -193,12 +215,20 @@ impl FakeBuilder {
             return Ok(());
         }
         let claimed: Claimed = serde_json::from_slice(&text)?;
-        self.held().insert(claimed.attempt);
-        if self.holds {
-            return std::future::pending().await;
-        }
-        let ended = self.build(&claimed).await;
-        self.held().remove(&claimed.attempt);
+        let attempt = claimed.attempt;
+        self.held().insert(attempt);
+        let ended = match &self.then {
+            Then::Builds => self.build(&claimed).await,
+            Then::Holds => std::future::pending().await,
+            Then::HandsOver(to) => {
+                let (done, over) = oneshot::channel();
+                to.send(HandedOver { claimed, done }).ok().context("nobody takes what was claimed")?;
+                // Dropped, not sent.
+                let _ = over.await;
+                Ok(())
+            }
+        };
+        self.held().remove(&attempt);
         ended
     }
 

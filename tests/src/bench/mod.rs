@@ -12,14 +12,25 @@ pub mod git_mirror;
 pub mod idle;
 pub mod idle_builders;
 pub mod large_logs;
+pub mod log_fan_out;
+pub mod log_feed;
+pub mod log_ingest;
 pub mod log_lag;
+pub mod log_memory;
+pub mod log_range;
+pub mod log_search;
+pub mod log_text;
+pub mod log_viewer;
 pub mod noop;
+pub mod object_reads;
 pub mod overhead;
 pub mod pending;
 pub mod redis_gone;
 pub mod roles_idle;
+pub mod sealed_log;
 pub mod split;
 pub mod stats;
+pub mod viewer_assets;
 pub mod webhook;
 
 use std::fs;
@@ -56,6 +67,12 @@ pub fn table(rows: &[Row]) -> String {
         text.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
     text
+}
+
+/// A size or a count, divided by `SLIPWAY_BENCH_SHRINK` where that is set: for trying the rows of large logs.
+pub fn shrunk(full: usize) -> usize {
+    let divisor = std::env::var("SLIPWAY_BENCH_SHRINK").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    (full / usize::max(divisor, 1)).max(1)
 }
 
 /// CPU time that a process has used, seconds (proc(5), fields 14 and 15 of `stat`).

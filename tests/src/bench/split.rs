@@ -61,6 +61,12 @@ impl Split {
         Ok(format!("http://127.0.0.1:{}", member.port))
     }
 
+    /// The process id of a role's first process.
+    pub fn id(&self, role: Role) -> Result<u32> {
+        let member = self.cluster.members.iter().find(|member| member.role == role).context("a process of the role")?;
+        Ok(member.id())
+    }
+
     /// CPU time of all roles together, seconds.
     pub fn cpu_secs(&self) -> Result<f64> {
         self.cluster.members.iter().map(|member| cpu_secs(member.id())).sum()
@@ -95,7 +101,8 @@ impl Split {
         Ok(builder)
     }
 
-    async fn join_token(&self) -> Result<String> {
+    /// A token that lets a builder join.
+    pub async fn join_token(&self) -> Result<String> {
         let made: Value = self.api().expect(Method::POST, "/api/v1/builders/tokens", Some(&json!({}))).await?;
         Ok(made["token"].as_str().context("a join token")?.to_owned())
     }

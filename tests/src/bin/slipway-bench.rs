@@ -1,12 +1,14 @@
 //! `make bench`: prints the table of numbers. Run by `slipway-testenv`, which starts the shared services. With an
 //! argument (such as overhead or "log lag") only that row.
+//! `SLIPWAY_BENCH_SHRINK=20` divides sizes and counts of the rows of large logs, to try them.
 
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use slipway_tests::bench::{
     Row, backlog, builder_idle, claim, context_tar, docker_build, elsewhere, git_mirror, idle, idle_builders,
-    large_logs, log_lag, noop, overhead, pending, redis_gone, roles_idle, table, webhook,
+    large_logs, log_fan_out, log_ingest, log_lag, log_memory, log_range, log_search, noop, overhead, pending,
+    redis_gone, roles_idle, sealed_log::SealedLog, table, viewer_assets, webhook,
 };
 use slipway_tests::world::{Database, World};
 
@@ -31,12 +33,17 @@ async fn main() -> ExitCode {
 
 /// What runs in one `serve`.
 const IN_ONE: [&str; 6] = ["overhead", "docker build", "webhook", "claim", "log lag", "idle"];
+/// What reads one large log; the last one starts its log service anew.
+const SEALED: [&str; 3] = ["log search", "log memory", "log range"];
 /// What runs on roles of their own, or needs none.
-const SPLIT: [&str; 12] = [
+const SPLIT: [&str; 15] = [
     "context tar",
     "git mirror",
     "builder idle",
     "large logs",
+    "log ingest",
+    "log fan-out",
+    "viewer assets",
     "webhook postgres",
     "pending",
     "noop",
@@ -70,6 +77,26 @@ async fn run() -> Result<(Vec<Row>, Vec<String>)> {
             }
         }
     }
+    let sealed = match SEALED.iter().any(wanted) {
+        true => SealedLog::make().await,
+        false => Ok(None),
+    };
+    if let Err(error) = &sealed {
+        failed.push(format!("a sealed log to read: {error:#}"));
+    }
+    if let Ok(Some(mut log)) = sealed {
+        for name in SEALED.iter().filter(|name| wanted(name)) {
+            let measured = match *name {
+                "log search" => log_search::run(&log).await,
+                "log memory" => log_memory::run(&log).await.map(|row| vec![row]),
+                _ => log_range::run(&mut log).await.map(|row| vec![row]),
+            };
+            match measured {
+                Ok(measured) => rows.extend(measured),
+                Err(error) => failed.push(format!("{name}: {error:#}")),
+            }
+        }
+    }
     for name in SPLIT.iter().filter(|name| wanted(name)) {
         let some = |row: Option<Row>| row.into_iter().collect::<Vec<_>>();
         let measured = match *name {
@@ -77,6 +104,9 @@ async fn run() -> Result<(Vec<Row>, Vec<String>)> {
             "git mirror" => git_mirror::run().await.map(|row| vec![row]),
             "builder idle" => builder_idle::run().await.map(some),
             "large logs" => large_logs::run().await,
+            "log ingest" => log_ingest::run().await,
+            "log fan-out" => log_fan_out::run().await,
+            "viewer assets" => viewer_assets::run().map(|row| vec![row]),
             "webhook postgres" => webhook::on_postgres().await.map(some),
             "pending" => pending::run().await.map(some),
             "noop" => noop::run().await.map(some),

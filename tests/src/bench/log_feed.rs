@@ -1,0 +1,182 @@
+//! Logs that the bench writes itself: a builder without an engine claims real jobs, and their logs are fed to the log
+//! service as a spool would be, but as fast as it takes them.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use http::StatusCode;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::json;
+use slipway_domain::agent::{Finish, LogAck, LogEnd};
+use slipway_domain::attempt::{AttemptOutcome, AttemptRef};
+use slipway_logfmt::chunk::{Chunk, Span, Stream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::api::Project;
+use crate::bench::fake_builder::{FakeBuilder, HandedOver, Places};
+use crate::bench::noop::push;
+use crate::bench::split::Split;
+use crate::env::cluster::Role;
+use crate::env::git_server::GitServer;
+use crate::env::repo::Repo;
+
+/// Stream bytes of a request, as a builder sends where a log is behind.
+pub const BATCH_BYTES: usize = 256 << 10;
+/// Bytes of a span: what a step writes at once.
+const SPAN_BYTES: usize = 4 << 10;
+/// Until a refused request is sent again: doubled each time up to the longest, so that 1,000 logs that are refused cost
+/// the log service little. A builder waits longer.
+const BUSY_AGAIN: Duration = Duration::from_millis(5);
+const BUSY_LONGEST: Duration = Duration::from_millis(80);
+/// Between two looks whether all is durable; the log service itself waits for it up to 5 s.
+const DURABLE_AGAIN: Duration = Duration::from_millis(20);
+/// Pushes on their way at once.
+const AT_ONCE: usize = 16;
+const CLAIMED: Duration = Duration::from_secs(120);
+
+/// A builder whose jobs the bench does; it leaves on drop.
+pub struct Feeder {
+    http: reqwest::Client,
+    places: Places,
+    _git: GitServer,
+    repo: Repo,
+    project: Project,
+    claimed: mpsc::UnboundedReceiver<HandedOver>,
+    builder: JoinHandle<()>,
+    pushed: usize,
+}
+
+/// One log, open until it is finished.
+pub struct Feed {
+    http: reqwest::Client,
+    places: Places,
+    handed: HandedOver,
+}
+
+impl Feeder {
+    /// Lets the builder join, with places for so many open logs.
+    pub async fn join(split: &Split, slots: usize) -> Result<Self> {
+        let git = GitServer::start().await?;
+        let repo = git.repo("bench/log-feed")?;
+        let body = json!({
+            "name": repo.full_path(),
+            "forge": { "kind": "github" },
+            "repo": { "full_path": repo.full_path(), "clone_url": repo.clone_url() },
+        });
+        let project = split.api().create_project(&body).await?;
+        let http = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?;
+        let places = Places {
+            agent: split.url(Role::Dispatcher)?,
+            logs: split.url(Role::Logsvc)?,
+            join_token: split.join_token().await?,
+        };
+        let (hand, claimed) = mpsc::unbounded_channel();
+        let builder = FakeBuilder::new(http.clone(), places.clone(), i64::try_from(slots)?, None).handing_over(hand);
+        let (joined, mut told) = mpsc::channel(1);
+        let builder = tokio::spawn(async move {
+            if let Err(error) = builder.run(joined).await {
+                eprintln!("feeder: {error:#}");
+            }
+        });
+        told.recv().await.context("the feeder could not join")?;
+        Ok(Self { http, places, _git: git, repo, project, claimed, builder, pushed: 0 })
+    }
+
+    /// So many new logs.
+    pub async fn open(&mut self, split: &Split, count: usize) -> Result<Vec<Feed>> {
+        let first = self.pushed;
+        self.pushed += count;
+        let (repo, project) = (&self.repo, &self.project);
+        stream::iter(first..first + count)
+            .map(|number| async move { push(split, repo, project, &format!("refs/heads/feed-{number}")).await })
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<Vec<()>>()
+            .await?;
+        let mut feeds = Vec::with_capacity(count);
+        while feeds.len() < count {
+            let handed = tokio::time::timeout(CLAIMED, self.claimed.recv()).await.context("a job was not claimed")?;
+            let handed = handed.context("the feeder left")?;
+            feeds.push(Feed { http: self.http.clone(), places: self.places.clone(), handed });
+        }
+        Ok(feeds)
+    }
+}
+
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        self.builder.abort();
+    }
+}
+
+impl Feed {
+    /// Whose log it is.
+    pub fn attempt(&self) -> AttemptRef {
+        self.handed.claimed.attempt
+    }
+
+    /// Sends an encoded chunk, again while the log service has no room.
+    pub async fn append(&self, chunk: Bytes) -> Result<LogAck> {
+        let mut pause = BUSY_AGAIN;
+        loop {
+            let (status, text) = self.post(&self.places.logs, "log", "application/octet-stream", chunk.clone()).await?;
+            if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(BUSY_LONGEST);
+                continue;
+            }
+            ensure!(status.is_success(), "a chunk was answered {status}: {}", String::from_utf8_lossy(&text));
+            return serde_json::from_slice(&text).context("the answer to a chunk");
+        }
+    }
+
+    /// Announces the end and waits until all is durable.
+    pub async fn end(&self, end: &LogEnd) -> Result<()> {
+        let body = Bytes::from(serde_json::to_vec(end)?);
+        loop {
+            let (status, text) = self.post(&self.places.logs, "log/end", "application/json", body.clone()).await?;
+            ensure!(status.is_success(), "the end was answered {status}: {}", String::from_utf8_lossy(&text));
+            if serde_json::from_slice::<LogAck>(&text)?.durable >= end.end {
+                return Ok(());
+            }
+            tokio::time::sleep(DURABLE_AGAIN).await;
+        }
+    }
+
+    /// Tells the dispatcher that the job succeeded.
+    pub async fn finish(self, end: LogEnd) -> Result<()> {
+        let finish = Finish {
+            outcome: AttemptOutcome::Succeeded,
+            failure: None,
+            images: Vec::new(),
+            built: Vec::new(),
+            log_end: end.end,
+            log_sha256: end.sha256,
+        };
+        let body = serde_json::to_vec(&finish)?.into();
+        let (status, text) = self.post(&self.places.agent, "finish", "application/json", body).await?;
+        ensure!(status.is_success(), "the finish was answered {status}: {}", String::from_utf8_lossy(&text));
+        Ok(())
+    }
+
+    async fn post(&self, base: &str, what: &str, kind: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
+        let AttemptRef { job, epoch } = self.attempt();
+        let url = format!("{base}/agent/v1/attempts/{job}/{epoch}/{what}");
+        let request = self.http.post(url).bearer_auth(&self.handed.claimed.token).header(CONTENT_TYPE, kind);
+        let answer = request.body(body).send().await.with_context(|| format!("sending {what}"))?;
+        Ok((answer.status(), answer.bytes().await?))
+    }
+}
+
+/// What step 1 wrote, from `offset` of its log on.
+pub fn chunk(offset: usize, bytes: Bytes, now: DateTime<Utc>) -> Result<Chunk> {
+    let mut spans = Vec::new();
+    for part in bytes.chunks(SPAN_BYTES) {
+        let at = now + chrono::TimeDelta::microseconds(i64::try_from(spans.len())?);
+        spans.push(Span { len: u32::try_from(part.len())?, step: 1, stream: Stream::Stdout, at });
+    }
+    Ok(Chunk { offset: i64::try_from(offset)?, bytes, spans })
+}
