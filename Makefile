@@ -9,10 +9,10 @@ ifneq ($(wildcard $(FIXTURES)),)
 export SLIPWAY_WEBHOOK_FIXTURES := $(FIXTURES)
 endif
 
-.PHONY: help demo test long cluster chaos mixed bench check
+.PHONY: help demo test screenshots long cluster chaos mixed bench check
 
 help: ## Show the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## From nothing to a pushed image: sets up, builds, runs the main job. KEEP=1 keeps it running.
 	@$(SETUP) demo
@@ -23,6 +23,12 @@ test: ## Every test, against real components. REQUIRE_BACKENDS=1 makes a missing
 	@$(SETUP) test
 	cargo build --workspace --all-targets
 	PROPTEST_RNG_SEED=$(SEED) $(BIN)/slipway-testenv -- cargo test --workspace --no-fail-fast
+	tests/scripts/browser.sh test
+
+screenshots: ## Pictures of the main pages in both themes, on a desk and on a phone, in target/screenshots.
+	@$(SETUP) test
+	cargo build -p slipway -p slipway-tests --bins
+	tests/scripts/browser.sh screenshots
 
 cluster: ## Every role twice, three builders, PostgreSQL, RabbitMQ, Redis and S3 on this machine, and 200 builds.
 	@$(SETUP) test
@@ -50,7 +56,7 @@ long: chaos mixed ## What takes too long for every change: before a release.
 	cargo test -p slipway-tests --test it -- stories::smoke
 
 bench: ## The numbers, as ratios to a baseline measured in the same run.
-	@$(SETUP) test
+	@$(SETUP) bench
 	cargo build --release --workspace --bins
 	target/release/slipway-testenv -- target/release/slipway-bench
 

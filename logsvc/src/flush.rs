@@ -184,7 +184,9 @@ async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Chunk>, permit: Perm
         start: key.start,
         end: booked.0.end(),
         lines: count_lines(&booked.0.bytes),
-        outline: Outline::of(&booked.0).and_then(|outline| serde_json::to_value(outline).ok()),
+        outline: Outline::of(&booked.0)
+            .filter(Outline::is_small)
+            .and_then(|outline| serde_json::to_value(outline).ok()),
         whole: digest.as_ref().is_some_and(announced),
     };
     let end = new.end;

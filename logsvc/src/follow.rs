@@ -95,7 +95,7 @@ impl Follower {
     pub(crate) async fn next(&mut self) -> Result<Step, ReadError> {
         let attempt = self.attempt();
         loop {
-            if let Some(piece) = reader::piece_at(&self.logs, attempt, self.at).await? {
+            if let Some(piece) = reader::piece_at(&self.logs, (attempt, 0), self.at).await? {
                 return Ok(self.take(piece));
             }
             if self.recheck {

@@ -38,7 +38,7 @@ impl Hole {
     }
 
     /// In words, as a line of ours.
-    fn words(&self) -> String {
+    pub fn words(&self) -> String {
         let what = match self.why {
             Why::Missing => "is missing in storage",
             Why::Damaged => "is damaged in storage",

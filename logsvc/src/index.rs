@@ -1,6 +1,7 @@
 //! Where the lines of a log are, by number, step and time. Stored runs have their outlines in the rows, which are kept in
 //! memory between questions; of what is not stored yet the pieces here are counted each time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,14 +18,15 @@ use crate::problem::ReadError;
 use crate::reader;
 
 /// Logs that are remembered; one of 4 GiB takes about half a megabyte.
-const LOGS: u64 = 256;
+const LOGS: u64 = 64;
 /// One that nobody asks for is forgotten after this time.
-const IDLE: Duration = Duration::from_secs(600);
+const IDLE: Duration = Duration::from_secs(120);
 /// Rows of one read.
 const ROWS: i64 = 2000;
 
-/// The indexes of logs that somebody reads.
-pub(crate) type Indexes = Cache<AttemptRef, Arc<Mutex<Index>>>;
+/// The indexes of logs that somebody reads, by attempt and the hash of its token: a database that was brought back from a
+/// backup may give the epoch again.
+pub(crate) type Indexes = Cache<(AttemptRef, Vec<u8>), Arc<Mutex<Index>>>;
 
 pub(crate) fn indexes() -> Indexes {
     Cache::builder().max_capacity(LOGS).time_to_idle(IDLE).build()
@@ -33,7 +35,10 @@ pub(crate) fn indexes() -> Indexes {
 /// The runs of a log from its first byte on.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Index {
-    runs: Vec<Run>,
+    runs: Vec<Arc<Run>>,
+    steps: Vec<StepLines>,
+    /// Where each step stands among them.
+    places: HashMap<u32, usize>,
     end: i64,
     /// Line breaks so far.
     breaks: i64,
@@ -67,7 +72,7 @@ pub(crate) struct StepLines {
 /// The index of a log up to `end`.
 pub(crate) async fn index(logs: &Logs, log: &LogRow, end: i64) -> Result<Index, ReadError> {
     let attempt = log.attempt();
-    let kept = logs.indexes().get_with(attempt, Arc::default);
+    let kept = logs.indexes().get_with((attempt, log.token_hash.clone()), Arc::default);
     let mut index = {
         let mut kept = kept.lock().await;
         kept.read_rows(logs, attempt).await?;
@@ -75,10 +80,13 @@ pub(crate) async fn index(logs: &Logs, log: &LogRow, end: i64) -> Result<Index, 
     };
     // What is behind the rows is in memory here, or not to be had yet.
     while index.end < end {
-        let Some(piece) = reader::piece_at(logs, attempt, index.end).await? else { break };
+        let Some(piece) = reader::piece_at(logs, (attempt, log.durable), index.end).await? else { break };
         let Some(chunk) = piece.chunk.slice(index.end, end) else { break };
         let lines = memchr::memchr_iter(b'\n', &chunk.bytes).count() as i64;
-        index.push(chunk.offset, chunk.end(), lines, Outline::of(&chunk));
+        let Some(outline) = Outline::of(&chunk) else { break };
+        if !index.push(chunk.offset, chunk.end(), lines, outline) {
+            break;
+        }
     }
     Ok(index)
 }
@@ -92,12 +100,16 @@ impl Index {
                 let written = row.outline.and_then(|json| serde_json::from_value(json.0).ok());
                 let outline = match written {
                     Some(outline) => Some(outline),
+                    // An older release stored it, or it has too many steps for a row.
                     None => {
                         let piece = reader::stored_piece_at(logs, attempt, row.start_offset).await?;
                         piece.and_then(|piece| Outline::of(&piece.chunk))
                     }
                 };
-                self.push(row.start_offset, row.end_offset, row.lines, outline);
+                let Some(outline) = outline else { return Ok(()) };
+                if !self.push(row.start_offset, row.end_offset, row.lines, outline) {
+                    return Ok(());
+                }
             }
             if read < usize::try_from(ROWS).unwrap_or(usize::MAX) {
                 return Ok(());
@@ -105,17 +117,26 @@ impl Index {
         }
     }
 
-    fn push(&mut self, start: i64, end: i64, breaks: i64, outline: Option<Outline>) {
+    /// False where the run is not the next one.
+    fn push(&mut self, start: i64, end: i64, breaks: i64, outline: Outline) -> bool {
         if start != self.end {
-            return;
+            return false;
         }
-        // Nobody counted its steps: its lines are everybody's, and are found by reading.
-        let at = self.runs.last().map_or(DateTime::UNIX_EPOCH, |run| run.outline.last_at);
-        let outline = outline.unwrap_or_else(|| Outline { steps: Vec::new(), open: false, first_at: at, last_at: at });
         let open = outline.open;
         let outline = if self.open { outline.after_open() } else { outline };
-        self.runs.push(Run { start, breaks: self.breaks, continues: self.open, outline });
+        for &(step, lines) in &outline.steps {
+            let place = *self.places.entry(step).or_insert_with(|| {
+                self.steps.push(StepLines { step, lines: 0, first_at: outline.first_at, last_at: outline.last_at });
+                self.steps.len() - 1
+            });
+            if let Some(known) = self.steps.get_mut(place) {
+                known.lines += lines;
+                known.last_at = outline.last_at;
+            }
+        }
+        self.runs.push(Arc::new(Run { start, breaks: self.breaks, continues: self.open, outline }));
         (self.end, self.breaks, self.open) = (end, self.breaks + breaks, open);
+        true
     }
 
     /// The byte after the last one.
@@ -129,22 +150,13 @@ impl Index {
     }
 
     /// The steps in the order in which they came first.
-    pub(crate) fn steps(&self) -> Vec<StepLines> {
-        let mut steps: Vec<StepLines> = Vec::new();
-        let mut places = std::collections::HashMap::new();
-        for Run { outline, .. } in &self.runs {
-            for &(step, lines) in &outline.steps {
-                let place = *places.entry(step).or_insert_with(|| {
-                    steps.push(StepLines { step, lines: 0, first_at: outline.first_at, last_at: outline.last_at });
-                    steps.len() - 1
-                });
-                if let Some(known) = steps.get_mut(place) {
-                    known.lines += lines;
-                    known.last_at = outline.last_at;
-                }
-            }
-        }
-        steps
+    pub(crate) fn steps(&self) -> &[StepLines] {
+        &self.steps
+    }
+
+    /// Lines that a step has begun.
+    pub(crate) fn lines_of(&self, step: u32) -> i64 {
+        self.places.get(&step).and_then(|place| self.steps.get(*place)).map_or(0, |known| known.lines)
     }
 
     /// The run in which a step's line begins, from 1, with the number of its lines before it. The last run where it has
@@ -155,9 +167,9 @@ impl Index {
         for run in &self.runs {
             let Some(lines) = run.lines_of(step) else { continue };
             if before + lines >= line {
-                return Some((run, before));
+                return Some((run.as_ref(), before));
             }
-            last = Some((run, before));
+            last = Some((run.as_ref(), before));
             before += lines;
         }
         last
@@ -166,13 +178,20 @@ impl Index {
     /// The run that holds a byte.
     pub(crate) fn run_at(&self, offset: i64) -> Option<&Run> {
         let behind = self.runs.partition_point(|run| run.start <= offset);
-        self.runs.get(behind.checked_sub(1)?)
+        self.runs.get(behind.checked_sub(1)?).map(Arc::as_ref)
     }
 
-    /// The next run behind a byte in which a step wrote something, or nobody knows.
+    /// The next run behind a byte in which a step wrote something.
     pub(crate) fn next_of_step(&self, offset: i64, step: u32) -> Option<&Run> {
         let behind = self.runs.partition_point(|run| run.start <= offset);
-        self.runs.get(behind..)?.iter().find(|run| run.may_have(step))
+        self.runs.get(behind..)?.iter().map(Arc::as_ref).find(|run| run.may_have(step))
+    }
+
+    /// The byte after the last run that had begun before that time.
+    pub(crate) fn until(&self, at: DateTime<Utc>) -> i64 {
+        let last = self.runs.iter().rposition(|run| run.outline.first_at < at);
+        let next = last.map_or(0, |last| last + 1);
+        self.runs.get(next).map_or(self.end, |run| run.start)
     }
 
     /// The first byte of the first run that was not over at that time.
@@ -182,14 +201,9 @@ impl Index {
 }
 
 impl Run {
-    /// Whether it begins inside of a line of this step.
-    pub(crate) fn continues_of(&self, step: u32) -> bool {
-        self.continues && self.outline.steps.first().is_some_and(|(first, _)| *first == step)
-    }
-
-    /// Whether a step wrote something here, or nobody knows.
+    /// Whether a step wrote something here.
     pub(crate) fn may_have(&self, step: u32) -> bool {
-        self.outline.steps.is_empty() || self.lines_of(step).is_some()
+        self.lines_of(step).is_some()
     }
 
     /// Lines that a step begins here; `None` where it wrote nothing here.

@@ -24,10 +24,15 @@ const KEPT_BYTES: u64 = 32 << 20;
 const KEPT_IDLE: Duration = Duration::from_secs(60);
 
 /// The piece that holds a byte; `None` if nothing is there (yet).
-pub(crate) async fn piece_at(logs: &Logs, attempt: AttemptRef, offset: i64) -> Result<Option<Arc<Piece>>, ReadError> {
+/// `durable` is what the row said: a log that is open here may have gone on elsewhere.
+pub(crate) async fn piece_at(
+    logs: &Logs,
+    (attempt, durable): (AttemptRef, i64),
+    offset: i64,
+) -> Result<Option<Arc<Piece>>, ReadError> {
     if let Some(log) = logs.open_log(attempt) {
         let (piece, ack) = logs.with_tail(&log, |tail| (tail.piece_at(offset), tail.ack()));
-        if piece.is_some() || offset >= ack.received {
+        if piece.is_some() || offset >= ack.received.max(durable) {
             return Ok(piece);
         }
     }
@@ -35,14 +40,11 @@ pub(crate) async fn piece_at(logs: &Logs, attempt: AttemptRef, offset: i64) -> R
 }
 
 /// The same for a reader of a few lines, who soon comes again for those beside them: what was unpacked for it is kept a while.
-pub(crate) async fn kept_piece_at(
-    logs: &Logs,
-    attempt: AttemptRef,
-    offset: i64,
-) -> Result<Option<Arc<Piece>>, ReadError> {
-    if let Some(log) = logs.open_log(attempt) {
-        let (piece, ack) = logs.with_tail(&log, |tail| (tail.piece_at(offset), tail.ack()));
-        if piece.is_some() || offset >= ack.received {
+pub(crate) async fn kept_piece_at(logs: &Logs, log: &LogRow, offset: i64) -> Result<Option<Arc<Piece>>, ReadError> {
+    let attempt = log.attempt();
+    if let Some(open) = logs.open_log(attempt) {
+        let (piece, ack) = logs.with_tail(&open, |tail| (tail.piece_at(offset), tail.ack()));
+        if piece.is_some() || offset >= ack.received.max(log.durable) {
             return Ok(piece);
         }
     }
@@ -149,7 +151,7 @@ pub(crate) async fn start_of_line(logs: &Logs, log: &LogRow, line: i64, end: i64
         None => (0, 0),
     };
     while at < end {
-        let Some(piece) = kept_piece_at(logs, log.attempt(), at).await? else { break };
+        let Some(piece) = kept_piece_at(logs, log, at).await? else { break };
         let Some(part) = piece.chunk.slice(at, end) else { break };
         for place in memchr::memchr_iter(b'\n', &part.bytes) {
             breaks += 1;
@@ -163,14 +165,14 @@ pub(crate) async fn start_of_line(logs: &Logs, log: &LogRow, line: i64, end: i64
 }
 
 /// Offset of the first byte of the last `lines` lines below `end`; a line that has no end yet counts.
-pub(crate) async fn start_of_tail(logs: &Logs, attempt: AttemptRef, lines: u64, end: i64) -> Result<i64, ReadError> {
+pub(crate) async fn start_of_tail(logs: &Logs, log: &LogRow, lines: u64, end: i64) -> Result<i64, ReadError> {
     let mut left = lines;
     if left == 0 {
         return Ok(end);
     }
     let mut at = end;
     while at > 0 {
-        let Some(piece) = piece_at(logs, attempt, at - 1).await? else { break };
+        let Some(piece) = piece_at(logs, (log.attempt(), log.durable), at - 1).await? else { break };
         let Some(part) = piece.chunk.slice(0, at) else { break };
         for place in memchr::memrchr_iter(b'\n', &part.bytes) {
             let after = part.offset + place as i64 + 1;

@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use crate::logs::Logs;
 use crate::problem::ReadError;
 use crate::reader;
-use crate::storage::READS;
+use crate::storage::{READS, WRITES};
 
 /// Logs that one pass looks at.
 const BATCH: i64 = 64;
@@ -64,6 +64,8 @@ async fn seal(logs: &Logs, log: &LogRow) -> Result<(), ReadError> {
             let end = LogEnd { end, sha256: sha256.clone() };
             if digest.is_some_and(|digest| is_whole(&digest, &end)) { LogState::Sealed } else { LogState::Damaged }
         }
+        // What is here only waits for storage, and so may what is not.
+        _ if waits(logs, attempt) || logs.storage().is_out(WRITES) => return Err(ReadError::Timeout),
         _ => LogState::Cut,
     };
     let now = logs.db().now(logs.clock()).await?;
@@ -77,6 +79,14 @@ async fn seal(logs: &Logs, log: &LogRow) -> Result<(), ReadError> {
     }
     sealed(logs, attempt, log.durable);
     Ok(())
+}
+
+/// Whether something of a log is here that is not stored yet.
+fn waits(logs: &Logs, attempt: AttemptRef) -> bool {
+    logs.open_log(attempt).is_some_and(|log| {
+        let ack = logs.with_tail(&log, |tail| tail.ack());
+        ack.received > ack.durable
+    })
 }
 
 /// Whether what was stored is what was announced.

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the demo and the tests need from the distribution's packages, if anything is missing and we
-# may. Fast and silent when everything is there. `setup.sh demo` asks for less than `setup.sh test`.
+# may, and the browser tests' two packages from npm. Fast and silent when everything is there.
+# `setup.sh demo` asks for less than `setup.sh test`, and `setup.sh bench` for more.
 set -euo pipefail
+purpose="${1:-test}"
 
 # Each line: a file that shows the package is there (a glob), and the package.
 needs_demo=(
@@ -27,6 +29,14 @@ needs_test=(
     "/usr/bin/sqlite3 sqlite3"
     "/usr/bin/systemd-analyze systemd"
     "/usr/sbin/debootstrap debootstrap"
+    "/usr/bin/chromium chromium"
+    "/usr/bin/node|/usr/local/bin/node nodejs"
+    "/usr/bin/npm|/usr/local/bin/npm npm"
+)
+
+needs_bench=(
+    "/usr/bin/rg ripgrep"
+    "/usr/bin/zstd zstd"
 )
 
 is_there() {
@@ -39,7 +49,8 @@ is_there() {
 }
 
 needs=("${needs_demo[@]}")
-[ "${1:-test}" = demo ] || needs+=("${needs_test[@]}")
+[ "$purpose" = demo ] || needs+=("${needs_test[@]}")
+[ "$purpose" != bench ] || needs+=("${needs_bench[@]}")
 missing=()
 for need in "${needs[@]}"; do
     is_there "${need% *}" || missing+=("${need##* }")
@@ -52,31 +63,47 @@ if ! command -v cargo >/dev/null; then
     echo "setup: cargo is not on the path; install Rust 1.95 or newer with rustup (https://rustup.rs)" >&2
     exit 1
 fi
-[ ${#missing[@]} -gt 0 ] || exit 0
+install_packages() {
+    if ! command -v apt-get >/dev/null; then
+        echo "setup: this is not Debian. Install the equivalents of: ${missing[*]}" >&2
+        [ "${REQUIRE_BACKENDS:-0}" != 1 ] || exit 1
+        [ "$purpose" != demo ] || exit 1
+        return 0
+    fi
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "setup: missing packages; as root: apt-get install --no-install-recommends ${missing[*]}" >&2
+        [ "${REQUIRE_BACKENDS:-0}" != 1 ] || exit 1
+        [ "$purpose" != demo ] || exit 1
+        return 0
+    fi
 
-if ! command -v apt-get >/dev/null; then
-    echo "setup: this is not Debian. Install the equivalents of: ${missing[*]}" >&2
-    [ "${REQUIRE_BACKENDS:-0}" != 1 ] || exit 1
-    [ "${1:-test}" != demo ] || exit 1
-    exit 0
-fi
-if [ "$(id -u)" -ne 0 ]; then
-    echo "setup: missing packages; as root: apt-get install --no-install-recommends ${missing[*]}" >&2
-    [ "${REQUIRE_BACKENDS:-0}" != 1 ] || exit 1
-    [ "${1:-test}" != demo ] || exit 1
-    exit 0
-fi
+    echo "setup: installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    # The packages' own services would take well-known ports; ours are started by the tests. An existing
+    # policy is somebody's wish and stays.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+        trap 'rm -f "$policy"' EXIT
+    fi
+    # The packages' list may be as old as the machine.
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
 
-echo "setup: installing ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
-# The packages' own services would take well-known ports; ours are started by the tests. An existing
-# policy is somebody's wish and stays.
-policy=/usr/sbin/policy-rc.d
-if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    trap 'rm -f "$policy"' EXIT
-fi
-# The packages' list may be as old as the machine.
-apt-get update -qq
-apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+# What tests/browser/package-lock.json names; npm writes its own copy of it last.
+install_node_modules() {
+    local folder
+    folder="$(dirname "$0")/../browser"
+    [ "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ] && return 0
+    command -v npm >/dev/null || return 0
+    echo "setup: npm ci in tests/browser"
+    if ! npm ci --prefix "$folder" --no-audit --no-fund --loglevel=error >/dev/null; then
+        echo "setup: the browser tests' packages were not installed" >&2
+        [ "${REQUIRE_BACKENDS:-0}" != 1 ] || exit 1
+    fi
+}
+
+[ ${#missing[@]} -eq 0 ] || install_packages
+[ "$purpose" = demo ] || install_node_modules

@@ -1,5 +1,7 @@
 //! How the steps of a build differ from those of the last good one: where the cache was lost, and what got slower.
 
+use std::collections::HashMap;
+
 use chrono::TimeDelta;
 use slipway_domain::attempt::StepState;
 use slipway_store::attempts::Step;
@@ -15,7 +17,9 @@ const MAX_SLOWER: usize = 5;
 
 /// What differs, each in a sentence.
 pub fn differences(steps: &[Step], earlier: &[Step]) -> Vec<String> {
-    let before = |step: &Step| earlier.iter().find(|other| key(&other.name) == key(&step.name));
+    // Of several with one name the first counts.
+    let known: HashMap<_, &Step> = earlier.iter().rev().map(|step| (key(&step.name), step)).collect();
+    let before = |step: &Step| known.get(&key(&step.name)).copied();
     let ended = || steps.iter().filter(|step| step.state == StepState::Succeeded || step.state == StepState::Failed);
     let mut words = Vec::new();
     let lost = ended()

@@ -1,6 +1,8 @@
 //! When the steps of a job ran, drawn as one picture: a row for each step, those that ran at the same time below each other,
 //! and the chain of steps that nothing else would have made shorter.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use slipway_store::attempts::Step;
 
@@ -116,17 +118,17 @@ impl<'a> Lane<'a> {
 
 /// Backwards from the step that ended last: each time the one that ended last before the next began. The engine does not say
 /// what a step waited for; whatever it was, nothing that ended later can have been.
-fn critical(lanes: &[Lane<'_>]) -> Vec<usize> {
-    let mut chain = Vec::new();
-    let mut next = (0..lanes.len()).max_by_key(|place| lanes.get(*place).map(|lane| lane.to));
-    while let Some(place) = next {
-        chain.push(place);
-        let Some(begun) = lanes.get(place).map(|lane| lane.from) else { break };
-        let before = lanes
-            .iter()
-            .enumerate()
-            .filter(|(other, lane)| !chain.contains(other) && lane.to <= begun + AT_ONCE && lane.from < begun);
-        next = before.max_by_key(|(_, lane)| (lane.to, lane.took())).map(|(other, _)| other);
+fn critical(lanes: &[Lane<'_>]) -> HashSet<usize> {
+    let mut by_end: Vec<(usize, &Lane<'_>)> = lanes.iter().enumerate().collect();
+    by_end.sort_by_key(|(_, lane)| (lane.to, lane.took()));
+    let mut chain = HashSet::new();
+    let mut begun: Option<DateTime<Utc>> = None;
+    // Whoever is passed by once began too late, or ended too late, for all that come before as well.
+    for (place, lane) in by_end.into_iter().rev() {
+        if begun.is_none_or(|begun| lane.to <= begun + AT_ONCE && lane.from < begun) {
+            chain.insert(place);
+            begun = Some(lane.from);
+        }
     }
     chain
 }

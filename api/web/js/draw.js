@@ -119,3 +119,15 @@ export class Draw {
     return head;
   }
 }
+
+/** What is known of a log, in words. @param {string} state @param {number} count */
+export function stateWords(state, count) {
+  const lines = count === 1 ? "1 line" : `${count.toLocaleString("en")} lines`;
+  switch (state) {
+    case "live": return `Live, ${lines}`;
+    case "none": return "Waiting for a builder…";
+    case "cut": return `${lines}; the end is missing: its builder could not hand it in`;
+    case "damaged": return `${lines}; a part of what was stored is damaged`;
+    default: return count > 0 ? lines : "Nothing was logged";
+  }
+}

@@ -2,7 +2,7 @@
 // server counts and numbers the lines, and rings when a log that lives has more of them.
 
 import { Copying } from "./copying.js";
-import { Draw } from "./draw.js";
+import { Draw, stateWords } from "./draw.js";
 import { Errors } from "./errors.js";
 import { isFree, isMeant, showHelp } from "./keys.js";
 import { Lines } from "./lines.js";
@@ -172,7 +172,7 @@ class LogView {
     this.draw.began = told.steps[0]?.first_at ?? "";
     this.rows.lines = told.lines;
     this.steps();
-    this.say(this.words());
+    this.say(stateWords(this.state, this.rows.lines));
     if (told.lines > 0) this.page.dispatchEvent(new CustomEvent("slipway:lines", { detail: { log: this.url } }));
     if (!this.began && told.epoch > 0) {
       this.began = true;
@@ -185,17 +185,6 @@ class LogView {
   grown() {
     if (this.following) this.scroller.toEnd();
     else this.scroller.draw();
-  }
-
-  words() {
-    const lines = this.rows.lines === 1 ? "1 line" : `${this.rows.lines.toLocaleString("en")} lines`;
-    switch (this.state) {
-      case "live": return `Live, ${lines}`;
-      case "none": return "Waiting for a builder…";
-      case "cut": return `${lines}; the end is missing: its builder could not hand it in`;
-      case "damaged": return `${lines}; a part of what was stored is damaged`;
-      default: return this.rows.lines > 0 ? lines : "Nothing was logged";
-    }
   }
 
   /** The steps as the page has them, with the lines that the log has of them. */
@@ -248,7 +237,7 @@ class LogView {
     if (this.named()) return;
     const failed = this.rows.bySteps ? this.rows.steps.find((step) => step.tone === "bad" && step.lines > 0) : undefined;
     if (this.state === "live") this.follow(true);
-    else if (failed) this.scroller.show(this.rows.rowOf(failed.number, failed.lines), this.box.clientHeight * 0.7);
+    else if (failed) this.scroller.showAt(this.rows.rowOf(failed.number, failed.lines), 0.7);
   }
 
   // Rows.
@@ -313,7 +302,7 @@ class LogView {
     this.target = { step, from, to };
     this.follow(false);
     if (this.rows.bySteps !== (step !== null)) this.setView(step !== null);
-    this.scroller.show(this.rows.rowOf(step, from), this.box.clientHeight / 3);
+    this.scroller.showAt(this.rows.rowOf(step, from), 1 / 3);
     this.box.scrollIntoView({ block: "nearest" });
     return true;
   }
@@ -333,10 +322,10 @@ class LogView {
     const head = this.rows.rowOf(number, 0);
     // The head stays where it is; what is closed while its lines fill the view takes their place.
     const above = head < this.scroller.row ? 0 : this.scroller.offsetOf(head) - this.scroller.offsetOf(this.scroller.row) - this.scroller.px;
+    const isFocused = this.sticky.contains(this.page.activeElement);
     this.rows.open(number, open);
     this.scroller.show(head, Math.max(0, above));
-    const button = this.scroller.shown.get(`s${number}`)?.querySelector("button");
-    if (this.sticky.contains(this.page.activeElement) || this.page.activeElement === this.box) button?.focus({ preventScroll: true });
+    if (isFocused) this.focusHead(number);
   }
 
   /** @param {boolean} open */
@@ -470,7 +459,12 @@ class LogView {
     const row = this.rows.starts[place];
     if (row === undefined) return;
     this.scroller.show(row);
-    this.scroller.shown.get(this.rows.keyOf(row))?.querySelector("button")?.focus({ preventScroll: true });
+    this.focusHead(this.rows.steps[place].number);
+  }
+
+  /** @param {number} step */
+  focusHead(step) {
+    this.scroller.shown.get(`s${step}`)?.querySelector("button")?.focus({ preventScroll: true });
   }
 
   /** @param {number} by */

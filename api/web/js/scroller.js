@@ -89,7 +89,9 @@ export class Scroller {
       this.settling = 0;
       if (this.isPressed) return;
       this.byPixels = false;
-      this.settle();
+      // A move that was not told yet counts.
+      if (this.box.scrollTop !== this.top) this.scrolled();
+      else this.settle();
     }, SETTLE_MS);
   }
 
@@ -195,6 +197,12 @@ export class Scroller {
     this.render();
     this.settle();
     this.source.moved(false);
+  }
+
+  /** Shows a row at a share of the box's height, which may only now become what it is. @param {number} row @param {number} share */
+  showAt(row, share) {
+    this.show(row);
+    this.show(row, this.height * share);
   }
 
   toEnd() {

@@ -120,9 +120,11 @@ impl Flow {
         match self.agent.engine.keeps_caches().await {
             Ok(true) => {}
             Ok(false) => {
-                return words("this builder's engine cannot; a buildkitd can, or Docker with containerd's image store.");
+                return words(
+                    "this builder's engine cannot; a buildkitd can, or Docker with containerd's image store.",
+                );
             }
-            Err(failure) => return words(&failure.message),
+            Err(failure) => return words(of_class(&failure)),
         }
         // What one project may not write is no word about another's registry.
         let Ok(permit) = self.agent.cache_registries.ask(&format!("{repository} of {}", self.spec.project)) else {
@@ -135,12 +137,13 @@ impl Flow {
         });
         match &tried {
             Ok(_) => permit.answered(),
-            Err(failure) if failure.class.is_of_registry() => permit.failed(),
-            Err(_) => drop(permit),
+            // Neither says anything of the registry.
+            Err(failure) if matches!(failure.class, FailureClass::Cancelled | FailureClass::EngineDown) => drop(permit),
+            Err(_) => permit.failed(),
         }
         let kept = match tried {
             Ok(digest) => KeptCache { reference, digest },
-            Err(failure) => return words(&failure.message),
+            Err(failure) => return words(of_class(&failure)),
         };
         match self.told(|| self.api.keep_cache(&kept)).await {
             Some(()) => Some("Layers of all stages are kept for builders that have none of them.".to_owned()),
@@ -190,6 +193,20 @@ impl Flow {
             }
         };
         timeout(CALLS_WITHIN, calling).await.ok().flatten()
+    }
+}
+
+/// Why, without the names and the words of others: anybody may read the log of a public project.
+fn of_class(failure: &Failure) -> &'static str {
+    debug!(reason = failure.message, "layers of all stages not kept");
+    match failure.class {
+        FailureClass::EngineDown => "the engine did not answer.",
+        FailureClass::RegistryAuth | FailureClass::RegistryDenied => {
+            "their registry does not let the project write there."
+        }
+        FailureClass::RegistryForbidden => "builders may not use their registry.",
+        class if class.is_of_registry() => "their registry did not answer as it must.",
+        _ => "they could not be pushed.",
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chunk::Chunk;
 
-/// Steps that one outline tells apart; a run with more has none, and is read instead.
+/// Steps of an outline that is written down; a run with more is read again instead.
 const MAX_STEPS: usize = 1024;
 
 /// The lines of a run.
@@ -25,7 +25,7 @@ pub struct Outline {
 }
 
 impl Outline {
-    /// The outline of a chunk; `None` for an empty one, or one with too many steps.
+    /// The outline of a chunk; `None` for an empty one.
     pub fn of(chunk: &Chunk) -> Option<Self> {
         let (first, last) = (chunk.spans.first()?, chunk.spans.last()?);
         let mut steps: Vec<(u32, i64)> = Vec::new();
@@ -45,7 +45,12 @@ impl Outline {
             steps.get_mut(place)?.1 += lines;
             (at, begins) = (end, ends);
         }
-        (steps.len() <= MAX_STEPS).then_some(Self { steps, open: !begins, first_at: first.at, last_at: last.at })
+        Some(Self { steps, open: !begins, first_at: first.at, last_at: last.at })
+    }
+
+    /// Whether it is worth writing down.
+    pub fn is_small(&self) -> bool {
+        self.steps.len() <= MAX_STEPS
     }
 
     /// The same for a run that begins inside of a line.

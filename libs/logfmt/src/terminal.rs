@@ -24,7 +24,7 @@ pub const MAX_LINK_BYTES: usize = 64 << 10;
 
 /// Cells of a line that are filled or moved by sequences, for whose cost no printed byte pays. Past this,
 /// such sequences do nothing; else a short line could ask for any amount of work.
-const MAX_BULK_CELLS: usize = 4 << 20;
+pub const MAX_BULK_CELLS: usize = 4 << 20;
 
 const TAB_COLUMNS: usize = 8;
 
@@ -99,10 +99,17 @@ impl Serialize for Colour {
 /// becomes spaces; a sequence that never ends takes the rest of the line with it. The work is linear in the
 /// length of the line plus a constant.
 pub fn shown(line: &[u8]) -> Shown {
+    shown_within(line, &mut { MAX_BULK_CELLS })
+}
+
+/// The same with what is left of an allowance for moving cells about, which many lines share: once it is used up, moves that
+/// would take more are ignored.
+pub fn shown_within(line: &[u8], cells_left: &mut usize) -> Shown {
     // vte searches the whole rest of the line again after each invalid byte, so it gets none.
     let line = String::from_utf8_lossy(line);
-    let mut screen = Screen::default();
+    let mut screen = Screen { bulk_cells_left: *cells_left, ..Screen::default() };
     Parser::new().advance(&mut screen, line.as_bytes());
+    *cells_left = screen.bulk_cells_left;
     screen.shown()
 }
 

@@ -29,7 +29,9 @@ const COUNT_MAX: usize = 5000;
 /// Most bytes of one line; the rest of it is left out and said to be.
 const LINE_MAX_BYTES: usize = 64 * 1024;
 /// What a run of text takes in an answer beside its text, about.
-const RUN_BYTES: usize = 32;
+const RUN_BYTES: usize = 160;
+/// Pieces of the log that are read for one answer about a step, which may have a line in each.
+const STEP_READS: usize = 256;
 /// An answer ends early beyond this.
 const ANSWER_MAX_BYTES: usize = 4 << 20;
 
@@ -108,6 +110,7 @@ pub(super) async fn lines(
         step: query.step,
         form: Form { ansi: query.ansi, runs: query.runs },
         bytes: 0,
+        cells_left: terminal::MAX_BULK_CELLS,
         line: from,
         step_line: 0,
         begins: true,
@@ -144,6 +147,8 @@ struct Window {
     step: Option<u32>,
     form: Form,
     bytes: usize,
+    /// What terminals' sequences may still move, all lines together.
+    cells_left: usize,
     /// The line of the next byte.
     line: i64,
     /// Lines of the step that have begun.
@@ -168,7 +173,7 @@ impl Window {
     async fn read(&mut self, logs: &Logs, log: &LogRow, end: i64) -> Result<(), ReadError> {
         let mut at = reader::start_of_line(logs, log, self.line, end).await?;
         while at < end && self.left > 0 {
-            let Some(piece) = reader::kept_piece_at(logs, log.attempt(), at).await? else { break };
+            let Some(piece) = reader::kept_piece_at(logs, log, at).await? else { break };
             let Some(chunk) = piece.chunk.slice(at, end) else { break };
             at = chunk.end();
             self.holes.extend(piece.hole);
@@ -184,8 +189,10 @@ impl Window {
         let Some((first, before)) = index.run_of_step_line(step, self.from) else { return Ok(()) };
         self.step_line = before;
         let mut at = self.go_to(first);
-        while at < index.end() && self.left > 0 {
-            let Some(piece) = reader::kept_piece_at(logs, log.attempt(), at).await? else { break };
+        let mut read = 0;
+        while at < index.end() && self.left > 0 && read < STEP_READS {
+            read += 1;
+            let Some(piece) = reader::kept_piece_at(logs, log, at).await? else { break };
             let Some(chunk) = piece.chunk.slice(at, index.end()) else { break };
             match piece.hole {
                 None => self.take(&chunk),
@@ -249,9 +256,10 @@ impl Window {
 
     fn close(&mut self) {
         let Some(Open { offset, span, text, clipped }) = self.open.take() else { return };
-        let (shown, bytes) = self.form.shown(&text);
+        let (shown, bytes) = self.form.shown(&text, &mut self.cells_left);
         self.bytes += bytes;
-        self.left = if self.bytes > ANSWER_MAX_BYTES { 0 } else { self.left.saturating_sub(1) };
+        let is_full = self.bytes > ANSWER_MAX_BYTES || self.cells_left == 0;
+        self.left = if is_full { 0 } else { self.left.saturating_sub(1) };
         self.lines.push(Line {
             line: self.line,
             step_line: self.step.map(|_| self.step_line),
@@ -286,10 +294,11 @@ impl Open {
 
 impl Form {
     /// The line, and about how many bytes it takes.
-    fn shown(self, line: &[u8]) -> (Shown, usize) {
+    fn shown(self, line: &[u8], cells_left: &mut usize) -> (Shown, usize) {
         if self.runs {
-            let terminal::Shown { runs, width } = terminal::shown(line);
-            let bytes = runs.iter().map(|run| run.text.len() + RUN_BYTES).sum();
+            let terminal::Shown { runs, width } = terminal::shown_within(line, cells_left);
+            let link = |run: &TextRun| run.link.as_ref().map_or(0, |link| link.len());
+            let bytes = runs.iter().map(|run| run.text.len() + link(run) + RUN_BYTES).sum();
             return (Shown::Runs { runs, width }, bytes);
         }
         let text = if self.ansi { line.to_vec() } else { strip_ansi(line) };

@@ -56,6 +56,6 @@ pub(super) async fn outline(
         state: state_word(&log),
         lines: index.lines(),
         end: index.end(),
-        steps: index.steps(),
+        steps: index.steps().to_vec(),
     }))
 }

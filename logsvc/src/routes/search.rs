@@ -127,7 +127,7 @@ async fn look(
     let reading = async move {
         let (mut at, mut holes) = (0, Vec::new());
         while at < end {
-            let Some(piece) = reader::piece_at(logs, log.attempt(), at).await? else { break };
+            let Some(piece) = reader::piece_at(logs, (log.attempt(), log.durable), at).await? else { break };
             let Some(chunk) = piece.chunk.slice(at, end) else { break };
             at = chunk.end();
             holes.extend(piece.hole);

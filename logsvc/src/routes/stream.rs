@@ -20,6 +20,7 @@ use crate::access;
 use crate::follow::{Follower, Start, Step};
 use crate::logs::Logs;
 use crate::problem::{ReadError, store_problem};
+use crate::reader;
 use crate::render::{Renderer, attempt_event, bell_event, end_event};
 use crate::routes::flag;
 
@@ -60,6 +61,9 @@ pub(super) async fn stream(
     .map_err(store_problem)?;
     let epoch = view.log.as_ref().map_or(0, |log| log.epoch);
     let at = resumed.filter(|(resumed, _)| *resumed == epoch).map_or(0, |(_, at)| at);
+    // Who only wants to know how far it goes need not hear of every step on the way.
+    let end = view.log.as_ref().filter(|_| query.bell && at == 0).map(|log| reader::readable_end(&logs, log));
+    let at = end.unwrap_or(at);
     let start = Start { job, epoch, at, pinned: query.epoch.is_some() };
     let follower = Follower::new(&logs, scope, &view, start).await;
     let head = [

@@ -24,6 +24,7 @@ use slipway_store::logs::{LogRow, LogState, LogView};
 
 use crate::access;
 use crate::follow::{Follower, Start, Step, state_word};
+use crate::hole::Hole;
 use crate::index::{Index, index};
 use crate::logs::Logs;
 use crate::problem::{ReadError, store_problem};
@@ -76,6 +77,10 @@ struct Only {
     until: Option<DateTime<Utc>>,
     /// Where a step's bytes are.
     index: Option<Arc<Index>>,
+    /// The next byte begins a line.
+    begins: bool,
+    /// The line of the next byte is the step's.
+    own: bool,
 }
 
 pub(super) async fn log(
@@ -166,7 +171,7 @@ fn check(query: &TextQuery) -> Result<(), ApiError> {
 
 async fn first_byte(logs: &Logs, log: &LogRow, query: &TextQuery, end: i64) -> Result<i64, ReadError> {
     match (query.tail, query.from) {
-        (Some(tail), _) => reader::start_of_tail(logs, log.attempt(), tail, end).await,
+        (Some(tail), _) => reader::start_of_tail(logs, log, tail, end).await,
         (None, Some(from)) => reader::start_of_line(logs, log, from, end).await,
         (None, None) => Ok(0),
     }
@@ -179,21 +184,24 @@ async fn part(logs: &Logs, log: &LogRow, query: &TextQuery, end: i64) -> Result<
         return Ok(Part { at: first_byte(logs, log, query, end).await?, ..part });
     }
     let index = Arc::new(index(logs, log, end).await?);
-    let only = Only { step: query.step, since: query.since, until: query.until, index: Some(Arc::clone(&index)) };
-    let Some(step) = query.step else {
-        return Ok(Part { at: query.since.map_or(0, |since| index.since(since)), only, ..part });
+    let (step, since, until) = (query.step, query.since, query.until);
+    let only = Only { step, since, until, index: Some(Arc::clone(&index)), ..Only::default() };
+    let Some(step) = step else {
+        let at = since.map_or(0, |since| index.since(since));
+        return Ok(Part { at, end: until.map_or(end, |until| index.until(until)), only, ..part });
     };
-    let own = index.steps().into_iter().find(|known| known.step == step).map_or(0, |known| known.lines);
+    let own = index.lines_of(step);
     let from = match query.tail {
         Some(tail) => own.saturating_sub(i64::try_from(tail).unwrap_or(i64::MAX)) + 1,
         None => query.from.unwrap_or(1),
     };
     let (at, skip) = match index.run_of_step_line(step, from).filter(|_| from <= own) {
-        // What is left of a line that an earlier run began is none of them.
-        Some((run, before)) => (run.start, from - 1 - before + i64::from(run.continues_of(step))),
+        Some((run, before)) => (run.start, from - 1 - before),
         None => (end, 0),
     };
-    Ok(Part { at, skip, only, ..part })
+    // What is left of a line that an earlier run began is none of them.
+    let begins = index.run_at(at).is_none_or(|run| !run.continues);
+    Ok(Part { at, skip, only: Only { begins, ..only }, ..part })
 }
 
 pub(super) fn text_headers(state: &'static str, epoch: i64, length: i64) -> HeaderMap {
@@ -243,11 +251,13 @@ pub(super) fn whole(logs: Logs, attempt: AttemptRef, end: i64) -> impl Stream<It
 fn raw(logs: Logs, mut part: Part) -> impl Stream<Item = Result<Bytes, ReadError>> {
     async_stream::try_stream! {
         while part.at < part.end && part.lines > 0 {
-            let Some(piece) = reader::piece_at(&logs, part.attempt, part.at).await? else { break };
+            let Some(piece) = reader::piece_at(&logs, (part.attempt, part.end), part.at).await? else { break };
             let Some(chunk) = piece.chunk.slice(part.at, part.end) else { break };
             part.at = chunk.end();
-            let bytes = part.only.of(chunk);
-            let bytes = without_lines(bytes, &mut part.skip);
+            let bytes = match piece.hole {
+                Some(hole) if part.only.step.is_some() => part.pass(hole),
+                _ => without_lines(part.only.of(chunk), &mut part.skip),
+            };
             yield first_lines(bytes, &mut part.lines);
             part.at = part.only.next(part.at);
         }
@@ -274,32 +284,70 @@ fn stripped(logs: Logs, part: Part, notice: Option<Bytes>) -> impl Stream<Item =
 }
 
 impl Only {
-    fn of(&self, chunk: Chunk) -> Bytes {
+    fn of(&mut self, chunk: Chunk) -> Bytes {
         if self.step.is_none() && self.since.is_none() && self.until.is_none() {
             return chunk.bytes;
         }
-        let mut bytes = BytesMut::new();
+        let mut wanted = BytesMut::new();
         let mut at = 0usize;
         for span in &chunk.spans {
             let end = at + span.len as usize;
-            let wanted = self.step.is_none_or(|step| step == span.step)
-                && self.since.is_none_or(|since| span.at >= since)
-                && self.until.is_none_or(|until| span.at < until);
-            if wanted {
-                bytes.extend_from_slice(chunk.bytes.get(at..end).unwrap_or_default());
+            let bytes = chunk.bytes.get(at..end).unwrap_or_default();
+            let in_time =
+                self.since.is_none_or(|since| span.at >= since) && self.until.is_none_or(|until| span.at < until);
+            match self.step {
+                None if in_time => wanted.extend_from_slice(bytes),
+                None => {}
+                Some(step) => {
+                    // A line is whose it began, also the break that ends it.
+                    for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+                        if self.begins {
+                            self.own = span.step == step;
+                        }
+                        if self.own {
+                            wanted.extend_from_slice(part);
+                        }
+                        self.begins = part.ends_with(b"\n");
+                    }
+                }
             }
             at = end;
         }
-        bytes.freeze()
+        wanted.freeze()
     }
 
     /// Where reading goes on: behind what has nothing of the step.
-    fn next(&self, at: i64) -> i64 {
-        let Some((step, index)) = self.step.zip(self.index.as_ref()) else { return at };
+    fn next(&mut self, at: i64) -> i64 {
+        let Some((step, index)) = self.step.zip(self.index.clone()) else { return at };
         match index.run_at(at).filter(|run| run.start == at && !run.may_have(step)) {
-            Some(_) => index.next_of_step(at, step).map_or(index.end(), |run| run.start),
+            Some(_) => match index.next_of_step(at, step) {
+                Some(run) => {
+                    (self.begins, self.own) = (!run.continues, false);
+                    run.start
+                }
+                None => index.end(),
+            },
             None => at,
         }
+    }
+}
+
+impl Part {
+    /// A part of the log is lost: the step's lines in it count, and one line of ours stands for them.
+    fn pass(&mut self, hole: Hole) -> Bytes {
+        let index = self.only.index.clone();
+        let lost = self.only.step.zip(index.as_ref()).and_then(|(step, index)| index.run_at(hole.from)?.lines_of(step));
+        let next = index.as_ref().and_then(|index| index.run_at(hole.to));
+        (self.only.begins, self.only.own) = (next.is_none_or(|run| !run.continues), false);
+        let Some(lost) = lost.filter(|lost| *lost > 0) else { return Bytes::new() };
+        let skipped = self.skip.min(lost);
+        self.skip -= skipped;
+        if skipped == lost {
+            return Bytes::new();
+        }
+        // All but one of them; that one is counted as what is told.
+        self.lines = (self.lines - (lost - skipped - 1)).max(1);
+        Bytes::from(format!("{}\n", hole.words()))
     }
 }
 

@@ -34,9 +34,15 @@ async fn written(lines: &[Line]) -> World {
     let (mut bytes, mut spans) = (Vec::new(), Vec::new());
     for Line { step, text, secs } in lines {
         let at = DateTime::UNIX_EPOCH + TimeDelta::seconds(*secs);
-        let text = format!("{text}\n");
+        // Where another output comes in between, a break of ours ends an unfinished line.
+        let own_break = secs % 13 != 7 || text.is_empty();
+        let text = if own_break { format!("{text}\n") } else { text.clone() };
         spans.push(Span { len: text.len() as u32, step: *step, stream: Stream::Stdout, at });
         bytes.extend_from_slice(text.as_bytes());
+        if !own_break {
+            spans.push(Span { len: 1, step: 0, stream: Stream::Meta, at });
+            bytes.push(b'\n');
+        }
     }
     let whole = Chunk { offset: 0, bytes: bytes.into(), spans };
     let (mut from, mut piece) = (0, 0);
@@ -172,6 +178,19 @@ async fn a_part_that_is_lost_is_named_and_the_rest_is_shown() {
             (last["line"].as_u64(), last["step_line"].as_u64()),
             (Some(own[own.len() - 1] as u64 + 1), Some(own.len() as u64))
         );
+        let text = world.text("log?step=1").await;
+        assert!(
+            text.contains(why) && text.ends_with(&format!("{}\n", plain(&lines[own[own.len() - 1]].text))),
+            "{text}"
+        );
+        let behind = own.len() - 5;
+        let wanted: String = own[behind - 1..].iter().map(|at| format!("{}\n", plain(&lines[*at].text))).collect();
+        assert_eq!(
+            world.text(&format!("log?step=1&from={behind}")).await,
+            wanted,
+            "lines behind it keep their numbers"
+        );
+        assert_eq!(world.text("log?step=1&tail=6").await, wanted);
         let found = json(&world, "log/search?q=line&limit=500").await;
         assert_eq!(found["holes"][0]["to"], row.end_offset);
         assert!(found["total"].as_i64().expect("a number") > 300, "{found}");

@@ -1,0 +1,35 @@
+// Pictures of the main pages in both themes, on a desk and on a phone, in the folder that is named.
+
+import { mkdirSync } from "node:fs";
+import path from "node:path";
+
+import { launch, showsLog, signIn } from "./lib/browser.mjs";
+import { PAGES, site } from "./lib/site.mjs";
+
+const WIDTHS = [1280, 360];
+const HEIGHT = 900;
+
+const folder = path.resolve(process.argv[2] ?? "screenshots");
+mkdirSync(folder, { recursive: true });
+const browser = await launch();
+try {
+  const kept = await signIn(browser);
+  for (const [name, { path: address, log, stranger }] of Object.entries(PAGES)) {
+    const storageState = stranger ? undefined : kept;
+    for (const width of WIDTHS) {
+      const viewport = { width, height: HEIGHT };
+      const context = await browser.newContext({ baseURL: site.url, storageState, viewport, reducedMotion: "reduce" });
+      const page = await context.newPage();
+      await page.goto(address);
+      if (log) await showsLog(page);
+      for (const colorScheme of ["light", "dark"]) {
+        await page.emulateMedia({ colorScheme });
+        await page.screenshot({ path: path.join(folder, `${name}-${colorScheme}-${width}.png`), fullPage: true });
+      }
+      await context.close();
+    }
+  }
+} finally {
+  await browser.close();
+}
+console.log(`the pictures are in ${folder}`);

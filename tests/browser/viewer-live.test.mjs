@@ -1,0 +1,121 @@
+// The log of a build that runs: followed, held, and picked up again after a break.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { LIMIT, useBrowser } from "./lib/browser.mjs";
+import { site } from "./lib/site.mjs";
+import { EYES, countRows, logUrl, openLog, seen, sees, wheel } from "./lib/viewer.mjs";
+
+const RUNNING = 7;
+
+const { open: openPage } = useBrowser();
+const open = (t, options = {}) => openPage(t, { scripts: [EYES], ...options });
+
+const numberOf = (line) => Number(line.key.split(":")[1]);
+const lastOf = (lines) => numberOf(lines.at(-1));
+const isOf = (lines) => lines.length > 0 && lines.every(({ key, text }) => key.startsWith(`${RUNNING}:`) && text !== "");
+const followButton = (page) => page.locator("[id^=log-follow]");
+
+test("a running build is open at its end and followed, until somebody scrolls up", LIMIT, async (t) => {
+  const { page, faults } = await open(t);
+  await openLog(page, "running");
+  const first = await sees(page, isOf, "the running step");
+  await sees(page, (lines) => isOf(lines) && lastOf(lines) > lastOf(first), "further lines");
+  assert.equal(await followButton(page).isVisible(), false);
+  await wheel(page, -60);
+  await followButton(page).waitFor();
+  const held = await sees(page, isOf, "lines");
+  await page.waitForFunction(() => /^Follow ↓ \(\d+ new\)$/.test(document.querySelector("[id^=log-follow]").textContent));
+  assert.equal((await seen(page))[0].key, held[0].key, "the log moved on");
+  await followButton(page).click();
+  const again = await sees(page, (lines) => isOf(lines) && lastOf(lines) > lastOf(held) + 2, "the end again");
+  await sees(page, (lines) => lastOf(lines) > lastOf(again), "further lines");
+  assert.equal(await followButton(page).isVisible(), false);
+  await page.keyboard.press("g");
+  await followButton(page).waitFor();
+  await page.keyboard.press("f");
+  await followButton(page).waitFor({ state: "hidden" });
+  assert.deepEqual(faults, []);
+});
+
+test("a place in the address holds while the log grows", LIMIT, async (t) => {
+  const { page, faults } = await open(t);
+  await openLog(page, "running", `#s${RUNNING}:L5`);
+  const held = await sees(page, (lines) => lines.some((line) => line.target && line.text !== ""), "line 5");
+  const before = await page.locator("[id^=log-status]").textContent();
+  await page.waitForFunction((words) => document.querySelector("[id^=log-status]").textContent !== words, before);
+  await page.waitForFunction(() => /\d new/.test(document.querySelector("[id^=log-follow]").textContent));
+  const now = await seen(page);
+  assert.equal(now[0].key, held[0].key);
+  assert.deepEqual(now.filter(({ target }) => target).map(({ key }) => key), [`${RUNNING}:5`]);
+  assert.deepEqual(faults, []);
+});
+
+test("after a break all lines are there, each once and in order", LIMIT, async (t) => {
+  const { page } = await open(t);
+  await openLog(page, "running");
+  const before = lastOf(await sees(page, isOf, "the running step"));
+  const url = await logUrl(page);
+  const isOurs = (address) => address.pathname.startsWith(url);
+  await page.route(isOurs, (route) => route.abort());
+  await page.context().setOffline(true);
+  // The server goes on: asked beside the page.
+  let lines = before;
+  while (lines < before + 30) {
+    const answer = await fetch(`${site.url}${url}/outline`, { headers: { authorization: `Bearer ${site.token}` } });
+    lines = (await answer.json()).steps.find(({ step }) => step === RUNNING).lines;
+  }
+  assert.ok(lastOf(await seen(page)) < before + 30, "the page was not cut off");
+  await page.context().setOffline(false);
+  await page.unroute(isOurs);
+  await sees(page, (shown) => isOf(shown) && lastOf(shown) >= before + 30, "what came meanwhile");
+  await page.getByText(/^Live, /).waitFor();
+  assert.ok(await countRows(page) <= 600);
+  // From the end up to where the break began.
+  const texts = new Map();
+  for (let turn = 0; turn < 30 && !texts.has(before - 5); turn += 1) {
+    for (const line of await sees(page, (shown) => shown.every(({ text }) => text !== ""), "lines")) {
+      if (line.key.startsWith(`${RUNNING}:`)) texts.set(numberOf(line), line.text);
+    }
+    await wheel(page, -200);
+  }
+  for (let number = before - 5; number <= before + 30; number += 1) {
+    const said = (number - 1) % 200 + 1;
+    assert.match(texts.get(number) ?? "", new RegExp(`^${String(said).padStart(8, "0")} `), `line ${number}`);
+  }
+});
+
+test("a server that answers with errors is asked again", LIMIT, async (t) => {
+  const { page } = await open(t);
+  let refused = 0;
+  await page.route(/\/log\/(lines|outline)/, (route) => {
+    refused += 1;
+    return refused <= 2 ? route.fulfill({ status: 503, body: "busy" }) : route.fallback();
+  });
+  await openLog(page, "running");
+  await sees(page, isOf, "the running step");
+  assert.ok(refused > 2);
+});
+
+test("a last line that goes on is read again", LIMIT, async (t) => {
+  const { page, faults } = await open(t);
+  let end = 10;
+  const at = "2026-01-01T00:00:00Z";
+  await page.route(/\/log\/outline$/, (route) => route.fulfill({ json: {
+    epoch: 1, newest: 1, state: "complete", lines: 2, end, steps: [{ step: 7, lines: 2, first_at: at }],
+  } }));
+  await page.route(/\/log\/lines\?/, (route) => {
+    const from = Number(new URL(route.request().url()).searchParams.get("from"));
+    const lines = [1, 2].filter((line) => line >= from).map((line) => ({
+      line, step_line: line, step: 7, stream: "stdout", at, runs: [{ text: `line ${line} of ${end}` }], width: 9, clipped: false,
+    }));
+    return route.fulfill({ json: { epoch: 1, state: "complete", lines } });
+  });
+  await openLog(page, "failed");
+  await sees(page, (lines) => lines.map(({ text }) => text).join() === "line 1 of 10,line 2 of 10", "two lines");
+  end = 20;
+  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await sees(page, (lines) => lines.map(({ text }) => text).join() === "line 1 of 10,line 2 of 20", "the longer line");
+  assert.deepEqual(faults, []);
+});
