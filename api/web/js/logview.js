@@ -52,6 +52,7 @@ class LogView {
     this.isLooking = false;
     this.isAwaited = false;
     this.retry = 0;
+    this.ended = false;
     this.began = false;
     /** The server does not answer. */
     this.isLost = false;
@@ -210,6 +211,9 @@ class LogView {
 
   listen() {
     if (this.events || this.page.hidden) return;
+    const ended = this.ended;
+    this.ended = false;
+    if (ended) return void (this.retry = setTimeout(() => void this.look(), RETRY_MS));
     const events = this.events = new EventSource(`${this.url}/stream?bell=1&after=${this.epoch}:${this.end}`);
     const look = () => void this.look();
     const changed = () => { this.hush(); this.page.dispatchEvent(new Event("slipway:changed")); look(); };
@@ -217,7 +221,8 @@ class LogView {
     // After a break: what came meanwhile, and what the status says.
     events.addEventListener("open", look);
     events.addEventListener("attempt", changed);
-    events.addEventListener("end", changed);
+    // One that ended without its end may stay so for long.
+    events.addEventListener("end", () => { this.ended = true; changed(); });
     events.addEventListener("error", () => {
       if (this.state === "live") this.say("Reconnecting…");
       if (events.readyState !== EventSource.CLOSED) return;

@@ -190,7 +190,11 @@ impl Window {
         self.step_line = before;
         let mut at = self.go_to(first);
         let mut read = 0;
-        while at < index.end() && self.left > 0 && read < STEP_READS {
+        while at < index.end() && self.left > 0 {
+            // The first line is where the index says; the next ones may be far.
+            if read >= STEP_READS && self.open.is_none() && !self.lines.is_empty() {
+                break;
+            }
             read += 1;
             let Some(piece) = reader::kept_piece_at(logs, log, at).await? else { break };
             let Some(chunk) = piece.chunk.slice(at, index.end()) else { break };
@@ -258,7 +262,12 @@ impl Window {
         let Some(Open { offset, span, text, clipped }) = self.open.take() else { return };
         let (shown, bytes) = self.form.shown(&text, &mut self.cells_left);
         self.bytes += bytes;
-        let is_full = self.bytes > ANSWER_MAX_BYTES || self.cells_left == 0;
+        if self.cells_left == 0 && !self.lines.is_empty() {
+            // Not all of it could be moved to its place: the next answer begins with it.
+            self.left = 0;
+            return;
+        }
+        let is_full = self.bytes > ANSWER_MAX_BYTES;
         self.left = if is_full { 0 } else { self.left.saturating_sub(1) };
         self.lines.push(Line {
             line: self.line,

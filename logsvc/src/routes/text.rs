@@ -319,6 +319,10 @@ impl Only {
     /// Where reading goes on: behind what has nothing of the step.
     fn next(&mut self, at: i64) -> i64 {
         let Some((step, index)) = self.step.zip(self.index.clone()) else { return at };
+        if self.own && !self.begins {
+            // The break that ends its line may be another's.
+            return at;
+        }
         match index.run_at(at).filter(|run| run.start == at && !run.may_have(step)) {
             Some(_) => match index.next_of_step(at, step) {
                 Some(run) => {
@@ -338,16 +342,20 @@ impl Part {
         let index = self.only.index.clone();
         let lost = self.only.step.zip(index.as_ref()).and_then(|(step, index)| index.run_at(hole.from)?.lines_of(step));
         let next = index.as_ref().and_then(|index| index.run_at(hole.to));
+        // Its line that had begun ends here.
+        let cut = if self.only.own && !self.only.begins { Bytes::from_static(b"\n") } else { Bytes::new() };
+        let cut = without_lines(cut, &mut self.skip);
         (self.only.begins, self.only.own) = (next.is_none_or(|run| !run.continues), false);
-        let Some(lost) = lost.filter(|lost| *lost > 0) else { return Bytes::new() };
+        let Some(lost) = lost.filter(|lost| *lost > 0) else { return cut };
         let skipped = self.skip.min(lost);
         self.skip -= skipped;
-        if skipped == lost {
-            return Bytes::new();
+        if skipped == lost || self.lines <= cut.len() as i64 {
+            return cut;
         }
         // All but one of them; that one is counted as what is told.
-        self.lines = (self.lines - (lost - skipped - 1)).max(1);
-        Bytes::from(format!("{}\n", hole.words()))
+        self.lines = (self.lines - (lost - skipped - 1)).max(1 + cut.len() as i64);
+        let words = [&cut[..], hole.words().as_bytes(), b"\n"].concat();
+        Bytes::from(words)
     }
 }
 

@@ -196,3 +196,67 @@ async fn a_part_that_is_lost_is_named_and_the_rest_is_shown() {
         assert!(found["total"].as_i64().expect("a number") > 300, "{found}");
     }
 }
+
+/// Sends what one writer after the other wrote, as a chunk of its own.
+async fn wrote(world: &World, pieces: &[(u32, &str)]) {
+    let mut offset = 0;
+    for (step, text) in pieces {
+        let span = Span { len: text.len() as u32, step: *step, stream: Stream::Stdout, at: DateTime::UNIX_EPOCH };
+        let chunk = Chunk { offset, bytes: bytes::Bytes::copy_from_slice(text.as_bytes()), spans: vec![span] };
+        assert_eq!(world.post_chunk(1, &chunk).await.0, http::StatusCode::OK);
+        offset = chunk.end();
+    }
+}
+
+#[tokio::test]
+async fn a_line_ends_where_another_output_comes_in_between() {
+    let world = World::without_loops().await;
+    wrote(
+        &world,
+        &[(1, "50%"), (0, "\n"), (2, "x\n"), (1, "done\n"), (2, "y\n"), (1, "one\ntwo"), (0, "\n"), (2, "z\n")],
+    )
+    .await;
+    assert_eq!(world.text("log?step=1").await, "50%\ndone\none\ntwo\n");
+    assert_eq!(world.text("log?step=1&to=1").await, "50%\n");
+    assert_eq!(world.text("log?step=1&from=2&to=3").await, "done\none\n");
+    assert_eq!(world.text("log?step=2&tail=2").await, "y\nz\n");
+    assert_eq!(world.text("log?step=0").await, "", "a break alone is no line");
+}
+
+#[tokio::test]
+async fn a_line_that_a_lost_part_ends_is_a_line() {
+    for lost in ["o\nmore of it and more of it and more of it\n", "ooooooooooooooooooooooooooooooooooooooooooo"] {
+        let mut world = World::without_loops().await;
+        let mut offset = 0;
+        for text in ["first\nCompiling fo", lost, "\nlast\n"] {
+            world.send(1, offset, text.as_bytes()).await;
+            offset += text.len() as i64;
+            flush_once(&world.logs, true).await;
+        }
+        world.restart().await;
+        world.logs.blobs().delete_segment(world.segment(1, 18)).await.expect("deleted");
+        let text = world.text("log?step=3").await;
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((&lines[..2], lines.last()), (&["first", "Compiling fo"][..], Some(&"last")), "{text}");
+        assert_eq!(world.text("log?step=3&to=2").await, "first\nCompiling fo\n");
+    }
+}
+
+#[tokio::test]
+async fn lines_that_move_everything_about_are_answered_whole_a_few_at_a_time() {
+    let world = World::without_loops().await;
+    let line = format!("{}x\n", "\u{1b}[60000Gy\u{1b}[G\u{1b}[@".repeat(20));
+    let mut offset = 0;
+    for _ in 0..20 {
+        offset = world.send(1, offset, line.as_bytes()).await.received;
+    }
+    let mut seen = 0;
+    let mut asked = 0;
+    while seen < 20 {
+        let window = json(&world, &format!("log/lines?runs=1&from={}", seen + 1)).await;
+        let told = window["lines"].as_array().expect("lines").len();
+        assert!(told > 0, "it goes on");
+        (seen, asked) = (seen + told, asked + 1);
+    }
+    assert!(asked > 1, "all at once");
+}
