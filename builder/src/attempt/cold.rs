@@ -18,7 +18,6 @@ use slipway_domain::dockerfile;
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::outputs::split_repository;
 use slipway_domain::spec::BuildOptions;
-use slipway_runtime::backoff::Backoff;
 use slipway_runtime::breaker::Rules;
 use slipway_runtime::breakers::{Breakers, Kind, Limits};
 use slipway_runtime::clock::Clock;
@@ -113,7 +112,7 @@ impl Flow {
 
     /// What became of it, in words; nothing where it was not due.
     async fn keep_in(&self, repository: &str, built: BuildRequest, cold: bool, within: Duration) -> Option<String> {
-        let credentials = self.told(|| self.api.credentials(Phase::Pushing, &[], cold)).await?;
+        let credentials = self.told("credentials", || self.api.credentials(Phase::Pushing, &[], cold)).await?;
         self.hide(&credentials).ok()?;
         let reference = credentials.cache_to.clone()?;
         let words = |why: &str| Some(format!("Layers of all stages were not kept: {why}"));
@@ -124,7 +123,7 @@ impl Flow {
                     "this builder's engine cannot; a buildkitd can, or Docker with containerd's image store.",
                 );
             }
-            Err(failure) => return words(of_class(&failure)),
+            Err(failure) => return words(of_class(failure.class)),
         }
         // What one project may not write is no word about another's registry.
         let Ok(permit) = self.agent.cache_registries.ask(&format!("{repository} of {}", self.spec.project)) else {
@@ -143,9 +142,12 @@ impl Flow {
         }
         let kept = match tried {
             Ok(digest) => KeptCache { reference, digest },
-            Err(failure) => return words(of_class(&failure)),
+            Err(failure) => {
+                debug!(reason = failure.message, "layers of all stages not kept");
+                return words(of_class(failure.class));
+            }
         };
-        match self.told(|| self.api.keep_cache(&kept)).await {
+        match self.told("cache", || self.api.keep_cache(&kept)).await {
             Some(()) => Some("Layers of all stages are kept for builders that have none of them.".to_owned()),
             None => words("the control plane did not take note of them."),
         }
@@ -175,31 +177,18 @@ impl Flow {
     }
 
     /// Calls for a while. Whatever the answer is, the attempt ends as it would have.
-    async fn told<T, F>(&self, mut call: impl FnMut() -> F) -> Option<T>
+    async fn told<T, F>(&self, what: &'static str, call: impl FnMut() -> F) -> Option<T>
     where
         F: Future<Output = Result<T, CallError>>,
     {
-        let calling = async {
-            let mut backoff = Backoff::for_calls();
-            loop {
-                match call().await {
-                    Ok(answer) => return Some(answer),
-                    Err(error @ CallError::Refused { .. }) => {
-                        debug!(%error, "call about layers of all stages refused");
-                        return None;
-                    }
-                    Err(CallError::Unavailable(_)) => self.agent.clock.sleep(backoff.pause()).await,
-                }
-            }
-        };
-        timeout(CALLS_WITHIN, calling).await.ok().flatten()
+        let answer = timeout(CALLS_WITHIN, self.answered(what, call)).await.ok()?;
+        answer.inspect_err(|error| debug!(what, %error, "call refused")).ok()
     }
 }
 
 /// Why, without the names and the words of others: anybody may read the log of a public project.
-fn of_class(failure: &Failure) -> &'static str {
-    debug!(reason = failure.message, "layers of all stages not kept");
-    match failure.class {
+fn of_class(class: FailureClass) -> &'static str {
+    match class {
         FailureClass::EngineDown => "the engine did not answer.",
         FailureClass::RegistryAuth | FailureClass::RegistryDenied => {
             "their registry does not let the project write there."

@@ -376,37 +376,42 @@ impl Flow {
 
     /// Calls until the control plane answers. An attempt that is cut off waits here, at most until its time
     /// is over.
-    pub(super) async fn heard<T, F>(&self, what: &'static str, mut call: impl FnMut() -> F) -> Result<T, Failure>
+    pub(super) async fn heard<T, F>(&self, what: &'static str, call: impl FnMut() -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, CallError>>,
     {
-        let calling = async {
-            let mut backoff = Backoff::for_calls();
-            loop {
-                match call().await {
-                    Ok(answer) => return Ok(answer),
-                    Err(error) if error.is_stale() => {
-                        debug!(what, %error, "attempt over or being cancelled");
-                        // A conflict may be a cancel that has not reached us yet, which wants its last word;
-                        // if the attempt is over instead, that word is refused and changes nothing.
-                        self.reins.pull(if error.is_conflict() { Halt::Cancelled } else { Halt::Stopped });
-                        return Err(stopped());
-                    }
-                    Err(error @ CallError::Refused { .. }) => {
-                        warn!(what, %error, "call refused");
-                        let message = format!("The control plane refused a request of the builder ({what}).");
-                        return Err(Failure::new(FailureClass::Internal, message));
-                    }
-                    Err(CallError::Unavailable(reason)) => {
-                        debug!(what, reason, "call without an answer");
-                        self.agent.clock.sleep(backoff.pause()).await;
-                    }
-                }
-            }
+        let answer = tokio::select! {
+            answer = self.answered(what, call) => answer,
+            () = self.reins.halted().cancelled() => return Err(stopped()),
         };
-        tokio::select! {
-            answer = calling => answer,
-            () = self.reins.halted().cancelled() => Err(stopped()),
+        answer.map_err(|error| {
+            if error.is_stale() {
+                debug!(what, %error, "attempt over or being cancelled");
+                // A conflict may be a cancel that has not reached us yet, which wants its last word;
+                // if the attempt is over instead, that word is refused and changes nothing.
+                self.reins.pull(if error.is_conflict() { Halt::Cancelled } else { Halt::Stopped });
+                return stopped();
+            }
+            warn!(what, %error, "call refused");
+            let message = format!("The control plane refused a request of the builder ({what}).");
+            Failure::new(FailureClass::Internal, message)
+        })
+    }
+
+    /// Calls until there is an answer; the error is a refusal. Never ends while the control plane is out.
+    pub(super) async fn answered<T, F>(&self, what: &'static str, mut call: impl FnMut() -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        let mut backoff = Backoff::for_calls();
+        loop {
+            match call().await {
+                Err(CallError::Unavailable(reason)) => {
+                    debug!(what, reason, "call without an answer");
+                    self.agent.clock.sleep(backoff.pause()).await;
+                }
+                answer => return answer,
+            }
         }
     }
 
