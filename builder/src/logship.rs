@@ -78,7 +78,7 @@ impl Shipper {
 
     async fn send(&mut self, chunk: Chunk) {
         let offset = chunk.offset;
-        match self.api.log_chunk(chunk.encode()).await {
+        match self.api.log_chunk(chunk.pack()).await {
             Ok(ChunkAnswer::Taken(ack)) => self.acknowledged(ack),
             Ok(ChunkAnswer::Elsewhere(ack)) => {
                 info!(attempt = %self.api.attempt(), offset, received = ack.received, "log resumes elsewhere");

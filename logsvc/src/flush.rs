@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use slipway_blobs::{Mark, Put, SegmentKey};
 use slipway_domain::timing;
-use slipway_logfmt::chunk::Chunk;
+use slipway_logfmt::chunk::Part;
 use slipway_logfmt::digest::StreamDigest;
 use slipway_logfmt::outline::Outline;
 use slipway_logfmt::segment::Segment;
@@ -149,16 +149,16 @@ enum Stored {
     Until(i64),
     /// It is sealed here.
     Sealed(i64),
-    /// The log was closed meanwhile, and nothing more of it is taken.
+    /// What is here of the log is worth nothing any more: it was closed meanwhile, or its row is another one.
     Closed,
 }
 
 /// Stores one segment and books it.
-async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Chunk>, permit: Permit) -> anyhow::Result<Stored> {
+async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Part>, permit: Permit) -> anyhow::Result<Stored> {
     let mark = Mark::of(&log.token_hash);
     let packed = logs.life().blocking("pack log segment", move || {
-        let segment = Segment::merge(&batch).context("a batch holds no bytes")?;
-        let stored = segment.encode(mark.0).context("a segment does not pack")?;
+        let (segment, frames) = Segment::merge(&batch).context("a batch holds no bytes")?;
+        let stored = segment.encode(&frames, mark.0).context("a segment does not pack")?;
         anyhow::Ok((segment, stored))
     });
     let (segment, stored) = packed.await.context("packing broke off")??;
@@ -209,7 +209,9 @@ async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Chunk>, permit: Perm
         Booked::No => {
             log.keep_digest(None);
             let row = logs.db().attempt_log(log.attempt).await.context("cannot read the log's row")?;
-            Ok(if row.state == LogState::Open { Stored::Until(row.durable) } else { Stored::Closed })
+            // A row behind what was stored was brought back from a backup: it is begun anew from there.
+            let goes_on = row.state == LogState::Open && row.durable >= key.start;
+            Ok(if goes_on { Stored::Until(row.durable) } else { Stored::Closed })
         }
     }
 }

@@ -14,7 +14,7 @@ use slipway_domain::agent::{LogAck, LogEnd};
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::ids::JobId;
 use slipway_live::Topic;
-use slipway_logfmt::chunk::{Chunk, MAX_ENCODED_BYTES};
+use slipway_logfmt::chunk::{Chunk, MAX_ENCODED_BYTES, Part};
 use slipway_logfmt::segment::SEGMENT_BYTES;
 use slipway_runtime::ids::token_hash;
 use slipway_runtime::problem::{ApiError, JsonBody, PathOf, bearer};
@@ -60,24 +60,24 @@ async fn append(
     let body = Bytes::from_request(request, &()).await.map_err(|_| {
         ApiError::TooLarge(format!("A chunk has at most {MAX_ENCODED_BYTES} bytes; send smaller ones."))
     })?;
-    let chunk = Chunk::decode(&body).map_err(|error| ApiError::BadRequest(format!("This is no chunk: {error}.")))?;
+    let part = Part::decode(&body).map_err(|error| ApiError::BadRequest(format!("This is no chunk: {error}.")))?;
     let log = match found {
         Found::Open(log) => log,
-        Found::Closed(row) if chunk.end() <= row.durable => {
+        Found::Closed(row) if part.chunk.end() <= row.durable => {
             return Ok(Json(LogAck { received: row.durable, durable: row.durable }).into_response());
         }
         Found::Closed(row) => return Err(closed(&row)),
     };
-    let room = logs.cost() + chunk.cost() <= TOTAL_MAX_BYTES;
+    let room = logs.cost() + part.cost() <= TOTAL_MAX_BYTES;
     let now = logs.clock().monotonic();
     let (appended, ack) = logs.with_tail(&log, |tail| {
-        let appended = if room { tail.append(&chunk, now) } else { Appended::Full };
+        let appended = if room { tail.append(&part, now) } else { Appended::Full };
         (appended, tail.ack())
     });
     match appended {
         Appended::Stored => {
             // One encoding for everybody: the builder's own.
-            let message = if body.len() <= LIVE_MAX_BYTES { body } else { Chunk::empty(chunk.end()).encode() };
+            let message = if body.len() <= LIVE_MAX_BYTES { body } else { Chunk::empty(part.chunk.end()).encode() };
             logs.live().publish(Topic::Log(attempt), message);
             if ack.received - ack.durable >= SEGMENT_BYTES as i64 {
                 logs.hurry(log);

@@ -37,6 +37,12 @@ pub(crate) enum ReadError {
     /// It is not even tried.
     #[error("object storage: {0}")]
     Out(#[from] Out),
+    /// What of it is here is not stored yet.
+    #[error("what is not stored of it waits for object storage")]
+    Waits,
+    /// Whoever unpacked it broke off.
+    #[error("unpacking broke off")]
+    Unpacking,
     /// It took too long.
     #[error("object storage did not answer in time")]
     Timeout,

@@ -1,9 +1,11 @@
 //! Finds bytes of a log by their offset, wherever they lie: in memory here, else in object storage.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::{self, Stream, TryStreamExt as _};
 use moka::sync::Cache;
 use slipway_blobs::{BlobError, Mark, SegmentKey};
 use slipway_domain::attempt::AttemptRef;
@@ -18,6 +20,10 @@ use crate::logs::Logs;
 use crate::problem::ReadError;
 use crate::tail::Piece;
 
+/// Stored pieces that are read at once for one reader of many: enough that none waits for each answer.
+const AHEAD: usize = 8;
+/// Rows that are read at once for it.
+const ROWS: i64 = 256;
 /// What is kept of unpacked pieces, bytes.
 const KEPT_BYTES: u64 = 32 << 20;
 /// One that nobody reads again is dropped after this time.
@@ -30,23 +36,20 @@ pub(crate) async fn piece_at(
     (attempt, durable): (AttemptRef, i64),
     offset: i64,
 ) -> Result<Option<Arc<Piece>>, ReadError> {
-    if let Some(log) = logs.open_log(attempt) {
-        let (piece, ack) = logs.with_tail(&log, |tail| (tail.piece_at(offset), tail.ack()));
-        if piece.is_some() || offset >= ack.received.max(durable) {
-            return Ok(piece);
-        }
+    match piece_here(logs, (attempt, durable), offset) {
+        Here::Yes(piece) => Ok(Some(piece)),
+        Here::NotYet => Ok(None),
+        Here::Elsewhere => stored_piece_at(logs, attempt, offset).await,
     }
-    stored_piece_at(logs, attempt, offset).await
 }
 
 /// The same for a reader of a few lines, who soon comes again for those beside them: what was unpacked for it is kept a while.
 pub(crate) async fn kept_piece_at(logs: &Logs, log: &LogRow, offset: i64) -> Result<Option<Arc<Piece>>, ReadError> {
     let attempt = log.attempt();
-    if let Some(open) = logs.open_log(attempt) {
-        let (piece, ack) = logs.with_tail(&open, |tail| (tail.piece_at(offset), tail.ack()));
-        if piece.is_some() || offset >= ack.received.max(log.durable) {
-            return Ok(piece);
-        }
+    match piece_here(logs, (attempt, log.durable), offset) {
+        Here::Yes(piece) => return Ok(Some(piece)),
+        Here::NotYet => return Ok(None),
+        Here::Elsewhere => {}
     }
     let Some(row) = logs.db().log_segment_at(attempt, offset).await? else { return Ok(None) };
     // A database that was brought back from a backup may give the epoch and the place again, but not the token.
@@ -59,6 +62,69 @@ pub(crate) async fn kept_piece_at(logs: &Logs, log: &LogRow, offset: i64) -> Res
         logs.pieces().insert(key, Arc::clone(&piece));
     }
     Ok(Some(piece))
+}
+
+/// Whether a byte is in memory.
+enum Here {
+    Yes(Arc<Piece>),
+    /// Nobody has it yet, as far as is known here.
+    NotYet,
+    Elsewhere,
+}
+
+fn piece_here(logs: &Logs, (attempt, durable): (AttemptRef, i64), offset: i64) -> Here {
+    let Some(log) = logs.open_log(attempt) else { return Here::Elsewhere };
+    let (piece, ack) = logs.with_tail(&log, |tail| (tail.piece_at(offset), tail.ack()));
+    match piece {
+        Some(piece) => Here::Yes(piece),
+        None if offset >= ack.received.max(durable) => Here::NotYet,
+        None => Here::Elsewhere,
+    }
+}
+
+/// The pieces that hold the bytes in `[from, to)`, in order, up to the first that is not there; stored ones are read while
+/// those before them are still looked at.
+pub(crate) fn pieces_of(
+    logs: Logs,
+    attempt: AttemptRef,
+    from: i64,
+    to: i64,
+) -> impl Stream<Item = Result<Arc<Piece>, ReadError>> {
+    let places = stream::try_unfold((from, VecDeque::new()), {
+        let logs = logs.clone();
+        move |(at, mut rows): (i64, VecDeque<LogSegment>)| {
+            let logs = logs.clone();
+            async move {
+                if at >= to {
+                    return Ok(None);
+                }
+                if rows.is_empty() {
+                    match piece_here(&logs, (attempt, to), at) {
+                        Here::Yes(piece) => {
+                            let end = piece.chunk.end();
+                            return Ok(Some((Ok(piece), (end, rows))));
+                        }
+                        Here::NotYet => return Ok(None),
+                        Here::Elsewhere => rows.extend(logs.db().log_segments(attempt, at, ROWS).await?),
+                    }
+                }
+                let Some(row) = rows.pop_front().filter(|row| row.start_offset <= at) else { return Ok(None) };
+                let end = row.end_offset;
+                Ok::<_, ReadError>(Some((Err(row), (end, rows))))
+            }
+        }
+    });
+    places
+        .map_ok(move |place| {
+            let logs = logs.clone();
+            async move {
+                match place {
+                    Ok(piece) => Ok(piece),
+                    Err(row) => piece_of(&logs, attempt, &row).await,
+                }
+            }
+        })
+        .try_buffered(AHEAD)
 }
 
 /// Pieces that were read lately: whose, their first byte, and the hash of the attempt's token.
@@ -92,7 +158,7 @@ async fn piece_of(logs: &Logs, attempt: AttemptRef, row: &LogSegment) -> Result<
     let hole = Hole::of(row, why);
     warn!(%attempt, start = hole.from, end = hole.to, ?why, "a stored part of a log cannot be had");
     let chunk = hole.filled(logs.clock().now());
-    Ok(Arc::new(Piece { chunk, at_line_start: false, event: OnceLock::new(), hole: Some(hole) }))
+    Ok(Piece::instead(chunk, Some(hole)))
 }
 
 /// The stored segment that holds a byte, or why it cannot be had.
@@ -108,7 +174,8 @@ async fn stored(logs: &Logs, attempt: AttemptRef, row: &LogSegment) -> Result<Ch
         stored = object(logs, SegmentKey { mark: Some(mark), ..key }).await?;
     }
     let damaged = |reason| ReadError::Damaged { start: row.start_offset, reason };
-    let Segment(chunk) = Segment::decode(&stored).map_err(damaged)?;
+    let unpacked = logs.life().blocking("unpack log segment", move || Segment::decode(&stored));
+    let Segment(chunk) = unpacked.await.map_err(|_| ReadError::Unpacking)?.map_err(damaged)?;
     if (chunk.offset, chunk.end()) != (row.start_offset, row.end_offset) {
         return Err(damaged(slipway_logfmt::chunk::DecodeError::Cover));
     }

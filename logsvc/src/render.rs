@@ -198,6 +198,7 @@ mod tests {
     fn watchers_share_one_rendering_of_a_chunk() {
         let shared = Piece {
             chunk: piece(5, b"line\n").chunk.clone(),
+            packed: None,
             at_line_start: true,
             event: Default::default(),
             hole: None,

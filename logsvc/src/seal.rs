@@ -64,8 +64,8 @@ async fn seal(logs: &Logs, log: &LogRow) -> Result<(), ReadError> {
             let end = LogEnd { end, sha256: sha256.clone() };
             if digest.is_some_and(|digest| is_whole(&digest, &end)) { LogState::Sealed } else { LogState::Damaged }
         }
-        // What is here only waits for storage, and so may what is not.
-        _ if waits(logs, attempt) || logs.storage().is_out(WRITES) => return Err(ReadError::Timeout),
+        // What is here waits for storage, and so may what is elsewhere.
+        _ if waits(logs, attempt) || logs.storage().is_out(WRITES) => return Err(ReadError::Waits),
         _ => LogState::Cut,
     };
     let now = logs.db().now(logs.clock()).await?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use slipway_domain::agent::LogAck;
 use slipway_domain::timing;
-use slipway_logfmt::chunk::Chunk;
+use slipway_logfmt::chunk::{Chunk, Part};
 use slipway_logfmt::segment::SEGMENT_BYTES;
 use slipway_logfmt::text::count_lines;
 
@@ -24,6 +24,8 @@ pub const TAIL_MAX_BYTES: usize = 16 << 20;
 pub struct Piece {
     /// Bytes and spans.
     pub chunk: Chunk,
+    /// The bytes as they came packed, until they are stored.
+    pub packed: Option<Bytes>,
     /// True if a line begins with its first byte.
     pub at_line_start: bool,
     /// The event that browsers get for the whole of it.
@@ -78,13 +80,13 @@ impl Tail {
     }
 
     /// Takes a chunk at the next expected byte; a known beginning of it is skipped.
-    pub fn append(&mut self, chunk: &Chunk, now: Instant) -> Appended {
+    pub fn append(&mut self, part: &Part, now: Instant) -> Appended {
         self.used_at = now;
-        if chunk.offset > self.received {
+        if part.chunk.offset > self.received {
             return Appended::Gap;
         }
-        let Some(fresh) = chunk.slice(self.received, i64::MAX) else { return Appended::Known };
-        if self.end.is_some_and(|end| fresh.end() > end) {
+        let Some(fresh) = part.slice(self.received, i64::MAX) else { return Appended::Known };
+        if self.end.is_some_and(|end| fresh.chunk.end() > end) {
             return Appended::BeyondEnd;
         }
         // One chunk always fits, so that the limit can never stop a log for good.
@@ -92,10 +94,11 @@ impl Tail {
             return Appended::Full;
         }
         self.cost += fresh.cost();
-        self.received = fresh.end();
+        let Part { chunk, packed } = fresh;
+        self.received = chunk.end();
         self.waiting_since.get_or_insert(now);
-        let at_line_start = std::mem::replace(&mut self.ends_line, fresh.bytes.ends_with(b"\n"));
-        self.pieces.push_back(Arc::new(Piece { chunk: fresh, at_line_start, event: OnceLock::new(), hole: None }));
+        let at_line_start = std::mem::replace(&mut self.ends_line, chunk.bytes.ends_with(b"\n"));
+        self.pieces.push_back(Arc::new(Piece { chunk, packed, at_line_start, event: OnceLock::new(), hole: None }));
         Appended::Stored
     }
 
@@ -108,6 +111,11 @@ impl Tail {
     pub fn piece_at(&self, offset: i64) -> Option<Arc<Piece>> {
         let index = self.pieces.partition_point(|piece| piece.chunk.end() <= offset);
         self.pieces.get(index).filter(|piece| piece.chunk.offset <= offset).cloned()
+    }
+
+    /// Whether a line is known to begin with a byte.
+    pub fn begins_line(&self, offset: i64) -> bool {
+        offset == 0 || self.piece_at(offset).is_some_and(|piece| piece.at_line_start && piece.chunk.offset == offset)
     }
 
     /// Whether it is time for the next segment: enough bytes, old enough, or the end is here.
@@ -123,7 +131,7 @@ impl Tail {
     }
 
     /// Chunks for the next segment, if it is time or there is a hurry.
-    pub fn due(&self, now: Instant, hurry: bool) -> Option<Vec<Chunk>> {
+    pub fn due(&self, now: Instant, hurry: bool) -> Option<Vec<Part>> {
         if !(self.is_due(now) || hurry && self.may_be_stored(now)) {
             return None;
         }
@@ -131,9 +139,9 @@ impl Tail {
         let mut len = 0;
         let mut batch = Vec::new();
         for piece in self.pieces.range(from..) {
-            let Some(chunk) = piece.chunk.slice(self.durable, i64::MAX) else { continue };
-            len += chunk.bytes.len();
-            batch.push(chunk);
+            let Some(part) = piece.part().slice(self.durable, i64::MAX) else { continue };
+            len += part.chunk.bytes.len();
+            batch.push(part);
             if len >= SEGMENT_BYTES {
                 break;
             }
@@ -160,7 +168,7 @@ impl Tail {
         while let Some(first) = self.pieces.front()
             && first.chunk.end() <= self.durable - KEEP_BYTES
         {
-            self.cost -= first.chunk.cost();
+            self.cost -= first.cost();
             self.pieces.pop_front();
         }
     }
@@ -198,7 +206,20 @@ impl Tail {
 impl Piece {
     /// A piece out of storage.
     pub fn stored(chunk: Chunk) -> Arc<Self> {
-        Arc::new(Self { chunk, at_line_start: false, event: OnceLock::new(), hole: None })
+        Self::instead(chunk, None)
+    }
+
+    /// One that stands in place of bytes that cannot be had.
+    pub fn instead(chunk: Chunk, hole: Option<Hole>) -> Arc<Self> {
+        Arc::new(Self { chunk, packed: None, at_line_start: false, event: OnceLock::new(), hole })
+    }
+
+    fn cost(&self) -> usize {
+        self.chunk.cost() + self.packed.as_ref().map_or(0, Bytes::len)
+    }
+
+    fn part(&self) -> Part {
+        Part { chunk: self.chunk.clone(), packed: self.packed.clone() }
     }
 }
 
@@ -211,9 +232,9 @@ mod tests {
 
     use super::*;
 
-    fn chunk(offset: i64, bytes: &[u8]) -> Chunk {
+    fn part(offset: i64, bytes: &[u8]) -> Part {
         let span = Span { len: bytes.len() as u32, step: 1, stream: Stream::Stdout, at: DateTime::UNIX_EPOCH };
-        Chunk { offset, bytes: Bytes::copy_from_slice(bytes), spans: vec![span] }
+        Chunk { offset, bytes: Bytes::copy_from_slice(bytes), spans: vec![span] }.into()
     }
 
     fn ack(received: i64, durable: i64) -> LogAck {
@@ -224,16 +245,16 @@ mod tests {
     fn chunks_come_once_and_in_order() {
         let now = Clock::system().monotonic();
         let mut tail = Tail::resume(10, None, now);
-        assert_eq!(tail.append(&chunk(11, b"x"), now), Appended::Gap);
-        assert_eq!(tail.append(&chunk(0, b"0123456789"), now), Appended::Known);
-        assert_eq!(tail.append(&chunk(8, b"89abc"), now), Appended::Stored);
-        assert_eq!(tail.append(&chunk(8, b"89abc"), now), Appended::Known);
+        assert_eq!(tail.append(&part(11, b"x"), now), Appended::Gap);
+        assert_eq!(tail.append(&part(0, b"0123456789"), now), Appended::Known);
+        assert_eq!(tail.append(&part(8, b"89abc"), now), Appended::Stored);
+        assert_eq!(tail.append(&part(8, b"89abc"), now), Appended::Known);
         assert_eq!(tail.ack(), ack(13, 10));
         assert_eq!(tail.piece_at(12).map(|piece| piece.chunk.bytes.clone()), Some(Bytes::from_static(b"abc")));
         assert!(tail.piece_at(13).is_none() && tail.piece_at(9).is_none());
         tail.announce_end(14);
-        assert_eq!(tail.append(&chunk(13, b"de"), now), Appended::BeyondEnd);
-        assert_eq!(tail.append(&chunk(13, b"d"), now), Appended::Stored);
+        assert_eq!(tail.append(&part(13, b"de"), now), Appended::BeyondEnd);
+        assert_eq!(tail.append(&part(13, b"d"), now), Appended::Stored);
     }
 
     #[test]
@@ -241,7 +262,7 @@ mod tests {
         let now = Clock::system().monotonic();
         let mut tail = Tail::resume(0, None, now);
         assert_eq!(tail.due(now, true), None);
-        tail.append(&chunk(0, b"abc"), now);
+        tail.append(&part(0, b"abc"), now);
         assert_eq!(tail.due(now, false), None);
         assert!(tail.due(now + timing::LOG_FLUSH, false).is_some());
         assert!(tail.due(now, true).is_some());
@@ -249,7 +270,7 @@ mod tests {
         assert_eq!(tail.due(now + timing::LOG_FLUSH, true), None);
         tail.set_durable(1, now);
         tail.announce_end(3);
-        assert_eq!(tail.due(now, false), Some(vec![chunk(1, b"bc")]));
+        assert_eq!(tail.due(now, false), Some(vec![part(1, b"bc")]));
         tail.set_durable(3, now);
         assert_eq!(tail.due(now, true), None);
         assert_eq!(tail.ack(), ack(3, 3));
@@ -261,25 +282,39 @@ mod tests {
         let mut tail = Tail::resume(0, None, now);
         let mebibyte = vec![b'x'; 1 << 20];
         let mut offset = 0;
-        while tail.append(&chunk(offset, &mebibyte), now) == Appended::Stored {
+        while tail.append(&part(offset, &mebibyte), now) == Appended::Stored {
             offset += 1 << 20;
             assert!(tail.cost() <= TAIL_MAX_BYTES);
         }
-        assert_eq!(tail.append(&chunk(offset, &mebibyte), now), Appended::Full);
+        assert_eq!(tail.append(&part(offset, &mebibyte), now), Appended::Full);
         tail.set_durable(offset, now);
         assert!(tail.cost() <= (1 << 20) + 1000);
-        assert_eq!(tail.append(&chunk(offset, &mebibyte), now), Appended::Stored);
+        assert_eq!(tail.append(&part(offset, &mebibyte), now), Appended::Stored);
+    }
+
+    #[test]
+    fn what_came_packed_stays_packed_until_it_is_stored() {
+        let now = Clock::system().monotonic();
+        let mut tail = Tail::resume(0, None, now);
+        let whole = Part::decode(&part(0, &[b'x'; 1 << 15]).chunk.pack()).expect("it reads");
+        assert_eq!(tail.append(&whole, now), Appended::Stored);
+        assert_eq!(tail.cost(), whole.cost());
+        assert_eq!(tail.due(now, true), Some(vec![whole.clone()]));
+        // What is cut off was packed with what stays.
+        tail.set_durable(1, now);
+        let rest = tail.due(now, true).unwrap_or_default();
+        assert!(matches!(&rest[..], [Part { chunk, packed: None }] if chunk.offset == 1));
     }
 
     #[test]
     fn what_another_service_stored_is_taken_over() {
         let now = Clock::system().monotonic();
         let mut tail = Tail::resume(0, None, now);
-        tail.append(&chunk(0, b"abc"), now);
+        tail.append(&part(0, b"abc"), now);
         tail.set_durable(9, now);
         assert_eq!(tail.ack(), ack(9, 9));
         assert_eq!((tail.cost(), tail.piece_at(0).is_some()), (0, false));
-        assert_eq!(tail.append(&chunk(9, b"j"), now), Appended::Stored);
+        assert_eq!(tail.append(&part(9, b"j"), now), Appended::Stored);
     }
 
     proptest! {
@@ -292,7 +327,7 @@ mod tests {
             let mut tail = Tail::resume(0, None, now);
             for (offset, len, durable) in moves {
                 let before = tail.ack();
-                let appended = tail.append(&chunk(offset, &stream[offset as usize..offset as usize + len]), now);
+                let appended = tail.append(&part(offset, &stream[offset as usize..offset as usize + len]), now);
                 let after = tail.ack();
                 match appended {
                     Appended::Stored => prop_assert_eq!(after.received, offset + len as i64),
@@ -305,9 +340,9 @@ mod tests {
                 let ack = tail.ack();
                 prop_assert!(ack.durable <= ack.received && ack.durable >= before.durable);
                 let waiting: Vec<u8> =
-                    tail.due(now, true).unwrap_or_default().iter().flat_map(|chunk| chunk.bytes.to_vec()).collect();
+                    tail.due(now, true).unwrap_or_default().iter().flat_map(|part| part.chunk.bytes.to_vec()).collect();
                 prop_assert_eq!(&waiting[..], &stream[ack.durable as usize..ack.received as usize]);
-                let cost: usize = tail.pieces.iter().map(|piece| piece.chunk.cost()).sum();
+                let cost: usize = tail.pieces.iter().map(|piece| piece.cost()).sum();
                 prop_assert_eq!(cost, tail.cost());
             }
         }

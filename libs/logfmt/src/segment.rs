@@ -1,9 +1,18 @@
-//! What lies in object storage: many chunks merged into one run of the stream, compressed. Version byte,
-//! start, length, number of spans, a zstd frame of spans and bytes, one with a mark, CRC-32 of all before it.
+//! What lies in object storage: many chunks merged into one run of the stream, compressed. It is a run of zstd frames
+//! (RFC 8878), so that any reader of zstd finds the bytes of the stream in it, and those of a whole log in its segments
+//! one behind the other:
+//!
+//! 1. a frame that readers pass over: "SLWL", version byte, start, length, number of spans, the spans packed;
+//! 2. the bytes, in one or more frames; those that came packed are stored as they came;
+//! 3. a frame that readers pass over: a mark that tells whose it is, and the CRC-32 of all before it.
+//!
+//! Version 1 had its first parts in no frame and spans and bytes in one.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::chunk::{Chunk, DecodeError, MAX_CHUNK_BYTES, MAX_CHUNK_SPANS, Span};
+use crate::chunk::{Chunk, DecodeError, LEVEL, MAX_CHUNK_BYTES, MAX_CHUNK_SPANS, Part, Span};
 use crate::wire::{MAX_SPAN_BYTES, Reader, check_cover, put_spans, put_varint};
 
 /// A segment is cut once it holds this many bytes.
@@ -13,11 +22,15 @@ pub const SEGMENT_BYTES: usize = 1 << 20;
 const MAX_BYTES: usize = SEGMENT_BYTES + MAX_CHUNK_BYTES;
 const MAX_SPANS: usize = 2 * MAX_CHUNK_SPANS;
 const MAGIC: &[u8] = b"SLWL";
-const VERSION: u8 = 1;
-/// zstd's own default: logs shrink about threefold at a fraction of a core.
-const LEVEL: i32 = 3;
-/// Begins a frame that zstd passes over (RFC 8878, 3.1.2), with the length of what is in it: a mark.
-const MARK_HEAD: [u8; 8] = [0x5c, 0x2a, 0x4d, 0x18, 8, 0, 0, 0];
+const VERSION: u8 = 2;
+const VERSION_1: u8 = 1;
+/// Begin frames that zstd passes over (RFC 8878, 3.1.2); behind them stands the length of what is in it, 4 bytes.
+const HEAD_FRAME: [u8; 4] = [0x5d, 0x2a, 0x4d, 0x18];
+const MARK_FRAME: [u8; 4] = [0x5c, 0x2a, 0x4d, 0x18];
+const CRC_BYTES: usize = 4;
+const MARK_BYTES: usize = 8;
+/// Bytes of the last frame.
+pub const TRAILER_BYTES: usize = 4 + 4 + MARK_BYTES + CRC_BYTES;
 
 /// A run of the stream as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,57 +42,89 @@ pub struct Segment(
 impl Segment {
     /// Merges chunks from the front until a segment is full; neighbours by the same writer at the same
     /// time become one span. Stops at a gap. `None` if there is nothing to merge.
-    pub fn merge<'a>(chunks: impl IntoIterator<Item = &'a Chunk>) -> Option<Self> {
-        let mut chunks = chunks.into_iter().peekable();
-        let start = chunks.peek()?.offset;
-        let mut bytes = Vec::new();
+    pub fn merge<'a>(parts: impl IntoIterator<Item = &'a Part>) -> Option<(Self, Frames)> {
+        let mut parts = parts.into_iter().peekable();
+        let start = parts.peek()?.chunk.offset;
+        let (mut bytes, mut frames) = (Vec::new(), Frames::default());
         let mut spans: Vec<Span> = Vec::new();
-        for chunk in chunks {
+        for Part { chunk, packed } in parts {
             let full = bytes.len() >= SEGMENT_BYTES || spans.len() >= MAX_CHUNK_SPANS;
             if full || chunk.offset != start + bytes.len() as i64 {
                 break;
+            }
+            if let Some(packed) = packed {
+                frames.0.push((bytes.len()..bytes.len() + chunk.bytes.len(), packed.clone()));
             }
             bytes.extend_from_slice(&chunk.bytes);
             for span in &chunk.spans {
                 push_span(&mut spans, *span);
             }
         }
-        (!bytes.is_empty()).then(|| Self(Chunk { offset: start, bytes: bytes.into(), spans }))
+        (!bytes.is_empty()).then(|| (Self(Chunk { offset: start, bytes: bytes.into(), spans }), frames))
     }
 
-    /// The stored form, with a mark that tells whose it is; readers that know nothing of marks pass over it.
-    pub fn encode(&self, mark: u64) -> std::io::Result<Bytes> {
-        let Self(chunk) = self;
-        let mut packed = Vec::with_capacity(chunk.spans.len() * 8 + chunk.bytes.len());
-        put_spans(&mut packed, &chunk.spans);
-        packed.extend_from_slice(&chunk.bytes);
-        let mut out = MAGIC.to_vec();
-        out.push(VERSION);
-        put_varint(&mut out, chunk.offset.max(0) as u64);
-        put_varint(&mut out, chunk.bytes.len() as u64);
-        put_varint(&mut out, chunk.spans.len() as u64);
-        out.extend(zstd::bulk::compress(&packed, LEVEL)?);
-        out.extend(MARK_HEAD);
+    /// The stored form, with a mark that tells whose it is.
+    pub fn encode(&self, frames: &Frames, mark: u64) -> std::io::Result<Bytes> {
+        let Self(Chunk { offset, bytes, spans }) = self;
+        let mut head = MAGIC.to_vec();
+        head.push(VERSION);
+        put_varint(&mut head, (*offset).max(0) as u64);
+        put_varint(&mut head, bytes.len() as u64);
+        put_varint(&mut head, spans.len() as u64);
+        let mut plain = Vec::with_capacity(spans.len() * 8);
+        put_spans(&mut plain, spans);
+        head.extend(zstd::bulk::compress(&plain, LEVEL)?);
+
+        let mut out = HEAD_FRAME.to_vec();
+        out.extend((head.len() as u32).to_le_bytes());
+        out.extend(head);
+        let mut at = 0;
+        let pack = |out: &mut Vec<u8>, from: usize, to: usize| {
+            let plain = bytes.get(from..to).unwrap_or_default();
+            if !plain.is_empty() {
+                out.extend(zstd::bulk::compress(plain, LEVEL)?);
+            }
+            std::io::Result::Ok(())
+        };
+        for (place, packed) in &frames.0 {
+            pack(&mut out, at, place.start)?;
+            out.extend_from_slice(packed);
+            at = place.end;
+        }
+        pack(&mut out, at, bytes.len())?;
+        out.extend(MARK_FRAME);
+        out.extend(((MARK_BYTES + CRC_BYTES) as u32).to_le_bytes());
         out.extend(mark.to_le_bytes());
         let checksum = crc32fast::hash(&out);
         out.extend_from_slice(&checksum.to_le_bytes());
         Ok(out.into())
     }
 
-    /// The mark of a stored form, if it has one.
+    /// The mark of a stored form or of its last [`TRAILER_BYTES`], if it has one.
     pub fn mark(stored: &[u8]) -> Option<u64> {
-        let (body, _checksum) = stored.split_last_chunk::<4>()?;
-        let (head, mark) = body.split_last_chunk::<8>()?;
-        head.ends_with(&MARK_HEAD).then(|| u64::from_le_bytes(*mark))
+        let (body, _checksum) = stored.split_last_chunk::<CRC_BYTES>()?;
+        let (body, mark) = body.split_last_chunk::<MARK_BYTES>()?;
+        let (_, head) = body.split_last_chunk::<8>()?;
+        let length =
+            [MARK_BYTES + CRC_BYTES, MARK_BYTES].into_iter().any(|len| head.ends_with(&(len as u32).to_le_bytes()));
+        (head.starts_with(&MARK_FRAME) && length).then(|| u64::from_le_bytes(*mark))
     }
 
     /// Reads the stored form. Never panics and never unpacks more than a segment may hold.
     pub fn decode(stored: &[u8]) -> Result<Self, DecodeError> {
-        let (body, checksum) = stored.split_last_chunk::<4>().ok_or(DecodeError::Short)?;
-        let rest = body.strip_prefix(MAGIC).ok_or(DecodeError::Packed)?;
-        let mut reader = Reader::new(rest);
+        let (body, checksum) = stored.split_last_chunk::<CRC_BYTES>().ok_or(DecodeError::Short)?;
+        let (head, frames) = match stored.strip_prefix(&HEAD_FRAME) {
+            Some(rest) => {
+                let (length, rest) = rest.split_first_chunk::<4>().ok_or(DecodeError::Short)?;
+                let end = rest.len().checked_sub(TRAILER_BYTES).ok_or(DecodeError::Short)?;
+                let rest = rest.get(..end).unwrap_or_default();
+                rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(DecodeError::Short)?
+            }
+            None => (body, [].as_slice()),
+        };
+        let mut reader = Reader::new(head.strip_prefix(MAGIC).ok_or(DecodeError::Packed)?);
         let version = reader.byte()?;
-        if version != VERSION {
+        if !matches!((version, frames.is_empty()), (VERSION, false) | (VERSION_1, true)) {
             return Err(DecodeError::Version(version));
         }
         if crc32fast::hash(body).to_le_bytes() != *checksum {
@@ -88,19 +133,29 @@ impl Segment {
         let offset = reader.offset()?;
         let len = reader.length(MAX_BYTES)?;
         let span_count = reader.length(MAX_SPANS)?;
-        let limit = len + span_count * MAX_SPAN_BYTES;
-        let packed = zstd::bulk::decompress(reader.rest(), limit).map_err(|_| DecodeError::Packed)?;
-        let mut reader = Reader::new(&packed);
-        let spans = reader.spans(span_count)?;
-        let start = packed.len() - reader.rest().len();
-        if packed.len() - start != len || offset.checked_add(len as i64).is_none() {
+        let unpack = |packed: &[u8], limit| zstd::bulk::decompress(packed, limit).map_err(|_| DecodeError::Packed);
+        let (spans, bytes) = if version == VERSION {
+            let plain = unpack(reader.rest(), span_count * MAX_SPAN_BYTES)?;
+            let mut reader = Reader::new(&plain);
+            (reader.spans(span_count)?, Bytes::from(unpack(frames, len)?))
+        } else {
+            let plain = unpack(reader.rest(), len + span_count * MAX_SPAN_BYTES)?;
+            let mut reader = Reader::new(&plain);
+            let spans = reader.spans(span_count)?;
+            let start = plain.len() - reader.rest().len();
+            (spans, Bytes::from(plain).slice(start..))
+        };
+        if bytes.len() != len || offset.checked_add(len as i64).is_none() {
             return Err(DecodeError::Cover);
         }
-        let bytes = Bytes::from(packed).slice(start..);
         check_cover(&spans, &bytes)?;
         Ok(Self(Chunk { offset, bytes, spans }))
     }
 }
+
+/// Which bytes of a segment came packed, in order, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Frames(Vec<(Range<usize>, Bytes)>);
 
 /// Appends a span, joined with the last one if only their lengths differ.
 pub(crate) fn push_span(spans: &mut Vec<Span>, span: Span) {
@@ -123,7 +178,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_segment_holds_the_bytes_of_its_chunks(chunks in prop::collection::vec(chunk(), 1..6), mark in any::<u64>()) {
+        fn a_segment_holds_the_bytes_of_its_chunks(
+            chunks in prop::collection::vec(chunk(), 1..6),
+            packed in any::<u8>(),
+            mark in any::<u64>(),
+        ) {
             let mut offset = 7;
             let chunks: Vec<Chunk> = chunks.into_iter().map(|mut chunk| {
                 chunk.offset = offset;
@@ -131,22 +190,38 @@ mod tests {
                 chunk
             }).collect();
             let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.bytes.to_vec()).collect();
-            match Segment::merge(&chunks) {
+            let parts: Vec<Part> = chunks.into_iter().enumerate().map(|(place, chunk)| {
+                let is_packed = packed >> place & 1 == 1 && !chunk.bytes.is_empty();
+                let packed = is_packed.then(|| zstd::bulk::compress(&chunk.bytes, LEVEL).expect("it packs").into());
+                Part { chunk, packed }
+            }).collect();
+            match Segment::merge(&parts) {
                 None => prop_assert!(bytes.is_empty()),
-                Some(segment) => {
+                Some((segment, frames)) => {
                     prop_assert_eq!(&segment.0.bytes[..], &bytes[..]);
                     prop_assert_eq!(segment.0.offset, 7);
                     prop_assert_eq!(segment.0.end(), offset);
-                    let stored = segment.encode(mark).expect("it packs");
+                    let stored = segment.encode(&frames, mark).expect("it packs");
                     prop_assert_eq!(Segment::mark(&stored), Some(mark));
+                    prop_assert_eq!(Segment::mark(&stored[stored.len() - TRAILER_BYTES..]), Some(mark));
+                    let twice = [&stored[..], &stored[..]].concat();
+                    prop_assert_eq!(zstd::stream::decode_all(&twice[..]).expect("any reader of zstd"), bytes.repeat(2));
                     prop_assert_eq!(Segment::decode(&stored), Ok(segment));
                 }
             }
         }
 
         #[test]
-        fn decode_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..120), fix in any::<bool>()) {
-            let mut stored = if fix { [MAGIC, &[VERSION], &bytes].concat() } else { bytes };
+        fn decode_never_panics(
+            bytes in prop::collection::vec(any::<u8>(), 0..120),
+            fix in any::<bool>(),
+            head in 0u8..60,
+        ) {
+            let mut stored = match (fix, head) {
+                (false, _) => bytes,
+                (true, 0) => [MAGIC, &[VERSION_1], &bytes].concat(),
+                (true, head) => [&HEAD_FRAME, &[head, 0, 0, 0], MAGIC, &[VERSION], &bytes].concat(),
+            };
             if fix {
                 // A right head and checksum lead deeper into the reader.
                 stored.extend(crc32fast::hash(&stored).to_le_bytes());
@@ -157,8 +232,8 @@ mod tests {
         #[test]
         fn a_changed_byte_is_noticed(chunk in chunk(), place in any::<prop::sample::Index>(), bit in 0u8..8) {
             prop_assume!(!chunk.bytes.is_empty());
-            let segment = Segment::merge([&chunk]).expect("it has bytes");
-            let mut stored = segment.encode(7).expect("it packs").to_vec();
+            let (segment, frames) = Segment::merge([&chunk.into()]).expect("it has bytes");
+            let mut stored = segment.encode(&frames, 7).expect("it packs").to_vec();
             let place = place.index(stored.len());
             stored[place] ^= 1 << bit;
             prop_assert!(Segment::decode(&stored).is_err());
@@ -168,18 +243,20 @@ mod tests {
     #[test]
     fn merging_stops_when_full_and_at_a_gap() {
         let at = chrono::DateTime::UNIX_EPOCH;
-        let piece = |offset: i64, len: usize| Chunk {
-            offset,
-            bytes: vec![b'x'; len].into(),
-            spans: vec![Span { len: len as u32, step: 1, stream: crate::chunk::Stream::Stdout, at }],
+        let piece = |offset: i64, len: usize| {
+            Part::from(Chunk {
+                offset,
+                bytes: vec![b'x'; len].into(),
+                spans: vec![Span { len: len as u32, step: 1, stream: crate::chunk::Stream::Stdout, at }],
+            })
         };
         let half = SEGMENT_BYTES / 2;
         let chunks = [piece(0, half), piece(half as i64, half), piece(2 * half as i64, half)];
-        let segment = Segment::merge(&chunks).expect("it has bytes");
+        let (segment, _) = Segment::merge(&chunks).expect("it has bytes");
         assert_eq!(segment.0.bytes.len(), SEGMENT_BYTES);
         assert_eq!(segment.0.spans.len(), 1, "one writer at one time is one span");
         let gap = [piece(0, 4), piece(5, 4)];
-        assert_eq!(Segment::merge(&gap).map(|segment| segment.0.bytes.len()), Some(4));
-        assert_eq!(Segment::merge(&[]), None);
+        assert_eq!(Segment::merge(&gap).map(|(segment, _)| segment.0.bytes.len()), Some(4));
+        assert!(Segment::merge(&[]).is_none());
     }
 }

@@ -187,6 +187,22 @@ impl Db {
         self.one_segment(AT, attempt, offset).await
     }
 
+    /// The segments that hold bytes from this one on, at most so many, in order.
+    pub async fn log_segments(&self, attempt: AttemptRef, from: i64, limit: i64) -> Result<Vec<LogSegment>> {
+        const FROM: &str = "select s.start_offset, s.end_offset, s.first_line, s.lines, a.token_hash from log_segments s \
+            join attempts a on a.job_id = s.job_id and a.epoch = s.epoch \
+            where s.job_id = $1 and s.epoch = $2 and s.end_offset > $3 and s.start_offset >= (select \
+            coalesce(max(b.start_offset), 0) from log_segments b where b.job_id = $1 and b.epoch = $2 and b.start_offset <= $3) \
+            order by s.start_offset limit $4";
+        Ok(on_db!(self, conn => sqlx::query_as(FROM)
+            .bind(attempt.job)
+            .bind(attempt.epoch)
+            .bind(from)
+            .bind(limit)
+            .fetch_all(conn)
+            .await?))
+    }
+
     /// The segment in which the given line break lies, counted from 1; the first byte of line `n + 1`
     /// stands behind line break `n`.
     pub async fn log_segment_of_break(&self, attempt: AttemptRef, line_break: i64) -> Result<Option<LogSegment>> {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use slipway_domain::ids::JobId;
 use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
 
-use super::text::{text_headers, whole};
+use super::text::{bytes, text_headers};
 use crate::access;
 use crate::follow::state_word;
 use crate::logs::Logs;
@@ -77,8 +77,8 @@ async fn download(
     let end = reader::readable_end(&logs, log);
     let head = headed(text_headers(state_word(log), log.epoch, end));
     let body = match form {
-        Form::Plain => Body::from_stream(whole(logs, log.attempt(), end)),
-        Form::Zstd => Body::from_stream(zstd_frames(logs.clone(), whole(logs, log.attempt(), end))),
+        Form::Plain => Body::from_stream(bytes(logs, log.attempt(), 0, end)),
+        Form::Zstd => Body::from_stream(zstd_frames(logs.clone(), bytes(logs, log.attempt(), 0, end))),
     };
     Ok((head, body).into_response())
 }

@@ -1,9 +1,11 @@
 //! `GET /api/v1/jobs/{id}/log/search`: the lines of a whole log that have what is looked for.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use futures_util::TryStreamExt as _;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use slipway_domain::ids::JobId;
@@ -126,8 +128,8 @@ async fn look(
     });
     let reading = async move {
         let (mut at, mut holes) = (0, Vec::new());
-        while at < end {
-            let Some(piece) = reader::piece_at(logs, (log.attempt(), log.durable), at).await? else { break };
+        let mut pieces = pin!(reader::pieces_of(logs.clone(), log.attempt(), 0, end));
+        while let Some(piece) = pieces.try_next().await? {
             let Some(chunk) = piece.chunk.slice(at, end) else { break };
             at = chunk.end();
             holes.extend(piece.hole);

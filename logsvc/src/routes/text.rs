@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
-use futures_util::Stream;
+use futures_util::{Stream, TryStreamExt as _};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
@@ -192,7 +192,7 @@ async fn part(logs: &Logs, log: &LogRow, query: &TextQuery, end: i64) -> Result<
     };
     let own = index.lines_of(step);
     let from = match query.tail {
-        Some(tail) => own.saturating_sub(i64::try_from(tail).unwrap_or(i64::MAX)) + 1,
+        Some(tail) => own.saturating_sub(i64::try_from(tail).unwrap_or(i64::MAX)).max(0) + 1,
         None => query.from.unwrap_or(1),
     };
     let (at, skip) = match index.run_of_step_line(step, from).filter(|_| from <= own) {
@@ -235,19 +235,24 @@ fn notice(log: &LogRow) -> Option<Bytes> {
 fn ranged(logs: &Logs, log: &LogRow, from: i64, to: i64, end: i64) -> Response {
     // The length of a log that still grows is not known.
     let total = if log.state == LogState::Open { "*".to_owned() } else { end.to_string() };
-    let part = Part { attempt: log.attempt(), at: from, end: to, skip: 0, lines: i64::MAX, only: Only::default() };
     let range = [(header::CONTENT_RANGE, format!("bytes {from}-{}/{total}", to - 1))];
     let length = [(header::CONTENT_LENGTH, HeaderValue::from(to - from))];
-    (StatusCode::PARTIAL_CONTENT, range, length, Body::from_stream(raw(logs.clone(), part))).into_response()
+    (StatusCode::PARTIAL_CONTENT, range, length, Body::from_stream(bytes(logs.clone(), log.attempt(), from, to)))
+        .into_response()
 }
 
-/// The bytes of a whole log as they are stored.
-pub(super) fn whole(logs: Logs, attempt: AttemptRef, end: i64) -> impl Stream<Item = Result<Bytes, ReadError>> {
-    let part = Part { attempt, at: 0, end, skip: 0, lines: i64::MAX, only: Only::default() };
-    raw(logs, part)
+/// The bytes in `[from, to)` of a log as they are stored.
+pub(super) fn bytes(
+    logs: Logs,
+    attempt: AttemptRef,
+    from: i64,
+    to: i64,
+) -> impl Stream<Item = Result<Bytes, ReadError>> {
+    let pieces = reader::pieces_of(logs, attempt, from, to);
+    pieces.map_ok(move |piece| piece.chunk.slice(from, to).map(|chunk| chunk.bytes).unwrap_or_default())
 }
 
-/// The bytes as they are stored.
+/// The bytes of some lines as they are stored.
 fn raw(logs: Logs, mut part: Part) -> impl Stream<Item = Result<Bytes, ReadError>> {
     async_stream::try_stream! {
         while part.at < part.end && part.lines > 0 {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use slipway_blobs::{Mark, SegmentKey};
 use slipway_domain::agent::LogAck;
 use slipway_logfmt::chunk::{Chunk, MAX_ENCODED_BYTES};
-use slipway_logfmt::segment::Segment;
+use slipway_logfmt::segment::{Frames, Segment};
 use slipway_store::logs::LogState;
 
 use super::world::{STRANGER, USER, World, ack, chunk, sha256, token};
@@ -131,7 +131,7 @@ async fn a_killed_service_goes_on_at_what_is_durable() {
 #[tokio::test]
 async fn an_object_without_a_row_is_booked() {
     let world = World::new().await;
-    let stored = Segment(chunk(0, b"one\ntwo\n")).encode(world.mark(1).0).expect("it packs");
+    let stored = Segment(chunk(0, b"one\ntwo\n")).encode(&Frames::default(), world.mark(1).0).expect("it packs");
     let key = world.segment(1, 0);
     world.logs.blobs().put_segment(key, stored).await.expect("put");
     world.send(1, 0, b"one\n").await;
@@ -150,7 +150,7 @@ async fn what_another_attempt_of_this_epoch_stored_is_nobodys() {
     let mut world = World::new().await;
     let other = Mark::of(b"another token");
     for (start, text) in [(0, "one\nof another time\n"), (4, "TWO\n")] {
-        let lost = Segment(chunk(start, text.as_bytes())).encode(other.0).expect("it packs");
+        let lost = Segment(chunk(start, text.as_bytes())).encode(&Frames::default(), other.0).expect("it packs");
         world.logs.blobs().put_segment(world.segment(1, start), lost).await.expect("put");
     }
     world.send(1, 0, b"one\n").await;
@@ -170,10 +170,10 @@ async fn what_another_attempt_of_this_epoch_stored_is_nobodys() {
 async fn an_object_under_its_second_name_without_a_row_is_booked() {
     let world = World::new().await;
     let key = world.segment(1, 0);
-    let lost = Segment(chunk(0, b"lost\n")).encode(Mark::of(b"another token").0).expect("it packs");
+    let lost = Segment(chunk(0, b"lost\n")).encode(&Frames::default(), Mark::of(b"another token").0).expect("it packs");
     world.logs.blobs().put_segment(key, lost).await.expect("put");
     let mark = world.mark(1);
-    let ours = Segment(chunk(0, b"one\ntwo\n")).encode(mark.0).expect("it packs");
+    let ours = Segment(chunk(0, b"one\ntwo\n")).encode(&Frames::default(), mark.0).expect("it packs");
     world.logs.blobs().put_segment(SegmentKey { mark: Some(mark), ..key }, ours).await.expect("put");
     world.send(1, 0, b"one\n").await;
     flush_once(&world.logs, true).await;
@@ -250,7 +250,7 @@ async fn a_log_whose_object_changed_is_damaged() {
     let attempt = world.attempt(1);
     let key = world.segment(1, 0);
     world.logs.blobs().delete_segment(key).await.expect("delete");
-    let other = Segment(chunk(0, b"0ne\n")).encode(world.mark(1).0).expect("it packs");
+    let other = Segment(chunk(0, b"0ne\n")).encode(&Frames::default(), world.mark(1).0).expect("it packs");
     world.logs.blobs().put_segment(key, other).await.expect("put");
     world.logs.db().end_logs(&[(attempt, log_end(b"one\n"))], world.clock.now()).await.expect("end");
     crate::seal::seal_once(&world.logs).await.expect("a pass");

@@ -243,14 +243,7 @@ impl FakeBuilder {
         {
             tokio::time::sleep(DURABLE_AGAIN).await;
         }
-        let finish = Finish {
-            outcome: AttemptOutcome::Succeeded,
-            failure: None,
-            images: Vec::new(),
-            built: Vec::new(),
-            log_end: end.end,
-            log_sha256: end.sha256,
-        };
+        let finish = succeeded(end);
         self.post(agent, claimed, "finish", json(&finish)?).await.map(drop)
     }
 
@@ -286,4 +279,16 @@ async fn say(sink: &mut (impl futures_util::Sink<Message> + Unpin), message: &To
 
 fn json(value: &impl Serialize) -> Result<Bytes> {
     Ok(serde_json::to_vec(value)?.into())
+}
+
+/// A job that succeeded without an image, with this log.
+pub fn succeeded(end: LogEnd) -> Finish {
+    Finish {
+        outcome: AttemptOutcome::Succeeded,
+        failure: None,
+        images: Vec::new(),
+        built: Vec::new(),
+        log_end: end.end,
+        log_sha256: end.sha256,
+    }
 }

@@ -1,7 +1,7 @@
 //! Logs that the bench writes itself: a builder without an engine claims real jobs, and their logs are fed to the log
 //! service as a spool would be, but as fast as it takes them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -10,14 +10,14 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::json;
-use slipway_domain::agent::{Finish, LogAck, LogEnd};
-use slipway_domain::attempt::{AttemptOutcome, AttemptRef};
+use slipway_domain::agent::{LogAck, LogEnd};
+use slipway_domain::attempt::AttemptRef;
 use slipway_logfmt::chunk::{Chunk, Span, Stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::api::Project;
-use crate::bench::fake_builder::{FakeBuilder, HandedOver, Places};
+use crate::bench::fake_builder::{FakeBuilder, HandedOver, Places, succeeded};
 use crate::bench::noop::push;
 use crate::bench::split::Split;
 use crate::env::cluster::Role;
@@ -36,6 +36,8 @@ const BUSY_LONGEST: Duration = Duration::from_millis(80);
 const DURABLE_AGAIN: Duration = Duration::from_millis(20);
 /// Pushes on their way at once.
 const AT_ONCE: usize = 16;
+/// A log that does not go on for so long never will.
+const STUCK: Duration = Duration::from_secs(120);
 const CLAIMED: Duration = Duration::from_secs(120);
 
 /// A builder whose jobs the bench does; it leaves on drop.
@@ -121,7 +123,9 @@ impl Feed {
     /// Sends an encoded chunk, again while the log service has no room.
     pub async fn append(&self, chunk: Bytes) -> Result<LogAck> {
         let mut pause = BUSY_AGAIN;
+        let began = Instant::now();
         loop {
+            ensure!(began.elapsed() < STUCK, "a chunk was not taken");
             let (status, text) = self.post(&self.places.logs, "log", "application/octet-stream", chunk.clone()).await?;
             if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
                 tokio::time::sleep(pause).await;
@@ -136,7 +140,9 @@ impl Feed {
     /// Announces the end and waits until all is durable.
     pub async fn end(&self, end: &LogEnd) -> Result<()> {
         let body = Bytes::from(serde_json::to_vec(end)?);
+        let began = Instant::now();
         loop {
+            ensure!(began.elapsed() < STUCK, "a log did not become durable");
             let (status, text) = self.post(&self.places.logs, "log/end", "application/json", body.clone()).await?;
             ensure!(status.is_success(), "the end was answered {status}: {}", String::from_utf8_lossy(&text));
             if serde_json::from_slice::<LogAck>(&text)?.durable >= end.end {
@@ -148,15 +154,7 @@ impl Feed {
 
     /// Tells the dispatcher that the job succeeded.
     pub async fn finish(self, end: LogEnd) -> Result<()> {
-        let finish = Finish {
-            outcome: AttemptOutcome::Succeeded,
-            failure: None,
-            images: Vec::new(),
-            built: Vec::new(),
-            log_end: end.end,
-            log_sha256: end.sha256,
-        };
-        let body = serde_json::to_vec(&finish)?.into();
+        let body = serde_json::to_vec(&succeeded(end))?.into();
         let (status, text) = self.post(&self.places.agent, "finish", "application/json", body).await?;
         ensure!(status.is_success(), "the finish was answered {status}: {}", String::from_utf8_lossy(&text));
         Ok(())

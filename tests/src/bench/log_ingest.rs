@@ -1,5 +1,5 @@
 //! How fast the log service makes logs durable, one log and 1,000 at once, against `zstd -1` on one core over the same
-//! bytes. The chunks are encoded beforehand: a spool that is fed directly.
+//! bytes. The chunks are packed beforehand, as builders pack them: a spool that is fed directly.
 
 use std::fs;
 use std::path::Path;
@@ -97,7 +97,7 @@ fn row(figure: &'static str, what: String, megabytes: f64, (ours, theirs): (&Rou
 fn load(bytes: &Bytes, each: usize) -> Result<Load> {
     let mut chunks = Vec::new();
     for part in bytes.chunks(each) {
-        chunks.push(chunk(chunks.len() * each, bytes.slice_ref(part), Utc::now())?.encode());
+        chunks.push(chunk(chunks.len() * each, bytes.slice_ref(part), Utc::now())?.pack());
     }
     Ok(Load { chunks, end: LogEnd { end: i64::try_from(bytes.len())?, sha256: hex::encode(Sha256::digest(bytes)) } })
 }

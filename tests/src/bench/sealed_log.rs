@@ -127,7 +127,7 @@ async fn write(feed: Feed, text: &mut Text, packed: &Path) -> Result<usize> {
         let piece = Bytes::from(text.piece(BATCH_BYTES));
         digest.update(&piece);
         input.write_all(&piece).await?;
-        feed.append(chunk(bytes, piece.clone(), Utc::now())?.encode()).await?;
+        feed.append(chunk(bytes, piece.clone(), Utc::now())?.pack()).await?;
         bytes += piece.len();
     }
     drop(input);

@@ -10,7 +10,7 @@ use chrono::DateTime;
 use reqwest::Method;
 use serde_json::Value;
 use slipway_logfmt::chunk::{Chunk, Span, Stream};
-use slipway_logfmt::segment::Segment;
+use slipway_logfmt::segment::{Frames, Segment};
 use slipway_tests::api::{Api, Project};
 use slipway_tests::env::base_image::BASE_IMAGE;
 use slipway_tests::env::host;
@@ -128,7 +128,7 @@ const LOST: &str = "of a time that did not happen\n3000\n";
 async fn haunt(blobs: &Path, api: &Api, project: &Project) -> Result<()> {
     let at = DateTime::UNIX_EPOCH;
     let spans = vec![Span { len: u32::try_from(LOST.len())?, step: 1, stream: Stream::Stdout, at }];
-    let lost = Segment(Chunk { offset: 0, bytes: LOST.into(), spans }).encode(0xdead)?;
+    let lost = Segment(Chunk { offset: 0, bytes: LOST.into(), spans }).encode(&Frames::default(), 0xdead)?;
     for build in api.builds(&project.id).await? {
         let job = &api.build(&build.id).await?.jobs[0].id;
         for epoch in 1..=4 {
