@@ -9,7 +9,7 @@ ifneq ($(wildcard $(FIXTURES)),)
 export SLIPWAY_WEBHOOK_FIXTURES := $(FIXTURES)
 endif
 
-.PHONY: help demo test screenshots long cluster chaos mixed bench check
+.PHONY: help demo test fuzz screenshots long cluster chaos mixed bench check
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ test: ## Every test, against real components. REQUIRE_BACKENDS=1 makes a missing
 	PROPTEST_RNG_SEED=$(SEED) $(BIN)/slipway-testenv -- cargo test --workspace --no-fail-fast
 	tests/scripts/browser.sh test
 
-screenshots: ## Pictures of the main pages in both themes, on a desk and on a phone, in target/screenshots.
+screenshots: ## Pictures of the main pages in both themes and both languages, on a desk and on a phone, in target/screenshots.
 	@$(SETUP) test
 	cargo build -p slipway -p slipway-tests --bins
 	tests/scripts/browser.sh screenshots
@@ -54,6 +54,9 @@ long: chaos mixed ## What takes too long for every change: before a release.
 	cargo build --release -p slipway
 	SLIPWAY_BIN=$(abspath target/release/slipway) REQUIRE_BACKENDS=1 $(BIN)/slipway-testenv -- \
 	cargo test -p slipway-tests --test it -- stories::smoke
+
+fuzz: ## Every fuzz target under libFuzzer for FUZZ_SECS seconds (60); TARGETS="search mask" runs only those.
+	tests/scripts/fuzz.sh $(TARGETS)
 
 bench: ## The numbers, as ratios to a baseline measured in the same run.
 	@$(SETUP) bench

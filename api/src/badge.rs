@@ -51,7 +51,7 @@ async fn get(
         .and_then(|id| id.parse().ok())
         .ok_or_else(|| ApiError::NotFound("There is no such badge; write /badge/<project id>.svg.".to_owned()))?;
     let project = state.db.project(&caller.scope, id).await.or_problem()?;
-    let filter = BuildFilter { project: Some(project.id), state: None, before: None, limit: LOOK_BACK };
+    let filter = BuildFilter { project: Some(project.id), limit: LOOK_BACK, ..BuildFilter::default() };
     let builds = state.db.list_builds(&caller.scope, &filter).await.or_problem()?;
     let wanted = |git_ref: Option<&str>| query.branch.as_deref().is_none_or(|branch| git_ref == Some(branch));
     let last = builds

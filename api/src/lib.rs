@@ -22,6 +22,7 @@ mod openapi;
 mod ops;
 mod page_of;
 mod pages;
+mod pool_history;
 mod pools;
 mod projects;
 mod registries;
@@ -34,6 +35,7 @@ mod sweep;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod tokens;
 mod words;
 

@@ -233,6 +233,7 @@ fn job_log_stream() {}
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/log/outline", tag = "logs", params(
     ("id" = uuid::Uuid, Path),
     ("epoch" = Option<i64>, Query, description = "Attempt; the newest unless set"),
+    ("groups" = Option<u8>, Query, description = "1 tells the groups of each step's lines as well"),
 ), responses((status = 200, description = "Lines and steps"), (status = 404, body = ProblemDoc)))]
 #[expect(dead_code, reason = "describes a route that logsvc serves")]
 fn job_log_outline() {}

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::state::ApiState;
 use crate::{
     assets, badge, builders, builds, caller, connections, deliveries, github_apps, headers, idempotency, intake, jobs,
-    openapi, ops, pages, pools, projects, registries, secrets, tenants, tokens,
+    openapi, ops, pages, pool_history, pools, projects, registries, secrets, tenants, tokens,
 };
 
 /// The routes, ready to be merged with those of other roles. Fails only when the OpenAPI document cannot be
@@ -55,5 +55,6 @@ fn api() -> OpenApiRouter<ApiState> {
         .merge(deliveries::routes())
         .merge(builders::routes())
         .merge(pools::routes())
+        .merge(pool_history::routes())
         .merge(badge::routes())
 }

@@ -3,8 +3,13 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use slipway_runtime::problem::ApiError;
 
+use crate::texts::Texts;
+
 /// Longest name of a project, tenant or token, in characters.
 const MAX_NAME: usize = 100;
+
+/// Longest text that is looked for in a list, in characters; the longest ref is shorter.
+const MAX_SEARCHED: usize = 1000;
 
 /// Names are 1 to 100 characters that people can see; `/` is allowed.
 pub fn check_name(field: &str, name: &str) -> Result<(), ApiError> {
@@ -18,6 +23,20 @@ pub fn check_name(field: &str, name: &str) -> Result<(), ApiError> {
         )));
     }
     Ok(())
+}
+
+/// What is looked for in a list: `None` for nothing. Databases refuse some control characters, and no name has one.
+pub fn searched(field: &str, text: Option<String>) -> Result<Option<String>, ApiError> {
+    let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    match &text {
+        Some(text) if text.chars().any(char::is_control) => {
+            Err(ApiError::Invalid(format!("{field} must not hold control characters.")))
+        }
+        Some(text) if text.chars().count() > MAX_SEARCHED => {
+            Err(ApiError::Invalid(format!("{field} must have {MAX_SEARCHED} characters at most.")))
+        }
+        Some(_) | None => Ok(text),
+    }
 }
 
 /// A span of time for people: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 1 min`.
@@ -37,15 +56,38 @@ pub fn took(started: Option<DateTime<Utc>>, finished: Option<DateTime<Utc>>, now
     started.map(|started| span(finished.unwrap_or(now) - started)).unwrap_or_default()
 }
 
-/// How long ago, for people.
-pub fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    let secs = (now - at).num_seconds().max(0);
-    match secs {
-        0..5 => "just now".to_owned(),
-        5..60 => format!("{secs} s ago"),
-        60..3600 => format!("{} min ago", secs / 60),
-        3600..86_400 => format!("{} h ago", secs / 3600),
-        _ => at.format("%Y-%m-%d %H:%M UTC").to_string(),
+/// How long ago something was; an older time is named.
+#[derive(Debug, Clone)]
+pub enum Ago {
+    JustNow,
+    Seconds(i64),
+    Minutes(i64),
+    Hours(i64),
+    At(String),
+}
+
+impl Ago {
+    /// From `at` to `now`.
+    pub fn new(at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        let secs = (now - at).num_seconds().max(0);
+        match secs {
+            0..5 => Self::JustNow,
+            5..60 => Self::Seconds(secs),
+            60..3600 => Self::Minutes(secs / 60),
+            3600..86_400 => Self::Hours(secs / 3600),
+            _ => Self::At(at.format("%Y-%m-%d %H:%M UTC").to_string()),
+        }
+    }
+
+    /// In words.
+    pub fn told(&self, texts: Texts) -> String {
+        match self {
+            Self::JustNow => texts.t("time-just-now").to_string(),
+            Self::Seconds(count) => texts.t("time-seconds-ago").with("count", count).to_string(),
+            Self::Minutes(count) => texts.t("time-minutes-ago").with("count", count).to_string(),
+            Self::Hours(count) => texts.t("time-hours-ago").with("count", count).to_string(),
+            Self::At(time) => time.clone(),
+        }
     }
 }
 
@@ -63,6 +105,14 @@ mod tests {
             assert!(check_name("name", bad).is_err(), "{bad:?}");
         }
         assert!(check_name("name", &"é".repeat(100)).is_ok());
+    }
+
+    #[test]
+    fn what_is_looked_for_is_trimmed_and_holds_no_control_characters() {
+        let of = |text: &str| searched("q", Some(text.to_owned()));
+        assert_eq!(of(" a b ").ok().flatten().as_deref(), Some("a b"));
+        assert!(matches!((of(" "), searched("q", None)), (Ok(None), Ok(None))));
+        assert!(of("a\u{0}b").is_err() && of(&"x".repeat(1001)).is_err());
     }
 
     #[test]

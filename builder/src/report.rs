@@ -216,6 +216,8 @@ mod tests {
             started_at: None,
             finished_at: None,
             exit_code: None,
+            moved_bytes: None,
+            total_bytes: None,
         }
     }
 

@@ -162,6 +162,7 @@ async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Part>, permit: Permi
         anyhow::Ok((segment, stored))
     });
     let (segment, stored) = packed.await.context("packing broke off")??;
+    let object_bytes = stored.len();
     let mut key = SegmentKey { attempt: log.attempt, start: segment.0.offset, mark: None };
     let mut put = logs.blobs().put_segment(key, stored.clone()).await;
     storage::tell(permit, &put);
@@ -169,8 +170,8 @@ async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Part>, permit: Permi
         key.mark = Some(mark);
         put = logs.blobs().put_segment(key, stored).await;
     }
-    let booked = match put.context("cannot put a segment")? {
-        Put::Created => segment,
+    let (booked, object_bytes) = match put.context("cannot put a segment")? {
+        Put::Created => (segment, object_bytes),
         Put::AlreadyExists => match existing(logs, key).await? {
             Some(existing) => existing,
             None => anyhow::bail!("an unreadable object stood at {}; it was removed", key.start),
@@ -178,6 +179,7 @@ async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Part>, permit: Permi
     };
     crash::point("log.segment_stored");
     let digest = log.digest_with(key.start, &booked.0.bytes);
+    let begins_line = logs.with_tail(log, |tail| tail.begins_line(key.start));
     let announced = |digest: &StreamDigest| log.end().is_some_and(|end| is_whole(digest, &end));
     let new = NewSegment {
         attempt: log.attempt,
@@ -186,7 +188,9 @@ async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Part>, permit: Permi
         lines: count_lines(&booked.0.bytes),
         outline: Outline::of(&booked.0)
             .filter(Outline::is_small)
+            .map(|outline| if begins_line { outline.at_line_start() } else { outline })
             .and_then(|outline| serde_json::to_value(outline).ok()),
+        object_bytes: i64::try_from(object_bytes)?,
         whole: digest.as_ref().is_some_and(announced),
     };
     let end = new.end;
@@ -220,12 +224,12 @@ async fn stood_at(logs: &Logs, key: SegmentKey) -> anyhow::Result<Bytes> {
     logs.blobs().get_segment(key).await.context("cannot read the segment that stands there")
 }
 
-/// The segment that somebody else stored here, or we before a crash. One that does not read was never
+/// The segment that somebody else stored here, or we before a crash, and the bytes of its object. One that does not read was never
 /// booked, since we stand at `durable`: it is removed and the next try makes it anew.
-async fn existing(logs: &Logs, key: SegmentKey) -> anyhow::Result<Option<Segment>> {
+async fn existing(logs: &Logs, key: SegmentKey) -> anyhow::Result<Option<(Segment, usize)>> {
     let stored = stood_at(logs, key).await?;
     match Segment::decode(&stored) {
-        Ok(segment) if segment.0.offset == key.start => Ok(Some(segment)),
+        Ok(segment) if segment.0.offset == key.start => Ok(Some((segment, stored.len()))),
         Ok(_) | Err(_) => {
             if logs.db().log_segment_at(key.attempt, key.start).await?.is_none() {
                 logs.blobs().delete_segment(key).await.context("cannot remove an unreadable object")?;

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use moka::sync::Cache;
 use serde::Serialize;
 use slipway_domain::attempt::AttemptRef;
+use slipway_logfmt::groups::{Group, Marks};
 use slipway_logfmt::outline::Outline;
 use slipway_store::logs::LogRow;
 use tokio::sync::Mutex;
@@ -43,6 +44,7 @@ pub(crate) struct Index {
     /// Line breaks so far.
     breaks: i64,
     open: bool,
+    marks: Marks,
 }
 
 /// One run.
@@ -118,11 +120,15 @@ impl Index {
     }
 
     /// False where the run is not the next one.
-    fn push(&mut self, start: i64, end: i64, breaks: i64, outline: Outline) -> bool {
+    pub(crate) fn push(&mut self, start: i64, end: i64, breaks: i64, outline: Outline) -> bool {
         if start != self.end {
             return false;
         }
         let open = outline.open;
+        let mut marks = std::mem::take(&mut self.marks);
+        marks.push(&outline, self.open, |step| self.lines_of(step));
+        self.marks = marks;
+        let outline = Outline { marks: Vec::new(), head: None, tail: None, ..outline };
         let outline = if self.open { outline.after_open() } else { outline };
         for &(step, lines) in &outline.steps {
             let place = *self.places.entry(step).or_insert_with(|| {
@@ -152,6 +158,16 @@ impl Index {
     /// The steps in the order in which they came first.
     pub(crate) fn steps(&self) -> &[StepLines] {
         &self.steps
+    }
+
+    /// Lines that begin or end groups; they only become more.
+    pub(crate) fn marks(&self) -> usize {
+        self.marks.count()
+    }
+
+    /// The groups of the steps that have some.
+    pub(crate) fn groups(&self) -> Vec<(u32, Vec<Group>)> {
+        self.marks.groups()
     }
 
     /// Lines that a step has begun.

@@ -3,9 +3,12 @@
 //! builder's spool has it until then.
 
 mod access;
+mod archive;
 mod batches;
 mod flush;
 mod follow;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hole;
 mod index;
 mod ingest;
@@ -28,6 +31,7 @@ pub fn start(deps: Deps) -> Logs {
     let logs = Logs::new(deps);
     logs.life().spawn("flush logs", flush::run(logs.clone()));
     logs.life().spawn("seal logs", seal::run(logs.clone()));
+    logs.life().spawn("archive logs", archive::run(logs.clone()));
     logs
 }
 

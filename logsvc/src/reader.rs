@@ -168,11 +168,18 @@ pub(crate) async fn stored_at(logs: &Logs, attempt: AttemptRef, offset: i64) -> 
 }
 
 async fn stored(logs: &Logs, attempt: AttemptRef, row: &LogSegment) -> Result<Chunk, ReadError> {
-    let (key, mark) = (SegmentKey { attempt, start: row.start_offset, mark: None }, Mark::of(&row.token_hash));
-    let mut stored = object(logs, key).await?;
-    if !is_of(&stored, mark) {
-        stored = object(logs, SegmentKey { mark: Some(mark), ..key }).await?;
-    }
+    // Whoever reads a row that is older than the archive, or newer than its loss, finds it in the other place.
+    let stored = if row.archived {
+        match archived(logs, attempt, row).await {
+            Err(ReadError::Blob(BlobError::NotFound(_))) => segment_object(logs, attempt, row).await?.1,
+            other => other?,
+        }
+    } else {
+        match segment_object(logs, attempt, row).await {
+            Err(ReadError::Blob(BlobError::NotFound(_))) => archived(logs, attempt, row).await?,
+            other => other?.1,
+        }
+    };
     let damaged = |reason| ReadError::Damaged { start: row.start_offset, reason };
     let unpacked = logs.life().blocking("unpack log segment", move || Segment::decode(&stored));
     let Segment(chunk) = unpacked.await.map_err(|_| ReadError::Unpacking)?.map_err(damaged)?;
@@ -182,15 +189,38 @@ async fn stored(logs: &Logs, attempt: AttemptRef, row: &LogSegment) -> Result<Ch
     Ok(chunk)
 }
 
+/// The object of a segment, and its name.
+pub(crate) async fn segment_object(
+    logs: &Logs,
+    attempt: AttemptRef,
+    row: &LogSegment,
+) -> Result<(SegmentKey, Bytes), ReadError> {
+    let (key, mark) = (SegmentKey { attempt, start: row.start_offset, mark: None }, Mark::of(&row.token_hash));
+    let stored = in_time(logs.blobs().get_segment(key)).await?;
+    if is_of(&stored, mark) {
+        return Ok((key, stored));
+    }
+    let key = SegmentKey { mark: Some(mark), ..key };
+    Ok((key, in_time(logs.blobs().get_segment(key)).await?))
+}
+
+/// A segment out of its log's archive.
+async fn archived(logs: &Logs, attempt: AttemptRef, row: &LogSegment) -> Result<Bytes, ReadError> {
+    let place = row.object_start.zip(row.object_bytes);
+    let place = place.and_then(|(start, bytes)| Some(u64::try_from(start).ok()?..u64::try_from(start + bytes).ok()?));
+    // An older release stored it, and no archive holds it.
+    let place = place.ok_or_else(|| BlobError::NotFound(format!("segment at {} of {attempt}", row.start_offset)))?;
+    in_time(logs.blobs().archive_range(attempt, Mark::of(&row.token_hash), place)).await
+}
+
 /// Whether an object is of the attempt with this mark. A database that was brought back from a backup gives epochs
 /// again; what the attempts stored that had them before keeps its name, and nobody reads it.
 pub(crate) fn is_of(stored: &[u8], Mark(mark): Mark) -> bool {
     Segment::mark(stored).is_none_or(|found| found == mark)
 }
 
-async fn object(logs: &Logs, key: SegmentKey) -> Result<Bytes, ReadError> {
-    let object = tokio::time::timeout(STORAGE_TIMEOUT, logs.blobs().get_segment(key)).await;
-    Ok(object.map_err(|_| ReadError::Timeout)??)
+async fn in_time(call: impl Future<Output = Result<Bytes, BlobError>>) -> Result<Bytes, ReadError> {
+    Ok(tokio::time::timeout(STORAGE_TIMEOUT, call).await.map_err(|_| ReadError::Timeout)??)
 }
 
 /// How far a log can be read now.

@@ -8,6 +8,7 @@ mod tests;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
@@ -219,8 +220,12 @@ impl Search {
     fn parts(&self, line: &[u8]) -> Vec<Part> {
         let mut places = Vec::new();
         let looked = self.matcher.find_iter(line, |place| {
-            places.push(place.start()..place.end());
-            places.len() < PLACES_MAX
+            // An expression may also find nothing, between any two bytes: no part of a line ends inside of a letter.
+            if place.start() < place.end() {
+                places.push(place.start()..place.end());
+            }
+            let first = places.first().map_or(0, |place: &Range<usize>| place.start);
+            places.len() < PLACES_MAX && place.start() < first + SHOWN_MAX_BYTES
         });
         if looked.is_err() {
             places.clear();

@@ -1,8 +1,9 @@
 //! What may run: one leader admits queued jobs within the tenants' limits, a small window ahead of the slots
-//! that are free. The backlog stays in the rows.
+//! that are free. The backlog stays in the rows. The leader also writes down, minute by minute, how full the pools are.
 
 mod admit;
 mod choose;
+mod sample;
 
 use slipway_domain::ids::ProcessId;
 use slipway_domain::timing;
@@ -14,6 +15,8 @@ use slipway_runtime::wake::Wake;
 use slipway_store::Db;
 use slipway_store::leaders::Lead;
 use tracing::{error, info};
+
+use crate::sample::Sampler;
 
 /// The lease row that the schedulers share.
 const LEADERSHIP: &str = "scheduler";
@@ -42,18 +45,20 @@ pub fn start(deps: Deps) {
 async fn run(deps: Deps, wake: Wake) -> anyhow::Result<()> {
     let process: ProcessId = random_id();
     let mut lead: Option<Lead> = None;
+    let mut sampler = Sampler::default();
     let mut renew_at = deps.clock.monotonic();
     loop {
         if deps.clock.monotonic() >= renew_at {
             lead = take_lead(&deps, process, lead).await;
             renew_at = deps.clock.monotonic() + timing::LEADER_RENEW;
         }
-        if let Some(current) = &lead
-            && let Err(error) = admit::admit_once(&deps, current).await
-        {
-            error!(error = format!("{error:#}"), "scheduler pass failed");
-            // Perhaps somebody else leads by now; ask before the next pass.
-            renew_at = deps.clock.monotonic();
+        if let Some(current) = &lead {
+            if let Err(error) = admit::admit_once(&deps, current).await {
+                error!(error = format!("{error:#}"), "scheduler pass failed");
+                // Perhaps somebody else leads by now; ask before the next pass.
+                renew_at = deps.clock.monotonic();
+            }
+            sampler.sample_once(&deps).await;
         }
         tokio::select! {
             () = deps.life.stopping() => break,

@@ -1,4 +1,4 @@
-// Pictures of the main pages in both themes, on a desk and on a phone, in the folder that is named.
+// Pictures of the main pages in both themes and both languages, on a desk and on a phone, in the folder that is named.
 
 import { mkdirSync } from "node:fs";
 import path from "node:path";
@@ -6,6 +6,7 @@ import path from "node:path";
 import { launch, showsLog, signIn } from "./lib/browser.mjs";
 import { PAGES, site } from "./lib/site.mjs";
 
+const LOCALES = ["en", "zh-CN"];
 const WIDTHS = [1280, 360];
 const HEIGHT = 900;
 
@@ -16,15 +17,15 @@ try {
   const kept = await signIn(browser);
   for (const [name, { path: address, log, stranger }] of Object.entries(PAGES)) {
     const storageState = stranger ? undefined : kept;
-    for (const width of WIDTHS) {
+    for (const [locale, width] of LOCALES.flatMap((locale) => WIDTHS.map((width) => [locale, width]))) {
       const viewport = { width, height: HEIGHT };
-      const context = await browser.newContext({ baseURL: site.url, storageState, viewport, reducedMotion: "reduce" });
+      const context = await browser.newContext({ baseURL: site.url, storageState, viewport, locale, reducedMotion: "reduce" });
       const page = await context.newPage();
       await page.goto(address);
       if (log) await showsLog(page);
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });
-        await page.screenshot({ path: path.join(folder, `${name}-${colorScheme}-${width}.png`), fullPage: true });
+        await page.screenshot({ path: path.join(folder, `${name}-${locale}-${colorScheme}-${width}.png`), fullPage: true });
       }
       await context.close();
     }

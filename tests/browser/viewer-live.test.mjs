@@ -102,7 +102,7 @@ test("a last line that goes on is read again", LIMIT, async (t) => {
   const { page, faults } = await open(t);
   let end = 10;
   const at = "2026-01-01T00:00:00Z";
-  await page.route(/\/log\/outline$/, (route) => route.fulfill({ json: {
+  await page.route(/\/log\/outline(\?groups=1)?$/, (route) => route.fulfill({ json: {
     epoch: 1, newest: 1, state: "complete", lines: 2, end, steps: [{ step: 7, lines: 2, first_at: at }],
   } }));
   await page.route(/\/log\/lines\?/, (route) => {

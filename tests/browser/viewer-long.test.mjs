@@ -67,7 +67,7 @@ for (const [way, from, pixels, isThere] of [
 test("wrapped lines of many rows are reached to the last one", LIMIT, async (t) => {
   const { page, faults } = await open(t, { viewport: { width: 360, height: 740 } });
   const text = (number) => `${String(number).padStart(8, "0")} ${"wide ".repeat(number % 7 * 12)}`;
-  await page.route(/\/log\/outline$/, (route) => route.fulfill({ json: {
+  await page.route(/\/log\/outline(\?groups=1)?$/, (route) => route.fulfill({ json: {
     epoch: 1, newest: 1, state: "complete", lines: WRAPPED, end: 1, steps: [{ step: 6, lines: WRAPPED, first_at: "2026-01-01T00:00:00Z" }],
   } }));
   await page.route(/\/log\/lines\?/, (route) => {

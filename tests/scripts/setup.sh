@@ -30,6 +30,7 @@ needs_test=(
     "/usr/bin/systemd-analyze systemd"
     "/usr/sbin/debootstrap debootstrap"
     "/usr/bin/chromium chromium"
+    "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc fonts-noto-cjk"
     "/usr/bin/node|/usr/local/bin/node nodejs"
     "/usr/bin/npm|/usr/local/bin/npm npm"
 )

@@ -1,7 +1,7 @@
 //! Builds, jobs, attempts and steps as the API shows them.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use slipway_domain::agent::PushedImage;
 use slipway_domain::attempt::{AttemptOutcome, AttemptState, Phase, StepState};
 use slipway_domain::build::{BuildState, Trigger};
@@ -13,7 +13,7 @@ use slipway_domain::spec::{BuildOptions, as_written};
 use slipway_domain::status::StatusState;
 use slipway_store::attempts::{Attempt, Step};
 use slipway_store::builds::{BuildView, JobView};
-use slipway_store::queues::Waiting;
+use slipway_store::queues::{WaitReason, Waiting};
 use slipway_store::statuses::StatusView;
 use utoipa::ToSchema;
 
@@ -87,7 +87,9 @@ pub struct StatusJson {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WaitingJson {
     /// In words.
-    pub reason: String,
+    #[serde(serialize_with = "in_words")]
+    #[schema(value_type = String)]
+    pub reason: WaitReason,
     /// Place in its pool's queue, from 1.
     pub position: Option<i64>,
     /// When it may begin; null while nobody can tell.
@@ -148,6 +150,10 @@ pub struct StepJson {
     started_at: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
     exit_code: Option<i64>,
+    /// Bytes of layers and files that it has moved so far, where it moves some.
+    moved_bytes: Option<i64>,
+    /// Bytes that it will have moved, where that is known.
+    total_bytes: Option<i64>,
 }
 
 /// A pushed image.
@@ -196,6 +202,10 @@ impl WaitingJson {
         let Waiting { reason, public_reason, position } = waiting;
         Self { reason: if is_member { reason } else { public_reason }, position, eta: None }
     }
+}
+
+fn in_words<S: Serializer>(reason: &WaitReason, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(reason)
 }
 
 impl BuildJson {
@@ -286,6 +296,8 @@ impl From<Step> for StepJson {
             started_at: step.started_at,
             finished_at: step.finished_at,
             exit_code: step.exit_code,
+            moved_bytes: step.moved_bytes,
+            total_bytes: step.total_bytes,
         }
     }
 }

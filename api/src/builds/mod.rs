@@ -24,6 +24,7 @@ use crate::openapi::ProblemDoc;
 use crate::page_of::{self, PageOf};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
+use crate::words::searched;
 
 /// Which builds to list, newest first.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -36,6 +37,9 @@ pub struct BuildQuery {
     /// Only in this state.
     #[param(value_type = Option<String>)]
     state: Option<BuildState>,
+    /// Only of the branch or tag of this name; `refs/tags/v1` is only the tag.
+    #[serde(rename = "ref")]
+    ref_name: Option<String>,
     /// `next_cursor` of the page before.
     #[param(value_type = Option<uuid::Uuid>)]
     cursor: Option<BuildId>,
@@ -90,6 +94,7 @@ async fn list(
     let filter = BuildFilter {
         project: query.project,
         state: query.state,
+        ref_name: searched("ref", query.ref_name)?,
         before: query.cursor,
         limit: page_of::rows_for(limit),
     };

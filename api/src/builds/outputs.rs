@@ -135,11 +135,22 @@ impl From<Output> for BuiltJson {
 
 /// What a build that the caller sees has built so far.
 pub async fn outputs(state: &ApiState, caller: Caller, view: &BuildView) -> Result<Outputs, ApiError> {
+    let earlier = earlier(state, view).await?;
+    outputs_against(state, caller, view, earlier).await
+}
+
+/// The same, compared with this build.
+pub async fn outputs_against(
+    state: &ApiState,
+    caller: Caller,
+    view: &BuildView,
+    earlier: Option<BuildId>,
+) -> Result<Outputs, ApiError> {
     let built = state.db.built_images(&caller.scope, view.build.id).await.or_problem()?;
     if built.values().all(Vec::is_empty) {
         return Ok(Outputs::new());
     }
-    let earlier = match earlier(state, view).await? {
+    let earlier = match earlier {
         Some(build) => Some((build, state.db.built_images(&caller.scope, build).await.or_problem()?)),
         None => None,
     };

@@ -14,19 +14,22 @@ use slipway_runtime::problem::{ApiError, PathOf};
 use slipway_store::builds::{BuildView, JobView};
 
 use crate::builds::json::{FailureJson, WaitingJson, failure_of, newest};
-use crate::builds::outputs::{Output, earlier, outputs};
+use crate::builds::outputs::{Output, earlier, outputs_against};
 use crate::builds::{make, statuses, waiting};
 use crate::caller::Caller;
+use crate::pages::about::{About, about};
 use crate::pages::comparison::differences;
+use crate::pages::failure_words::{class_title, hint_words};
 use crate::pages::layers::BuiltFacts;
 use crate::pages::timeline::Timeline;
 use crate::pages::view::{
-    Badge, Moment, attempt_badge, build_badge, build_title, cancelling_badge, moment, ref_word, step_badge,
-    trigger_word,
+    Badge, Moment, attempt_badge, build_badge, build_title, cancelling_badge, moment, ref_word, step_badge, trigger_key,
 };
+use crate::pages::waiting_words::waiting_words;
 use crate::pages::{Chrome, LIVE_MS, render};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
+use crate::texts::Texts;
 use crate::words::took;
 
 #[derive(Template)]
@@ -35,6 +38,7 @@ struct BuildPage {
     chrome: Chrome,
     build: BuildFacts,
     jobs: Vec<JobFacts>,
+    about: About,
     /// Why the forge does not show what it should.
     untold: Vec<String>,
     may_build: bool,
@@ -56,7 +60,8 @@ struct BuildFacts {
     rerun_of: Option<BuildId>,
     created: Option<Moment>,
     took: String,
-    took_words: String,
+    /// The key of what says it.
+    took_key: &'static str,
     waiting: Option<String>,
 }
 
@@ -65,6 +70,10 @@ struct JobFacts {
     kind: &'static str,
     pool: String,
     failure: Option<FailureJson>,
+    /// What such failures have in common.
+    class_title: String,
+    /// What to do about it.
+    hint: String,
     images: Vec<ImageRow>,
     built: Vec<BuiltFacts>,
     steps: Vec<StepRow>,
@@ -87,6 +96,9 @@ struct StepRow {
     badge: Badge,
     took: String,
     exit_code: String,
+    /// Bytes that it has moved, and of how many.
+    moved: Option<i64>,
+    total: Option<i64>,
 }
 
 struct AttemptRow {
@@ -108,25 +120,30 @@ pub async fn page(
     let view = state.db.build_view(&caller.scope, id).await.or_problem()?;
     let waiting = waiting(&state, caller, &view).await?;
     let statuses = statuses(&state, caller, &view).await?;
-    let mut outputs = outputs(&state, caller, &view).await?;
-    let good = match earlier(&state, &view).await? {
+    let earlier = earlier(&state, &view).await?;
+    let mut outputs = outputs_against(&state, caller, &view, earlier).await?;
+    // A page of a build that runs is read again all the time, and half of its steps say nothing yet.
+    let good = match earlier.filter(|_| view.build.state.is_terminal()) {
         Some(build) => Some(state.db.build_view(&caller.scope, build).await.or_problem()?),
         None => None,
     };
+    let about = about(&state, caller, &view, &statuses).await?;
     let now = state.clock.now();
     let chrome = Chrome::new(&state, caller, &headers, "");
+    let texts = chrome.texts;
     let chrome = if view.build.state.is_terminal() { chrome } else { chrome.refreshed(LIVE_MS) };
     render(&BuildPage {
         chrome,
+        about,
         untold: statuses.into_iter().filter_map(|status| status.last_error).collect(),
         may_build: caller.scope.may_write(view.build.tenant_id),
-        build: BuildFacts::new(&view, waiting, now),
+        build: BuildFacts::new(&view, waiting, (now, texts)),
         jobs: view
             .jobs
             .iter()
             .map(|job| {
                 let outputs = outputs.remove(&job.job.id).unwrap_or_default();
-                JobFacts::new(job, outputs, good.as_ref(), now)
+                JobFacts::new(job, outputs, good.as_ref(), (now, texts))
             })
             .collect(),
     })
@@ -171,7 +188,7 @@ pub async fn retry(
 }
 
 impl BuildFacts {
-    fn new(view: &BuildView, waiting: Option<WaitingJson>, now: DateTime<Utc>) -> Self {
+    fn new(view: &BuildView, waiting: Option<WaitingJson>, (now, texts): (DateTime<Utc>, Texts)) -> Self {
         let build = &view.build;
         let took = took(build.started_at, build.finished_at, now);
         let live = !build.state.is_terminal();
@@ -184,44 +201,47 @@ impl BuildFacts {
             live,
             blocked,
             stopping,
-            title: build_title(build),
+            title: build_title(build, texts),
             project: build.project_id,
             project_name: view.project_name.clone(),
-            git_ref: ref_word(build.git_ref.as_ref()),
+            git_ref: ref_word(build.git_ref.as_ref(), texts),
             commit: build.commit_id.clone(),
-            trigger: trigger_word(build.trigger),
+            trigger: trigger_key(build.trigger),
             actor: build.actor.clone(),
             rerun_of: build.rerun_of,
             created: moment(Some(build.created_at), now),
-            took_words: if live { format!("for {took}") } else { format!("after {took}") },
+            took_key: if live { "build-took-so-far" } else { "build-took" },
             took,
-            waiting: waiting.map(|waiting| match waiting.position {
-                Some(position) => format!("{} Place {position} in the queue.", sentence(&waiting.reason)),
-                None => sentence(&waiting.reason),
+            waiting: waiting.map(|waiting| {
+                let why = waiting_words(&waiting.reason, texts);
+                match waiting.position {
+                    Some(place) => texts.t("waiting-place").with("why", why).with("place", place).to_string(),
+                    None => why,
+                }
             }),
         }
     }
 }
 
-/// A reason as a sentence of its own.
-fn sentence(reason: &str) -> String {
-    let mut chars = reason.chars();
-    let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
-    let rest = chars.as_str().trim_end_matches('.');
-    format!("{first}{rest}.")
-}
-
 impl JobFacts {
-    fn new(view: &JobView, outputs: Vec<Output>, good: Option<&BuildView>, now: DateTime<Utc>) -> Self {
+    fn new(
+        view: &JobView,
+        outputs: Vec<Output>,
+        good: Option<&BuildView>,
+        (now, texts): (DateTime<Utc>, Texts),
+    ) -> Self {
         let same =
             good.and_then(|good| Some((good.build.id, good.jobs.iter().find(|job| job.job.kind == view.job.kind)?)));
-        let differences = same.map(|(build, earlier)| (build, differences(&view.steps, &earlier.steps)));
+        let differences = same.map(|(build, earlier)| (build, differences(&view.steps, &earlier.steps, texts)));
+        let failure = failure_of(view);
         let images = newest(view).map(|attempt| attempt.images.0.as_slice()).unwrap_or_default();
         Self {
             id: view.job.id,
             kind: view.job.kind.as_str(),
             pool: view.job.pool.to_string(),
-            failure: failure_of(view),
+            class_title: failure.as_ref().map(|failure| class_title(failure.class, texts)).unwrap_or_default(),
+            hint: failure.as_ref().map(|failure| hint_words(failure, texts)).unwrap_or_default(),
+            failure,
             images: images
                 .iter()
                 .map(|image| ImageRow {
@@ -231,7 +251,7 @@ impl JobFacts {
                     moved: image.moved,
                 })
                 .collect(),
-            built: outputs.iter().map(BuiltFacts::new).collect(),
+            built: outputs.iter().map(|output| BuiltFacts::new(output, texts)).collect(),
             steps: view
                 .steps
                 .iter()
@@ -241,9 +261,11 @@ impl JobFacts {
                     badge: step_badge(step),
                     took: if step.cached { String::new() } else { took(step.started_at, step.finished_at, now) },
                     exit_code: step.exit_code.map(|code| code.to_string()).unwrap_or_default(),
+                    moved: step.moved_bytes,
+                    total: step.total_bytes,
                 })
                 .collect(),
-            timeline: Timeline::new(&view.steps, now),
+            timeline: Timeline::new(&view.steps, now, texts),
             differences: differences.filter(|(_, words)| !words.is_empty()),
             attempts: view
                 .attempts
@@ -258,17 +280,5 @@ impl JobFacts {
                 })
                 .collect(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reasons_become_sentences() {
-        assert_eq!(sentence("waits for a free builder"), "Waits for a free builder.");
-        assert_eq!(sentence("Done."), "Done.");
-        assert_eq!(sentence(""), ".");
     }
 }

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use slipway_domain::attempt::StepState;
 use slipway_store::attempts::Step;
 
+use crate::texts::Texts;
 use crate::words::span;
 
 /// A step is slower if it takes so many times as long …
@@ -16,7 +17,7 @@ const SLOWER_BY: TimeDelta = TimeDelta::seconds(2);
 const MAX_SLOWER: usize = 5;
 
 /// What differs, each in a sentence.
-pub fn differences(steps: &[Step], earlier: &[Step]) -> Vec<String> {
+pub fn differences(steps: &[Step], earlier: &[Step], texts: Texts) -> Vec<String> {
     // Of several with one name the first counts.
     let known: HashMap<_, &Step> = earlier.iter().rev().map(|step| (key(&step.name), step)).collect();
     let before = |step: &Step| known.get(&key(&step.name)).copied();
@@ -26,20 +27,18 @@ pub fn differences(steps: &[Step], earlier: &[Step]) -> Vec<String> {
         .filter(|step| !step.cached && is_of_dockerfile(step) && before(step).is_some_and(|before| before.cached));
     let lost: Vec<&Step> = lost.collect();
     if let Some(first) = lost.first() {
-        let more = match lost.len() {
-            1 => String::new(),
-            count => format!(", and with it {} more", count - 1),
+        let told = match lost.len() {
+            1 => texts.t("comparison-lost"),
+            count => texts.t("comparison-lost-more").with("count", count - 1),
         };
-        words.push(format!(
-            "The cache was lost at {}{more}: what it reads, or what is above it, has changed.",
-            first.name
-        ));
+        words.push(told.with("step", &first.name).to_string());
     }
     let mut slower: Vec<(TimeDelta, String)> = ended()
         .filter_map(|step| {
             let (now, then) = (took(step)?, took(before(step).filter(|before| !before.cached && !step.cached)?)?);
             let is_slower = now * 2 > then * SLOWER_TIMES && now - then > SLOWER_BY;
-            is_slower.then(|| (now - then, format!("{} took {}, and {} before.", step.name, span(now), span(then))))
+            let told = || texts.t("comparison-slower").with("step", &step.name).with("now", span(now));
+            is_slower.then(|| (now - then, told().with("before", span(then)).to_string()))
         })
         .collect();
     slower.sort_by_key(|(by, _)| std::cmp::Reverse(*by));
@@ -70,6 +69,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
+    use crate::texts::ENGLISH;
 
     fn step(name: &str, secs: i64, cached: bool) -> Step {
         Step {
@@ -81,6 +81,8 @@ mod tests {
             started_at: Some(DateTime::UNIX_EPOCH),
             finished_at: Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(secs)),
             exit_code: None,
+            moved_bytes: None,
+            total_bytes: None,
         }
     }
 
@@ -102,12 +104,12 @@ mod tests {
             step("[stage-1 2/2] RUN quick", 2, false),
         ];
         assert_eq!(
-            differences(&now, &earlier),
+            differences(&now, &earlier, ENGLISH),
             [
                 "The cache was lost at [build 3/5] COPY a b, and with it 1 more: what it reads, or what is above it, has changed.",
                 "[slipway] fetch source took 9.0 s, and 1.0 s before.",
             ]
         );
-        assert!(differences(&earlier, &earlier).is_empty() && differences(&now, &[]).is_empty());
+        assert!(differences(&earlier, &earlier, ENGLISH).is_empty() && differences(&now, &[], ENGLISH).is_empty());
     }
 }

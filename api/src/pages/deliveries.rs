@@ -1,14 +1,12 @@
 //! `/deliveries`: all of them, or those of a project or in a state.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use slipway_domain::delivery::DeliveryState;
 use slipway_domain::ids::{BuildId, DeliveryId, ProjectId};
 use slipway_runtime::problem::{ApiError, QueryOf};
@@ -18,10 +16,12 @@ use slipway_store::scope::Scope;
 use crate::caller::Caller;
 use crate::deliveries::project_names;
 use crate::page_of::{PageOf, rows_for};
+use crate::pages::filters::unless_empty;
 use crate::pages::view::{Badge, Moment, delivery_badge, moment};
 use crate::pages::{Chrome, LIST_MS, render};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
+use crate::texts::Texts;
 
 /// Deliveries of one page.
 const PER_PAGE: i64 = 50;
@@ -83,12 +83,15 @@ pub async fn page(
     if let Some(id) = query.project {
         names = BTreeMap::from([(id, state.db.project(&caller.scope, id).await.or_problem()?.name)]);
     }
-    let now = state.clock.now();
+    let (now, texts) = (state.clock.now(), Texts::of(&headers));
     let row = |view: DeliveryView| DeliveryRow {
         id: view.delivery.id,
         badge: delivery_badge(view.delivery.state),
         project: view.delivery.project_id,
-        project_name: names.get(&view.delivery.project_id).cloned().unwrap_or_else(|| "unreadable".to_owned()),
+        project_name: names
+            .get(&view.delivery.project_id)
+            .cloned()
+            .unwrap_or_else(|| texts.t("deliveries-unreadable").to_string()),
         event: view.delivery.event,
         received: moment(Some(view.delivery.received_at), now),
         reason: view.delivery.reason.unwrap_or_default(),
@@ -106,8 +109,8 @@ pub async fn page(
         deliveries: page.items,
         may_replay,
         is_filtered: query.project.is_some() || query.state.is_some() || query.cursor.is_some(),
-        states: query.by_state(),
-        projects: query.by_project(&names),
+        states: query.by_state(texts),
+        projects: query.by_project(&names, texts),
         older: page.next_cursor.map(|cursor| query.href(Some(cursor))),
     })
 }
@@ -125,17 +128,17 @@ impl DeliveriesQuery {
         if query.is_empty() { "/deliveries".to_owned() } else { format!("/deliveries?{query}") }
     }
 
-    fn by_state(self) -> Vec<FilterLink> {
+    fn by_state(self, texts: Texts) -> Vec<FilterLink> {
         let all = std::iter::once(None).chain(DeliveryState::ALL.iter().copied().map(Some));
         let link = |state: Option<DeliveryState>| FilterLink {
-            word: state.map_or_else(|| "All".to_owned(), |state| delivery_badge(state).word),
+            word: texts.t(state.map_or("deliveries-all", |state| delivery_badge(state).key)).to_string(),
             href: Self { state, ..self }.href(None),
             here: state == self.state,
         };
         all.map(link).collect()
     }
 
-    fn by_project(self, names: &BTreeMap<ProjectId, String>) -> Vec<FilterLink> {
+    fn by_project(self, names: &BTreeMap<ProjectId, String>, texts: Texts) -> Vec<FilterLink> {
         let mut named: Vec<(Option<ProjectId>, &str)> =
             names.iter().map(|(id, name)| (Some(*id), name.as_str())).collect();
         named.sort_by_key(|(_, name)| *name);
@@ -144,13 +147,7 @@ impl DeliveriesQuery {
             href: Self { project, ..self }.href(None),
             here: project == self.project,
         };
-        std::iter::once((None, "All")).chain(named).map(link).collect()
+        let all = texts.t("deliveries-all").to_string();
+        std::iter::once((None, all.as_str())).chain(named).map(link).collect()
     }
-}
-
-fn unless_empty<'de, D: Deserializer<'de>, T: FromStr<Err: std::fmt::Display>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.filter(|text| !text.is_empty()).map(|text| text.parse().map_err(D::Error::custom)).transpose()
 }

@@ -16,11 +16,12 @@ use slipway_store::projects::Project;
 use crate::caller::Caller;
 use crate::deliveries::payload::{self, Payload};
 use crate::deliveries::replay_delivery;
-use crate::pages::event_words::sentence;
+use crate::pages::event_words::Telling;
 use crate::pages::view::{Badge, Moment, delivery_badge, forge_word, moment};
 use crate::pages::{Chrome, LIST_MS, render};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
+use crate::texts::Texts;
 
 /// Of a longer text the page shows the beginning, in bytes; the API gives all of it.
 const MAX_SHOWN: usize = 64 * 1024;
@@ -47,6 +48,7 @@ struct Facts {
     event: String,
     /// The forge's id of it.
     key: String,
+    /// The key of its text.
     auth: &'static str,
     received: Option<Moment>,
     finished: Option<Moment>,
@@ -86,13 +88,13 @@ pub async fn page(
 ) -> Result<Response, ApiError> {
     let view = state.db.delivery(&caller.scope, id).await.or_problem()?;
     let project = state.db.project(&caller.scope, view.delivery.project_id).await.or_problem()?;
+    let chrome = Chrome::new(&state, caller, &headers, "");
     let payload = match payload::stored(&state, caller, &view.delivery, project.forge).await {
-        Ok(payload) => Ok(Shown::new(payload, &project)?),
+        Ok(payload) => Ok(Shown::new(payload, &project, chrome.texts)?),
         // What became of it is told although the body cannot be read.
         Err(ApiError::Busy(detail, _)) => Err(detail),
         Err(error) => return Err(error),
     };
-    let chrome = Chrome::new(&state, caller, &headers, "");
     let is_live = view.delivery.state == DeliveryState::Received;
     render(&DeliveryPage {
         chrome: if is_live { chrome.refreshed(LIST_MS) } else { chrome },
@@ -131,7 +133,7 @@ impl Facts {
             forge: forge_word(project.forge),
             event: delivery.event,
             key: delivery.delivery_key,
-            auth: auth_words(delivery.auth),
+            auth: auth_key(delivery.auth),
             received: moment(Some(delivery.received_at), now),
             finished: moment(delivery.finished_at, now),
             reason: delivery.reason.unwrap_or_default(),
@@ -142,27 +144,29 @@ impl Facts {
 }
 
 impl Shown {
-    fn new(payload: Payload, project: &Project) -> Result<Self, ApiError> {
+    fn new(payload: Payload, project: &Project, texts: Texts) -> Result<Self, ApiError> {
         let body = payload.body.map(|body| excerpt(&String::from_utf8_lossy(&body)));
-        let meaning = payload.inspection.map(|inspection| Meaning::new(&inspection, project)).transpose()?;
+        let meaning = payload.inspection.map(|inspection| Meaning::new(&inspection, project, texts)).transpose()?;
         Ok(Self { headers: payload.headers.into_iter().collect(), body, meaning })
     }
 }
 
 impl Meaning {
-    fn new(inspection: &Inspection, project: &Project) -> Result<Self, ApiError> {
+    fn new(inspection: &Inspection, project: &Project, texts: Texts) -> Result<Self, ApiError> {
         let reason = inspection.reason.as_deref().unwrap_or_default();
         let told = match inspection.outcome {
-            Some("ping") => "The forge tries whether we listen.".to_owned(),
+            Some("ping") => texts.t("delivery-ping").to_string(),
             Some("events") => String::new(),
             Some("lifecycle" | "ignored") => reason.to_owned(),
             Some(other) => format!("{other} {reason}"),
-            None => format!("It cannot be read: {reason}"),
+            None => texts.t("delivery-unreadable").with("reason", reason).to_string(),
         };
         let events = inspection.events.iter().take(MAX_EVENTS);
         Ok(Self {
             sentence: told,
-            events: events.map(|event| sentence(event, project.forge, &project.repo_path)).collect(),
+            events: events
+                .map(|event| Telling { forge: project.forge, texts }.sentence(event, &project.repo_path))
+                .collect(),
             more_events: inspection.events.len().saturating_sub(MAX_EVENTS),
             json: excerpt(&serde_json::to_string_pretty(inspection).map_err(ApiError::internal)?),
         })
@@ -175,13 +179,13 @@ fn excerpt(text: &str) -> Excerpt {
     Excerpt { text: shown.to_owned(), of: (shown.len() < text.len()).then(|| bytes(whole)) }
 }
 
-fn auth_words(auth: HookAuth) -> &'static str {
+fn auth_key(auth: HookAuth) -> &'static str {
     match auth {
-        HookAuth::HmacSha256 => "by a signature of the body (HMAC-SHA256)",
-        HookAuth::HmacSha1 => "by a signature of the body (HMAC-SHA1)",
-        HookAuth::StandardWebhooksV1 => "by a signature of id, time and body (Standard Webhooks)",
-        HookAuth::SharedToken => "by the hook's token",
-        HookAuth::TimestampOnly => "by a signature of the time; the body is not covered by it",
-        HookAuth::None => "not at all",
+        HookAuth::HmacSha256 => "delivery-by-hmac-sha256",
+        HookAuth::HmacSha1 => "delivery-by-hmac-sha1",
+        HookAuth::StandardWebhooksV1 => "delivery-by-standard-webhooks",
+        HookAuth::SharedToken => "delivery-by-token",
+        HookAuth::TimestampOnly => "delivery-by-timestamp",
+        HookAuth::None => "delivery-by-nothing",
     }
 }

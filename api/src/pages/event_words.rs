@@ -3,69 +3,98 @@
 use slipway_domain::event::{ChangeAction, ChangeEvent, Event, ForgeKind, RefEvent, RefKind, RefOp};
 
 use crate::pages::view::short_commit;
+use crate::texts::Texts;
 
-/// One event as people say it. The repository is only named where it is not the project's own.
-pub fn sentence(event: &Event, forge: ForgeKind, own_repo: &str) -> String {
-    let told = match event {
-        Event::Ref(event) => ref_words(event),
-        Event::Change(event) => change_words(event, forge),
-        Event::Release(event) => format!("release {} published", event.tag),
-        Event::Rerun(event) => format!("commit {} to be built again", short_commit(&event.commit)),
-    };
-    let repo = event.repo();
-    if repo == own_repo { told } else { format!("{told} (in {repo})") }
+/// How events of a forge are told, and in which language.
+#[derive(Clone, Copy)]
+pub struct Telling {
+    pub forge: ForgeKind,
+    pub texts: Texts,
 }
 
-fn ref_words(event: &RefEvent) -> String {
-    let kind = match event.kind {
-        RefKind::Branch => "branch",
-        RefKind::Tag => "tag",
-        RefKind::Other => "ref",
-    };
-    let from = event.before.as_deref().map(|id| format!(" from {}", short_commit(id))).unwrap_or_default();
-    let now = event.after.as_ref().or(event.commit.as_ref()).map(|id| short_commit(id));
-    let moved = match (event.op, now) {
-        (RefOp::Created, None) => "created".to_owned(),
-        (RefOp::Created, Some(now)) => format!("created at {now}"),
-        (RefOp::Updated, None) => format!("moved{from}"),
-        (RefOp::Updated, Some(now)) => format!("moved{from} to {now}"),
-        (RefOp::Deleted, _) => "deleted".to_owned(),
-    };
-    let forced = if event.forced == Some(true) { ", its history rewritten" } else { "" };
-    let skips = match (&event.skip_marker, event.skip_ci) {
-        (Some(marker), true) => format!(", not to be built ({marker})"),
-        (None, true) => ", not to be built".to_owned(),
-        (_, false) => String::new(),
-    };
-    format!("{kind} {} {moved}{forced}{skips}", event.name)
-}
+impl Telling {
+    /// One event as people say it. The repository is only named where it is not the project's own.
+    pub fn sentence(self, event: &Event, own_repo: &str) -> String {
+        let texts = self.texts;
+        let told = match event {
+            Event::Ref(event) => self.ref_words(event),
+            Event::Change(event) => self.change_words(event),
+            Event::Release(event) => texts.t("event-release").with("tag", &event.tag).to_string(),
+            Event::Rerun(event) => texts.t("event-rerun").with("commit", short_commit(&event.commit)).to_string(),
+        };
+        let repo = event.repo();
+        if repo == own_repo { told } else { texts.t("event-in-repo").with("what", told).with("repo", repo).to_string() }
+    }
 
-fn change_words(event: &ChangeEvent, forge: ForgeKind) -> String {
-    let kind = match forge {
-        ForgeKind::Gitlab | ForgeKind::Coding => "merge request",
-        ForgeKind::Github | ForgeKind::Bitbucket | ForgeKind::BitbucketDc | ForgeKind::Gitea | ForgeKind::Gitee => {
-            "pull request"
+    fn ref_words(self, event: &RefEvent) -> String {
+        let texts = self.texts;
+        let kind = match event.kind {
+            RefKind::Branch => "event-branch",
+            RefKind::Tag => "event-tag",
+            RefKind::Other => "event-ref",
+        };
+        let name = texts.t(kind).with("name", &event.name);
+        let before = event.before.as_deref().map(short_commit);
+        let now = event.after.as_ref().or(event.commit.as_ref()).map(|id| short_commit(id));
+        let moved = match (event.op, &before, &now) {
+            (RefOp::Created, _, None) => "event-ref-created",
+            (RefOp::Created, _, Some(_)) => "event-ref-created-at",
+            (RefOp::Updated, None, None) => "event-ref-moved",
+            (RefOp::Updated, None, Some(_)) => "event-ref-moved-to",
+            (RefOp::Updated, Some(_), None) => "event-ref-moved-from",
+            (RefOp::Updated, Some(_), Some(_)) => "event-ref-moved-from-to",
+            (RefOp::Deleted, _, _) => "event-ref-deleted",
+        };
+        let (before, now) = (before.unwrap_or_default(), now.unwrap_or_default());
+        let mut told = texts.t(moved).with("ref", name).with("before", before).with("commit", now);
+        if event.forced == Some(true) {
+            told = texts.t("event-forced").with("what", told);
         }
-    };
-    let action = match event.action {
-        ChangeAction::Opened => "opened",
-        ChangeAction::Reopened => "opened again",
-        ChangeAction::HeadUpdated => "has new commits",
-        ChangeAction::Retargeted => "goes to another branch",
-        ChangeAction::ReadyForReview => "is ready for review",
-        ChangeAction::Metadata => "has another title, label or reviewer",
-        ChangeAction::Closed => "closed",
-        ChangeAction::Merged => "merged",
-        ChangeAction::Other => "changed",
-    };
-    let branches = [("from", &event.source_branch), ("into", &event.target_branch)]
-        .into_iter()
-        .filter_map(|(word, branch)| Some(format!(" {word} {}", branch.as_ref()?)))
-        .collect::<String>();
-    let branches = if branches.is_empty() { branches } else { format!(",{branches}") };
-    let head = event.head.as_deref().map(|id| format!(", head {}", short_commit(id))).unwrap_or_default();
-    let fork = if event.from_fork { ", from a fork" } else { "" };
-    format!("{kind} {} {action}{fork}{branches}{head}", event.number)
+        match (&event.skip_marker, event.skip_ci) {
+            (Some(marker), true) => texts.t("event-skipped-by").with("what", told).with("marker", marker),
+            (None, true) => texts.t("event-skipped").with("what", told),
+            (_, false) => told,
+        }
+        .to_string()
+    }
+
+    fn change_words(self, event: &ChangeEvent) -> String {
+        let texts = self.texts;
+        let kind = match self.forge {
+            ForgeKind::Gitlab | ForgeKind::Coding => "event-merge-request",
+            ForgeKind::Github | ForgeKind::Bitbucket | ForgeKind::BitbucketDc | ForgeKind::Gitea | ForgeKind::Gitee => {
+                "event-pull-request"
+            }
+        };
+        let action = match event.action {
+            ChangeAction::Opened => "event-opened",
+            ChangeAction::Reopened => "event-reopened",
+            ChangeAction::HeadUpdated => "event-new-commits",
+            ChangeAction::Retargeted => "event-retargeted",
+            ChangeAction::ReadyForReview => "event-ready",
+            ChangeAction::Metadata => "event-metadata",
+            ChangeAction::Closed => "event-closed",
+            ChangeAction::Merged => "event-merged",
+            ChangeAction::Other => "event-changed",
+        };
+        let change = texts.t(kind).with("number", event.number.to_string());
+        let mut told = texts.t(action).with("change", change);
+        if event.from_fork {
+            told = texts.t("event-from-fork").with("what", told);
+        }
+        told = match (&event.source_branch, &event.target_branch) {
+            (Some(source), Some(target)) => {
+                texts.t("event-from-into").with("what", told).with("source", source).with("target", target)
+            }
+            (Some(source), None) => texts.t("event-from").with("what", told).with("source", source),
+            (None, Some(target)) => texts.t("event-into").with("what", told).with("target", target),
+            (None, None) => told,
+        };
+        if let Some(head) = event.head.as_deref() {
+            told = texts.t("event-head").with("what", told).with("commit", short_commit(head));
+        }
+        told.to_string()
+    }
 }
 
 #[cfg(test)]
@@ -73,11 +102,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::texts::ENGLISH;
 
     fn told(mut event: serde_json::Value, forge: ForgeKind) -> String {
         let fields = event.as_object_mut().expect("an object");
         fields.entry("repo").or_insert(json!("acme/app"));
-        sentence(&serde_json::from_value(event).expect("an event"), forge, "acme/app")
+        Telling { forge, texts: ENGLISH }.sentence(&serde_json::from_value(event).expect("an event"), "acme/app")
     }
 
     #[test]

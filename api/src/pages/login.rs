@@ -26,6 +26,7 @@ const PREFIX: &str = "sls";
 #[template(path = "login.html")]
 struct LoginPage {
     chrome: Chrome,
+    /// The key of its text.
     problem: Option<&'static str>,
     next: String,
 }
@@ -75,8 +76,8 @@ pub async fn submit(
     let known = state.db.scope_for_token(&token_hash(form.token.trim())).await.or_problem()?;
     let Some((token, _)) = known else {
         let chrome = Chrome::new(&state, caller, &headers, "/login");
-        let problem = Some("This token is unknown or revoked. Check that it was copied whole.");
-        let page = render(&LoginPage { chrome, problem, next: local_path(&form.next).to_owned() })?;
+        let page =
+            render(&LoginPage { chrome, problem: Some("login-unknown"), next: local_path(&form.next).to_owned() })?;
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
     let session = new_token(PREFIX);
@@ -108,7 +109,7 @@ fn set_cookie(secure: bool, session: &str, max_age_secs: i64) -> Result<HeaderVa
 }
 
 /// Only paths of this service: nobody is sent elsewhere after signing in.
-fn local_path(next: &str) -> &str {
+pub fn local_path(next: &str) -> &str {
     let safe = next.starts_with('/')
         && !next.starts_with("//")
         && !next.contains('\\')

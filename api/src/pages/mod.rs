@@ -1,5 +1,6 @@
 //! The web pages: HTML from templates, the same store calls as the API, forms instead of scripts.
 
+mod about;
 mod build;
 mod builders;
 pub(crate) mod chart;
@@ -7,15 +8,21 @@ mod comparison;
 mod deliveries;
 mod delivery;
 mod event_words;
+mod failure_words;
+mod filters;
+mod fleet;
 mod github_apps;
 mod home;
+mod language;
 mod layers;
 mod login;
 mod problem;
 mod project;
 mod queues;
 mod timeline;
+mod trend;
 mod view;
+mod waiting_words;
 
 use askama::Template;
 use axum::Router;
@@ -28,6 +35,8 @@ use slipway_runtime::web_session::{PLAIN_COOKIE, web_session};
 
 use crate::caller::{self, Caller};
 use crate::state::ApiState;
+use crate::texts::{Text, Texts};
+use crate::words::Ago;
 
 /// How often a page that shows running work fetches itself.
 const LIVE_MS: u32 = 1500;
@@ -42,6 +51,9 @@ pub struct Chrome {
     here: &'static str,
     refresh_ms: u32,
     version: &'static str,
+    texts: Texts,
+    /// Where the choice of a language leads, if not back to this page.
+    return_to: Option<String>,
 }
 
 impl Chrome {
@@ -54,7 +66,19 @@ impl Chrome {
             here,
             refresh_ms: 0,
             version: env!("CARGO_PKG_VERSION"),
+            texts: Texts::of(headers),
+            return_to: None,
         }
+    }
+
+    /// The text with this key, in the reader's language.
+    fn t<'a>(&self, key: &'a str) -> Text<'a> {
+        self.texts.t(key)
+    }
+
+    /// How long ago, in words.
+    fn ago(&self, ago: &Ago) -> String {
+        ago.told(self.texts)
     }
 
     fn refreshed(mut self, every_ms: u32) -> Self {
@@ -93,6 +117,7 @@ pub fn routes(state: &ApiState) -> Router<ApiState> {
         .route("/github-apps/new", get(github_apps::new))
         .route("/github-apps/made", get(github_apps::made))
         .route("/github-apps/installed/{id}", get(github_apps::installed))
+        .route("/language", post(language::submit))
         .route("/queues", get(queues::page))
         .route("/deliveries", get(deliveries::page))
         .route("/deliveries/{id}", get(delivery::page))

@@ -8,12 +8,14 @@ use slipway_domain::build::BuildState;
 use slipway_runtime::problem::ApiError;
 use slipway_store::builds::BuildFilter;
 
-use crate::builds::waiting;
+use crate::builds::json::WaitingJson;
 use crate::caller::Caller;
 use crate::pages::view::{BuildRow, build_row};
+use crate::pages::waiting_words::waiting_words;
 use crate::pages::{Chrome, LIST_MS, render};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
+use crate::texts::Texts;
 
 /// Waiting builds that are shown, the newest ones.
 const WAITING: i64 = 50;
@@ -54,17 +56,21 @@ pub async fn page(State(state): State<ApiState>, caller: Caller, headers: Header
     let mut views = state.db.list_build_views(&caller.scope, &filter).await.or_problem()?;
     let more = views.len() > WAITING as usize;
     views.truncate(WAITING as usize);
-    let now = state.clock.now();
-    let mut rows = Vec::with_capacity(views.len());
-    for view in &views {
-        let Some(waiting) = waiting(&state, caller, view).await? else { continue };
-        rows.push(WaitingRow {
-            row: build_row(&view.build, &view.project_name, now),
-            pool: view.jobs.first().map(|job| job.job.pool.to_string()).unwrap_or_default(),
-            reason: waiting.reason,
+    let texts = Texts::of(&headers);
+    let (now, told) = (state.clock.now(), state.db.now(&state.clock).await.or_problem()?);
+    let jobs: Vec<_> = views.iter().flat_map(|view| view.jobs.iter().map(|job| &job.job)).collect();
+    let mut waiting = state.db.waiting_jobs(&jobs, told).await.or_problem()?;
+    let rows = views.iter().filter_map(|view| {
+        let (job, waiting) = view.jobs.iter().find_map(|job| Some((job, waiting.remove(&job.job.id)?)))?;
+        let waiting = WaitingJson::new(waiting, caller.scope.covers(view.build.tenant_id));
+        Some(WaitingRow {
+            row: build_row(&view.build, &view.project_name, now, texts),
+            pool: job.job.pool.to_string(),
+            reason: waiting_words(&waiting.reason, texts),
             place: waiting.position.map(|place| place.to_string()).unwrap_or_default(),
-        });
-    }
+        })
+    });
+    let rows = rows.collect();
     render(&QueuesPage {
         waiting: rows,
         more,

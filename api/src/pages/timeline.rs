@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use slipway_store::attempts::Step;
 
 use crate::pages::view::step_badge;
+use crate::texts::Texts;
 use crate::words::span;
 
 /// Most rows of a picture.
@@ -62,7 +63,7 @@ pub struct Row {
 
 impl Timeline {
     /// Of the steps that began; `None` where there are fewer than two.
-    pub fn new(steps: &[Step], now: DateTime<Utc>) -> Option<Self> {
+    pub fn new(steps: &[Step], now: DateTime<Utc>, texts: Texts) -> Option<Self> {
         let mut begun: Vec<Lane<'_>> = steps.iter().filter_map(|step| Lane::new(step, now)).collect();
         begun.sort_by_key(|lane| (lane.from, lane.step.number));
         let (first, last) = (begun.first()?.from, begun.iter().map(|lane| lane.to).max()?);
@@ -70,7 +71,7 @@ impl Timeline {
             return None;
         }
         let critical = critical(&begun);
-        let words = words(&begun, last - first);
+        let words = words(&begun, last - first, texts);
         let whole = (last - first).num_milliseconds().max(1) as f64;
         let percent = |at: DateTime<Utc>| (at - first).num_milliseconds() as f64 / whole * (BARS.1 - BARS.0) + BARS.0;
         let rows = begun.iter().take(MAX_ROWS).enumerate().map(|(place, lane)| {
@@ -80,7 +81,7 @@ impl Timeline {
             let took = if lane.step.cached { String::new() } else { span(lane.to - lane.from) };
             Row {
                 number: lane.step.number,
-                label: format!("{}: {} {took}", lane.step.name, badge.word),
+                label: format!("{}: {} {took}", lane.step.name, texts.t(badge.key)),
                 name: lane.step.name.clone(),
                 tone: badge.tone,
                 top: place * ROW_PX,
@@ -133,18 +134,19 @@ fn critical(lanes: &[Lane<'_>]) -> HashSet<usize> {
     chain
 }
 
-fn words(lanes: &[Lane<'_>], real: TimeDelta) -> String {
+fn words(lanes: &[Lane<'_>], real: TimeDelta, texts: Texts) -> String {
     let together = lanes.iter().fold(TimeDelta::zero(), |sum, lane| sum + lane.took());
     let cached = lanes.iter().filter(|lane| lane.step.cached).count();
     let mut words = span(real);
     if together > real + real / 10 {
         let at_once = together.num_milliseconds() as f64 / real.num_milliseconds().max(1) as f64;
-        words.push_str(&format!("; all steps together {}, {at_once:.1} at a time", span(together)));
+        let told = texts.t("timeline-together").with("took", words).with("together", span(together));
+        words = told.with("rate", format!("{at_once:.1}")).to_string();
     }
     if cached > 0 {
-        words.push_str(&format!("; {cached} of {} steps were cached", lanes.len()));
+        let told = texts.t("timeline-cached").with("words", words).with("cached", cached);
+        words = told.with("count", lanes.len()).to_string();
     }
-    words.push('.');
     words
 }
 
@@ -153,6 +155,7 @@ mod tests {
     use slipway_domain::attempt::StepState;
 
     use super::*;
+    use crate::texts::ENGLISH;
 
     fn step(number: i64, from: i64, to: i64, cached: bool) -> Step {
         let at = |millis| Some(DateTime::UNIX_EPOCH + TimeDelta::milliseconds(millis));
@@ -165,6 +168,8 @@ mod tests {
             started_at: at(from),
             finished_at: at(to),
             exit_code: None,
+            moved_bytes: None,
+            total_bytes: None,
         }
     }
 
@@ -177,7 +182,7 @@ mod tests {
             step(4, 1020, 5000, false),
             step(5, 9010, 10_000, false),
         ];
-        let timeline = Timeline::new(&steps, DateTime::UNIX_EPOCH).expect("steps");
+        let timeline = Timeline::new(&steps, DateTime::UNIX_EPOCH, ENGLISH).expect("steps");
         let rows: Vec<(i64, &str, &str, bool)> =
             timeline.rows.iter().map(|row| (row.number, row.from.as_str(), row.width.as_str(), row.critical)).collect();
         assert_eq!(
@@ -190,7 +195,7 @@ mod tests {
                 (5, "86.65%", "5.35%", true),
             ]
         );
-        assert_eq!(timeline.words, "10 s; all steps together 13 s, 1.4 at a time; 1 of 5 steps were cached.");
+        assert_eq!(timeline.words, "10 s; all steps together 13 s, 1.4 at a time; 1 of 5 steps were cached");
         assert_eq!(timeline.height, 5 * ROW_PX);
     }
 
@@ -199,8 +204,9 @@ mod tests {
         let running = Step { finished_at: None, state: StepState::Running, ..step(2, 1000, 0, false) };
         let waiting = Step { started_at: None, finished_at: None, state: StepState::Pending, ..step(3, 0, 0, false) };
         let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(4);
-        let timeline = Timeline::new(&[step(1, 0, 1000, false), running.clone(), waiting], now).expect("steps");
+        let timeline =
+            Timeline::new(&[step(1, 0, 1000, false), running.clone(), waiting], now, ENGLISH).expect("steps");
         assert_eq!(timeline.rows.iter().map(|row| row.took.as_str()).collect::<Vec<_>>(), ["1.0 s", "3.0 s"]);
-        assert!(Timeline::new(&[running], now).is_none() && Timeline::new(&[], now).is_none());
+        assert!(Timeline::new(&[running], now, ENGLISH).is_none() && Timeline::new(&[], now, ENGLISH).is_none());
     }
 }

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use serde::Deserialize;
+use slipway_domain::build::BuildState;
 use slipway_domain::event::ForgeKind;
 use slipway_domain::ids::{ConnectionId, HookId, ProjectId, TenantId};
 use slipway_domain::tenant::{ProjectState, Visibility};
@@ -33,7 +34,7 @@ use crate::projects::json::{CreateProject, ForgeRef, HookJson, PatchProject, Pro
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
 use crate::tenants::tenant_of;
-use crate::words::check_name;
+use crate::words::{check_name, searched};
 
 /// Marks hook secrets for secret scanners.
 const SECRET_PREFIX: &str = "slh";
@@ -43,6 +44,20 @@ const SECRET_PREFIX: &str = "slh";
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ProjectQuery {
+    /// Only those with this in their name or in their repository's path, in whatever case.
+    q: Option<String>,
+    /// Only those whose newest build is in this state.
+    #[param(value_type = Option<String>)]
+    build: Option<BuildState>,
+    /// Only of this forge.
+    #[param(value_type = Option<String>)]
+    forge: Option<ForgeKind>,
+    /// Only those that are `private` or `public`.
+    #[param(value_type = Option<String>)]
+    visibility: Option<Visibility>,
+    /// Only those that are `active` or `paused`.
+    #[param(value_type = Option<String>)]
+    state: Option<ProjectState>,
     /// `next_cursor` of the page before.
     #[param(value_type = Option<uuid::Uuid>)]
     cursor: Option<ProjectId>,
@@ -117,7 +132,15 @@ async fn list(
 ) -> Result<Json<PageOf<ProjectJson>>, ApiError> {
     caller.signed_in()?;
     let limit = page_of::limit(query.limit);
-    let filter = ProjectFilter { after: query.cursor, limit: page_of::rows_for(limit) };
+    let filter = ProjectFilter {
+        text: searched("q", query.q)?,
+        last_build: query.build,
+        forge: query.forge,
+        visibility: query.visibility,
+        state: query.state,
+        after: query.cursor,
+        limit: page_of::rows_for(limit),
+    };
     let rows = state.db.list_projects(&caller.scope, &filter).await.or_problem()?;
     let page = PageOf::<Project>::cut(rows, limit, |project| project.id.to_string(), |project| project);
     let mut items = Vec::with_capacity(page.items.len());

@@ -159,7 +159,7 @@ async fn store(
         Ok(answer) => {
             crash::point("status.sent");
             info!(build.id = %status.build_id, wanted = %status.wanted, "commit status sent");
-            state.db.mark_status_sent(owner, status, answer).await
+            state.db.mark_status_sent(owner, status, answer, now).await
         }
         Err(failure) if failure.is_final() || status.attempts >= MAX_TRIES => {
             warn!(build.id = %status.build_id, error = %failure, "commit status given up");

@@ -331,13 +331,13 @@ async fn an_image_is_shown_layer_by_layer_and_compared_with_the_build_before() {
     assert_eq!((&third["difference"]["build"], &third["difference"]["gone_layers"]), (&built[1]["id"], &json!(1)));
     let page = app.get(&format!("/builds/{}", id(&built[1]))).await.text;
     for part in [
-        "+11.7 MiB, 1 layer shared, 1 new and 1 gone; RUN make grew most",
+        "+11.7 MiB; 1 layer shared, 1 new and 1 gone. RUN make grew most",
         "ADD &#60;rootfs&#62; /",
         "79.4 MiB unpacked",
     ] {
         assert!(page.contains(part), "{part} is missing in {page}");
     }
-    assert!(page.contains(&format!("/builds/{}\">an earlier build", id(&built[0]))), "{page}");
+    assert!(page.contains(&format!("/builds/{}\">The earlier build", id(&built[0]))), "{page}");
     let listed = app.get("/api/v1/builds").await.json();
     assert_eq!(listed["items"][0]["jobs"][0].get("built"), None, "lists are short");
 }

@@ -101,5 +101,7 @@ pub fn step(number: i64, name: &str, state: StepState, begun: DateTime<Utc>) -> 
         started_at: Some(begun),
         finished_at: if over { Some(begun + TimeDelta::milliseconds(1234)) } else { None },
         exit_code: if state == StepState::Failed { Some(2) } else { None },
+        moved_bytes: None,
+        total_bytes: None,
     }
 }

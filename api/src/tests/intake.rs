@@ -194,7 +194,7 @@ async fn a_push_becomes_a_build_with_everything_its_builder_must_know() {
 }
 
 fn every_build() -> slipway_store::builds::BuildFilter {
-    slipway_store::builds::BuildFilter { project: None, state: None, before: None, limit: 10 }
+    slipway_store::builds::BuildFilter { limit: 10, ..Default::default() }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use slipway_store::builds::Build;
 
 use super::{App, form_request};
 use crate::pages::chart::Chart;
+use crate::texts::ENGLISH;
 
 #[tokio::test]
 async fn an_empty_installation_says_what_to_do_next() {
@@ -98,10 +99,10 @@ async fn bars_are_as_high_as_builds_are_long() {
         of(BuildState::Failed, at(0), at(5)),
         of(BuildState::Succeeded, at(0), at(10)),
     ];
-    let chart = Chart::new(&builds, build.created_at + TimeDelta::seconds(2));
+    let chart = Chart::new(&builds, build.created_at + TimeDelta::seconds(2), ENGLISH);
     let bars: Vec<(&str, i64, usize)> = chart.bars.iter().map(|bar| (bar.tone, bar.height, bar.x)).collect();
     assert_eq!(bars, [("good", 26, 0), ("bad", 13, 8), ("busy", 5, 16), ("wait", 3, 24)]);
     assert_eq!((chart.words.as_str(), chart.width), ("1 of the last 4 builds succeeded, half of them within 10 s", 32));
     assert!(chart.bars[1].label.starts_with("Failed, 5.0 s"), "{}", chart.bars[1].label);
-    assert!(Chart::new(&[], build.created_at).bars.is_empty());
+    assert!(Chart::new(&[] as &[Build], build.created_at, ENGLISH).bars.is_empty());
 }

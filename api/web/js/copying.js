@@ -2,24 +2,67 @@
 // the server where it must.
 
 import { textOf } from "./lines.js";
+import { t } from "./texts.js";
 
 /** More lines are a download. */
 const MOST_LINES = 200_000;
 
+/** @typedef {{ step: number|null, from: number, to: number }} Place */
 /** @typedef {{ row: number, cut: number }} End a row and so many characters of it that are before the end */
 
 export class Copying {
   /**
    * @param {HTMLElement} box
    * @param {{ rows: import("./rows.js").Rows, scroller: import("./scroller.js").Scroller,
-   *   lines: import("./lines.js").Lines, say: (text: string) => void, selecting: () => void }} view
+   *   lines: import("./lines.js").Lines, target: Place|null, part: (name: string) => HTMLElement|null,
+   *   say: (text: string) => void, selecting: () => void }} view
    */
   constructor(box, view) {
     this.page = box.ownerDocument;
     this.box = box;
     this.view = view;
+    this.lines = this.button(() => void this.copyLines());
+    this.link = this.button(() => void this.copyLink());
+    this.link.textContent = t("js-copying-link");
+    view.part("help")?.before(this.lines, this.link);
     this.page.addEventListener("selectionchange", () => this.selected());
     this.page.addEventListener("copy", (event) => this.copied(event));
+  }
+
+  /** @param {() => void} act */
+  button(act) {
+    const button = this.page.createElement("button");
+    button.type = "button";
+    button.className = "small";
+    button.addEventListener("click", act);
+    return button;
+  }
+
+  /** What there is to copy now. */
+  form() {
+    const { target, rows } = this.view;
+    this.lines.textContent = target ? t("js-copying-lines") : t("js-copying-step");
+    this.lines.hidden = !navigator.clipboard || !target && !rows.bySteps;
+    this.link.hidden = !navigator.clipboard || !target;
+  }
+
+  /** The lines that the address names, or else those of the step on top. */
+  async copyLines() {
+    const { target, rows, scroller } = this.view;
+    const step = rows.bySteps ? rows.steps[rows.stepAt(scroller.row)] : undefined;
+    const place = target ?? (step ? { step: step.number, from: 1, to: step.lines } : null);
+    const to = Math.min(place?.to ?? 0, rows.linesOf(place?.step ?? null));
+    if (!place || !navigator.clipboard || to < place.from) return;
+    const count = to - place.from + 1;
+    if (count > MOST_LINES) return this.view.say(t("js-copying-too-many", { count: MOST_LINES }));
+    await this.write(this.view.lines.texts(place.step, place.from, to).then((texts) => texts.join("\n")), count);
+  }
+
+  async copyLink() {
+    if (!this.view.target || !navigator.clipboard) return;
+    await navigator.clipboard.writeText(location.href).then(
+      () => this.view.say(t("js-copying-link-done")), () => this.view.say(t("js-copying-failed")),
+    );
   }
 
   /** @param {Node|null|undefined} node */
@@ -64,7 +107,7 @@ export class Copying {
     if (!last || first.row < 0 || first.row === last.row) return;
     if (last.row - first.row >= MOST_LINES) {
       event.preventDefault();
-      return this.view.say(`More than ${MOST_LINES.toLocaleString("en")} lines are not copied; download the log instead`);
+      return this.view.say(t("js-copying-too-many", { count: MOST_LINES }));
     }
     const here = this.here(first, last);
     if (here !== null) {
@@ -73,7 +116,7 @@ export class Copying {
       return;
     }
     // Without https browsers let no more be copied than what is in the page.
-    if (!navigator.clipboard) return this.view.say("Only the lines that are loaded were copied; download the log to have all");
+    if (!navigator.clipboard) return this.view.say(t("js-copying-loaded"));
     event.preventDefault();
     void this.fetched(first, last);
   }
@@ -92,15 +135,19 @@ export class Copying {
 
   /** @param {End} first @param {End} last */
   async fetched(first, last) {
-    this.view.say("Copying…");
-    const text = this.texts(first, last).then((texts) => trimmed(texts, first, last));
+    await this.write(this.texts(first, last).then((texts) => trimmed(texts, first, last)), last.row - first.row + 1);
+  }
+
+  /** @param {Promise<string>} text @param {number} count so many lines */
+  async write(text, count) {
+    this.view.say(t("js-copying-going"));
     try {
       // The browser asks for the permission now, while the keys are pressed, and waits for the text.
       const item = new ClipboardItem({ "text/plain": text.then((all) => new Blob([all], { type: "text/plain" })) });
       await navigator.clipboard.write([item]);
-      this.view.say(`${(last.row - first.row + 1).toLocaleString("en")} lines are copied`);
+      this.view.say(t("js-copying-done", { count }));
     } catch {
-      this.view.say("The lines could not be copied");
+      this.view.say(t("js-copying-failed"));
     }
   }
 
@@ -115,7 +162,7 @@ export class Copying {
         row += 1;
         continue;
       }
-      const to = Math.min(this.view.rows.linesOf(at.step), at.number + last.row - row);
+      const to = Math.min(this.view.rows.stretch(at), at.number + last.row - row);
       const lines = await this.view.lines.texts(at.step, at.number, to);
       for (const line of lines) texts.push(line);
       row += to - at.number + 1;

@@ -1,8 +1,19 @@
-// How rows of a log look: a line of it, or the head of a step. Texts come from strangers: they are only ever text.
+// How a line of a log looks. Texts come from strangers: they are only ever text.
+
+import { t } from "./texts.js";
 
 /** @typedef {import("./lines.js").Line} Line */
+/** @typedef {import("./lines.js").Run} Run */
+/** @typedef {import("./rows.js").LineRow} LineRow */
 
 const STYLES = /** @type {const} */ (["bold", "faint", "italic", "underline", "strike"]);
+/** What stands before the title of a group; the server finds groups, and what is none is shown as it is. */
+const MARK = /^(?:::group::|--- |\+\+\+ |~~~ )/;
+/** GitHub's annotations: a word, what it is about, and a message. */
+const NOTE = /^::(error|warning|notice)(?: ([^:]*))?::/;
+const LAST_HEADING = 6;
+/** What took less is not worth a word. */
+const LEAST_MS = 100;
 
 export class Draw {
   /** @param {Document} page */
@@ -26,42 +37,95 @@ export class Draw {
 
   /**
    * A line; `null` is one that is lost, and nothing one that is not here yet.
-   * @param {{ step: number|null, number: number }} at
+   * @param {LineRow} at
    * @param {{ line: Line|null|undefined, before: Line|null|undefined, marked: boolean, old: HTMLElement|undefined }} what
    */
   line(at, { line, before, marked, old }) {
     const element = old ?? this.page.createElement("div");
     element.classList.toggle("target", marked);
-    const look = this.times === "gap" ? `gap ${before?.at}` : this.times;
+    const look = JSON.stringify([this.times, this.times === "gap" && before?.at, at.group, at.isOpen, at.count]);
     const drawn = this.drawn.get(element);
     if (drawn && drawn.line === line && drawn.look === look) return element;
     this.drawn.set(element, { line, look });
     element.dataset.row = `${at.step ?? ""}:${at.number}`;
-    const text = this.page.createElement("span");
-    text.className = "text";
-    if (line) text.append(...line.runs.map((run) => this.run(run)));
-    const words = text.textContent ?? "";
+    const words = line?.runs.map((run) => run.text).join("") ?? "";
+    const note = NOTE.exec(words);
+    const isTitle = at.group ? at.group.last !== at.group.line : false;
+    const text = isTitle ? this.title(at, line, element.querySelector("h4, h5, h6")) : this.piece("span", "text", "");
+    if (!isTitle) text.append(...this.runs(line, at.group ? MARK.exec(words)?.[0] : note?.[0]));
+    if (line?.clipped) text.append(this.piece("em", "quiet", t("js-log-clipped")));
+    if (line === null) text.append(this.piece("em", "quiet", t("js-log-lost-line")));
     element.className = [
-      "row", line === undefined ? "missing" : line?.stream ?? "meta", marked ? "target" : "",
-      /^::error\b/.test(words) ? "stderr" : "", /^(?:::group::|---|\+\+\+|~~~) ?/.test(words) ? "group" : "",
+      "row", line === undefined ? "missing" : line?.stream ?? "meta", marked ? "target" : "", note ? note[1] : "",
+      at.group || MARK.test(words) ? "group" : "", at.group?.faint ? "faint" : "", words === "::endgroup::" ? "end" : "",
     ].filter(Boolean).join(" ");
-    if (line?.clipped) text.append(this.piece("em", "quiet", "… this line is longer than what is shown; the plain log has all of it"));
-    if (line === null) text.append(this.piece("em", "quiet", "this line is lost"));
-    element.replaceChildren(this.link(at), ...this.time(line, before), text);
+    // The title stays where it is: it may have the focus.
+    for (const other of [...element.childNodes]) if (other !== text) other.remove();
+    if (!element.contains(text)) element.append(text);
+    const of = at.step === null && line ? [this.piece("span", "of quiet", line.step > 0 ? `#${line.step}` : "")] : [];
+    text.before(this.link(at), ...this.time(line, before), ...of, ...(note ? this.note(note) : []));
+    if (isTitle) text.after(this.about(at));
     return element;
   }
 
-  /** @param {{ step: number|null, number: number }} at */
-  link({ step, number }) {
+  /** The runs of a line; what is taken from its front is there for who copies it, and not shown. @param {Line|null|undefined} line @param {string} [front] */
+  runs(line, front = "") {
+    if (!line) return [];
+    let left = front.length;
+    const rest = line.runs.map((run) => {
+      const cut = Math.min(left, run.text.length);
+      left -= cut;
+      return { ...run, text: run.text.slice(cut) };
+    });
+    return [...(front ? [this.piece("span", "gone", front)] : []), ...rest.filter((run) => run.text).map((run) => this.run(run))];
+  }
+
+  /** @param {LineRow} at @param {Line|null|undefined} line @param {Element|null} old */
+  title({ group, isOpen }, line, old) {
+    const level = group?.level ?? 0;
+    const title = old instanceof HTMLElement ? old : this.page.createElement(`h${Math.min(LAST_HEADING, 4 + level)}`);
+    title.className = "text";
+    title.style.paddingLeft = level > 0 ? `${level * 2}ch` : "";
+    const button = title.querySelector("button") ?? this.page.createElement("button");
+    button.type = "button";
+    button.className = "group";
+    button.setAttribute("aria-expanded", String(isOpen));
+    const words = line?.runs.map((run) => run.text).join("") ?? "";
+    const front = MARK.exec(words)?.[0] ?? "";
+    // A link inside of a button is none.
+    const shown = line ? this.runs({ ...line, runs: line.runs.map((run) => ({ ...run, link: undefined })) }, front) : [];
+    button.replaceChildren(...shown, ...(words.slice(front.length).trim() ? [] : [t("js-log-group")]));
+    if (!title.contains(button)) title.replaceChildren(button);
+    for (const other of [...title.childNodes]) if (other !== button) other.remove();
+    return title;
+  }
+
+  /** How long a group is and how long it took. @param {LineRow} at */
+  about({ group, count = 0 }) {
+    const lines = count > 0 ? t("js-log-lines", { count }) : "";
+    const took = (group?.took_ms ?? 0) >= LEAST_MS ? span(group?.took_ms ?? 0) : "";
+    return this.piece("span", "quiet about", [lines, took].filter(Boolean).join(" · "));
+  }
+
+  /** What an annotation is, in words, and where. @param {RegExpExecArray} note */
+  note([, kind, about]) {
+    const told = Object.fromEntries((about ?? "").split(",").map((pair) => pair.trim().split("=", 2)));
+    const place = [told.file, told.line].filter(Boolean).join(":");
+    const words = { error: t("js-log-error"), warning: t("js-log-warning"), notice: t("js-log-notice") }[kind] ?? kind;
+    return [this.piece("strong", `note ${kind}`, words), ...(place ? [this.piece("span", "quiet place", place)] : [])];
+  }
+
+  /** @param {LineRow} at */
+  link({ step, number: line }) {
     const link = this.page.createElement("a");
     link.className = "no";
-    link.href = step === null ? `#L${number}` : `#s${step}:L${number}`;
-    link.dataset.no = String(number);
-    link.setAttribute("aria-label", `Line ${number}`);
+    link.href = step === null ? `#L${line}` : `#s${step}:L${line}`;
+    link.dataset.no = String(line);
+    link.setAttribute("aria-label", t("js-log-line", { line }));
     return link;
   }
 
-  /** @param {import("./lines.js").Run} run */
+  /** @param {Run} run */
   run(run) {
     const { fg, bg } = run.inverse ? { fg: run.bg ?? "back", bg: run.fg ?? "text" } : run;
     const classes = STYLES.filter((style) => run[style]).map((style) => `a-${style}`);
@@ -88,46 +152,28 @@ export class Draw {
     const time = this.page.createElement("time");
     if (!line) return [time];
     const secs = (/** @type {string} */ from) => `${Math.max(0, (Date.parse(line.at) - Date.parse(from)) / 1000).toFixed(1)}s`;
-    time.dateTime = line.at;
+    time.dateTime = time.title = line.at;
     if (this.times === "start") time.dataset.time = this.began ? secs(this.began) : "";
     else if (this.times === "gap") time.dataset.time = before ? `+${secs(before.at)}` : "";
     else time.dataset.time = new Date(line.at).toLocaleTimeString("en-GB", { hour12: false });
     return [time];
   }
+}
 
-  /** @param {import("./rows.js").Step} step @param {boolean} open @param {HTMLElement|undefined} old */
-  head(step, open, old) {
-    const stamp = JSON.stringify([step, open]);
-    if (old?.dataset.stamp === stamp) return old;
-    const head = old ?? this.page.createElement("h3");
-    head.className = "step-head";
-    head.dataset.stamp = stamp;
-    head.dataset.row = `s${step.number}`;
-    // The button stays: it may have the focus.
-    const button = head.querySelector("button") ?? this.page.createElement("button");
-    button.type = "button";
-    button.className = "step";
-    button.dataset.step = String(step.number);
-    button.setAttribute("aria-expanded", String(open));
-    const lines = step.lines === 0 ? "" : step.lines === 1 ? "1 line" : `${step.lines.toLocaleString("en")} lines`;
-    button.replaceChildren(
-      this.piece("span", "number", step.number > 0 ? `#${step.number}` : ""), this.piece("span", "name", step.name),
-      ...(step.word ? [this.piece("span", `state ${step.tone}`, step.word)] : []),
-      this.piece("span", "quiet took", step.took), this.piece("span", "quiet lines", lines),
-    );
-    if (!head.contains(button)) head.replaceChildren(button);
-    return head;
-  }
+/** How long something took. @param {number} millis */
+function span(millis) {
+  const secs = millis / 1000;
+  if (secs < 60) return t("js-log-secs", { secs: secs.toFixed(1) });
+  return t("js-log-mins", { mins: Math.floor(secs / 60), secs: Math.floor(secs % 60) });
 }
 
 /** What is known of a log, in words. @param {string} state @param {number} count */
 export function stateWords(state, count) {
-  const lines = count === 1 ? "1 line" : `${count.toLocaleString("en")} lines`;
   switch (state) {
-    case "live": return `Live, ${lines}`;
-    case "none": return "Waiting for a builder…";
-    case "cut": return `${lines}; the end is missing: its builder could not hand it in`;
-    case "damaged": return `${lines}; a part of what was stored is damaged`;
-    default: return count > 0 ? lines : "Nothing was logged";
+    case "live": return t("js-log-live", { count });
+    case "none": return t("js-log-waiting");
+    case "cut": return t("js-log-cut", { count });
+    case "damaged": return t("js-log-damaged", { count });
+    default: return count > 0 ? t("js-log-lines", { count }) : t("js-log-empty");
   }
 }

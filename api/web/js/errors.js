@@ -1,6 +1,6 @@
-// The lines of a log that speak of an error, as the server's search finds them.
+// The lines of a log that speak of an error or are annotated with a warning, as the server's search finds them.
 
-const PATTERN = "\\b(error|fatal|panic|failed|failure|exception)\\b";
+const PATTERN = "\\b(error|fatal|panic|failed|failure|exception)\\b|^::warning\\b";
 const LIMIT = 500;
 
 /** @typedef {{ line: number, step: number, step_line: number }} Hit */

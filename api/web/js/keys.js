@@ -1,10 +1,11 @@
 // Which keys a log has, who gets them, and the help that tells them.
 
+import { t } from "./texts.js";
+
 const KEYS = [
-  ["j / k", "next or previous step"], ["Enter", "open or close the step on top"], ["n / p", "next or previous error"],
-  ["/", "search; Enter and Shift+Enter for the next and the previous place"], ["g / G", "first or last line"],
-  ["f", "follow the end"], ["s", "steps or all lines"], ["w", "wrap long lines"],
-  ["t", "times: off, clock, since the start, since the line before"], ["?", "this help"],
+  ["j / k", t("js-keys-steps")], ["Enter", t("js-keys-open")], ["n / p", t("js-keys-errors")], ["/", t("js-keys-search")],
+  ["g / G", t("js-keys-ends")], ["f", t("js-keys-follow")], ["s", t("js-keys-view")], ["w", t("js-keys-wrap")],
+  ["t", t("js-keys-times")], ["c", t("js-keys-copy")], ["l", t("js-keys-link")], ["?", t("js-keys-help")],
 ];
 
 /** True if a key may be meant for a log, and nobody types. @param {KeyboardEvent} event */
@@ -39,10 +40,10 @@ export function showHelp(page) {
     term.append(make("kbd", key));
     list.append(term, make("dd", what));
   }
-  const title = make("h2", "Keys");
+  const title = make("h2", t("js-keys"));
   title.id = "keys-title";
   dialog.setAttribute("aria-labelledby", title.id);
-  const close = make("button", "Close");
+  const close = make("button", t("js-keys-close"));
   close.addEventListener("click", () => dialog.close());
   dialog.addEventListener("close", () => dialog.remove());
   dialog.append(title, list, close);

@@ -16,6 +16,9 @@ class LiveParts {
     this.main = main;
     this.failures = 0;
     this.timer = 0;
+    /** What the server said of each part; what scripts and readers changed in it since is no news. @type {WeakMap<Element, string>} */
+    this.told = new WeakMap();
+    for (const part of this.page.querySelectorAll("[data-live]")) this.told.set(part, part.innerHTML);
     this.page.addEventListener("visibilitychange", () => { if (!this.page.hidden) this.now(); });
     // The log knows first that something ended.
     this.page.addEventListener("slipway:changed", () => this.now());
@@ -54,8 +57,12 @@ class LiveParts {
     for (const part of this.page.querySelectorAll("[data-live]")) {
       const next = fresh.getElementById(part.id);
       // Somebody types or is about to press here: keep it until the next round.
-      if (!next || part.contains(this.page.activeElement) || part.innerHTML === next.innerHTML) continue;
+      if (!next || part.contains(this.page.activeElement) || this.told.get(part) === next.innerHTML) continue;
+      this.told.set(part, next.innerHTML);
+      const wereOpen = Array.from(part.querySelectorAll("details"), (it) => it.open);
       part.replaceChildren(...Array.from(next.childNodes, (node) => this.page.importNode(node, true)));
+      // A reader opened them.
+      part.querySelectorAll("details").forEach((it, place) => { it.open ||= wereOpen[place] ?? false; });
     }
     this.page.dispatchEvent(new Event("slipway:refreshed"));
   }

@@ -3,20 +3,19 @@
 
 import { Copying } from "./copying.js";
 import { Draw, stateWords } from "./draw.js";
-import { Errors } from "./errors.js";
-import { isFree, isMeant, showHelp } from "./keys.js";
+import { Feed } from "./feed.js";
+import { Heads } from "./heads.js";
+import { showHelp } from "./keys.js";
 import { Lines } from "./lines.js";
+import { Moves } from "./moves.js";
 import { keep, kept } from "./prefs.js";
 import { Rows } from "./rows.js";
 import { Scroller } from "./scroller.js";
+import { t } from "./texts.js";
 
-const RETRY_MS = 2_000;
-/** A log that grows is looked at so often at most. */
-const LOOK_MS = 200;
 /** Lines around what is in sight that are read before they are seen. */
 const AHEAD = 150;
 const TIMES = ["off", "clock", "start", "gap"];
-const TIME_WORDS = ["off", "clock", "since start", "since last line"];
 
 /** @param {Document} page */
 export function startLogs(page) {
@@ -25,37 +24,32 @@ export function startLogs(page) {
   }
 }
 
-class LogView {
+export class LogView {
   /** @param {Document} page @param {HTMLElement} box */
   constructor(page, box) {
     this.page = page;
     this.box = box;
     this.url = box.dataset.log ?? "";
     this.job = box.dataset.job ?? "";
-    this.epoch = 0;
-    this.end = 0;
-    this.state = "none";
+    this.feed = new Feed(page, this.url, {
+      told: (told) => this.take(told), lost: (status) => this.lose(status), broke: () => this.say(t("js-log-reconnecting")),
+    });
     this.rows = new Rows();
     this.rows.bySteps = kept("view", "steps") === "steps";
     this.draw = new Draw(page);
+    this.heads = new Heads(this.draw);
+    this.moves = new Moves(this);
     this.setTimesOf(kept("times", "off"));
     this.begin(0);
-    /** @type {{ step: number, lines: number, first_at: string }[]} */
+    /** @type {import("./feed.js").Count[]} */
     this.counts = [];
     this.following = false;
     this.seen = 0;
     this.wraps = kept("wrap", "yes") === "yes";
     /** What the address names: a step or all, first and last line. @type {{ step: number|null, from: number, to: number }|null} */
     this.target = null;
-    /** @type {EventSource|null} */
-    this.events = null;
-    this.isLooking = false;
-    this.isAwaited = false;
-    this.retry = 0;
-    this.ended = false;
     this.began = false;
-    /** The server does not answer. */
-    this.isLost = false;
+    this.isLive = false;
     this.status = this.part("status");
     this.box.replaceChildren();
     this.sticky = page.createElement("div");
@@ -72,15 +66,13 @@ class LogView {
     this.copying = new Copying(box, this);
     this.bar();
     this.box.addEventListener("click", (event) => this.clicked(event));
-    page.addEventListener("keydown", (event) => this.pressed(event));
     page.addEventListener("slipway:refreshed", () => { this.steps(); this.grown(); });
     page.addEventListener("slipway:show", (event) => {
       if (event instanceof CustomEvent && event.detail.log === this.url) this.goTo(event.detail);
     });
-    page.addEventListener("visibilitychange", () => { if (page.hidden) this.hush(); else void this.look(); });
     addEventListener("hashchange", () => this.named());
     this.form();
-    void this.look();
+    void this.feed.look();
   }
 
   /** @param {string} name */
@@ -107,9 +99,10 @@ class LogView {
     this.box.dataset.view = this.rows.bySteps ? "steps" : "lines";
     this.part("wrap")?.setAttribute("aria-pressed", String(this.wraps));
     const times = this.part("times");
-    if (times) times.textContent = `Times: ${TIME_WORDS[TIMES.indexOf(this.draw.times)]}`;
+    if (times) times.textContent = t("js-log-times", { times: this.draw.times });
     const view = this.part("view");
-    if (view) view.textContent = this.rows.bySteps ? "All lines in order" : "By steps";
+    if (view) view.textContent = this.rows.bySteps ? t("js-log-all-lines") : t("js-log-by-steps");
+    this.copying.form();
     for (const name of ["open", "close"]) this.part(name)?.toggleAttribute("hidden", !this.rows.bySteps);
     this.scroller.redraw();
   }
@@ -118,10 +111,9 @@ class LogView {
 
   /** The log of another attempt. @param {number} epoch */
   begin(epoch) {
-    this.epoch = epoch;
     this.lines = new Lines(this.url, epoch, (status) => this.came(status));
-    this.errors = new Errors(this.url, epoch);
-    this.rows.chosen.clear();
+    this.moves.begin(epoch);
+    this.rows.clear();
   }
 
   /** @param {number|null} status */
@@ -132,49 +124,26 @@ class LogView {
 
   /** Tells why nothing comes. @param {number} status */
   lose(status) {
-    this.isLost = true;
-    if (status === 404) this.say("This log is not there any more");
-    else if (status === 401 || status === 403) this.say("You may not see this log any more; sign in again");
-    else this.say("The server does not answer; trying again…");
+    if (status === 404) this.say(t("js-log-gone"));
+    else if (status === 401 || status === 403) this.say(t("js-log-denied"));
+    else this.say(t("js-log-no-answer"));
   }
 
-  async look() {
-    if (this.isLooking) { this.isAwaited = true; return; }
-    this.isLooking = true;
-    this.isAwaited = false;
-    clearTimeout(this.retry);
-    let status = 0;
-    try {
-      const answer = await fetch(`${this.url}/outline`);
-      status = answer.status;
-      if (!answer.ok) throw new Error(`status ${status}`);
-      this.isLost = false;
-      this.take(await answer.json());
-      if (this.state === "live" || this.state === "none") this.listen(); else this.hush();
-    } catch {
-      this.lose(status);
-      this.retry = setTimeout(() => void this.look(), RETRY_MS);
-    }
-    setTimeout(() => {
-      this.isLooking = false;
-      if (this.isAwaited) void this.look();
-    }, LOOK_MS);
-  }
-
-  /** @param {{ epoch: number, newest: number, state: string, lines: number, end: number, steps: typeof this.counts }} told */
+  /** @param {import("./feed.js").Told} told */
   take(told) {
-    if (told.epoch !== this.epoch) this.begin(told.epoch);
-    else if (told.end < this.end) return;
-    if (told.end !== this.end) {
+    if (told.epoch !== this.feed.epoch) this.begin(told.epoch);
+    if (told.end !== this.feed.end) {
       for (const { step, lines } of this.counts) this.lines.touch(step, lines);
       this.lines.touch(null, this.rows.lines);
     }
-    [this.end, this.state, this.counts] = [told.end, told.state, told.steps];
+    this.counts = told.steps;
     this.draw.began = told.steps[0]?.first_at ?? "";
     this.rows.lines = told.lines;
+    this.rows.groups = told.groups ?? [];
     this.steps();
-    this.say(stateWords(this.state, this.rows.lines));
+    this.say(stateWords(told.state, this.rows.lines));
     if (told.lines > 0) this.page.dispatchEvent(new CustomEvent("slipway:lines", { detail: { log: this.url } }));
+    this.isLive = told.state === "live";
     if (!this.began && told.epoch > 0) {
       this.began = true;
       this.first();
@@ -195,13 +164,17 @@ class LogView {
     for (const row of this.page.querySelectorAll(`[data-steps-of="${this.job}"] [data-step]`)) {
       if (!(row instanceof HTMLElement)) continue;
       const number = Number(row.dataset.step);
-      const { tone = "", word = "", took = "" } = row.dataset;
-      steps.set(number, { number, name: row.dataset.name ?? "", tone, word, took, lines: 0 });
+      const { name = "", tone = "", word = "", took = "", moved, total } = row.dataset;
+      const bytes = (/** @type {string|undefined} */ text) => text ? Number(text) : null;
+      steps.set(number, { number, name, tone, word, took, moved: bytes(moved), total: bytes(total), lines: 0 });
     }
     for (const { step, lines } of this.counts) {
       const known = steps.get(step);
       if (known) known.lines = lines;
-      else steps.set(step, { number: step, name: step === 0 ? "[slipway] about this attempt" : "", tone: "", word: "", took: "", lines });
+      else {
+        const name = step === 0 ? t("js-log-attempt") : "";
+        steps.set(step, { number: step, name, tone: "", word: "", took: "", moved: null, total: null, lines });
+      }
     }
     const isWorth = (/** @type {import("./rows.js").Step} */ step) =>
       step.lines > 0 || step.tone === "bad" || !/^(\[internal\]|importing cache|exporting)/.test(step.name);
@@ -209,39 +182,11 @@ class LogView {
     this.scroller.keep(() => this.rows.set(shown, this.rows.lines));
   }
 
-  listen() {
-    if (this.events || this.page.hidden) return;
-    const ended = this.ended;
-    this.ended = false;
-    if (ended) return void (this.retry = setTimeout(() => void this.look(), RETRY_MS));
-    const events = this.events = new EventSource(`${this.url}/stream?bell=1&after=${this.epoch}:${this.end}`);
-    const look = () => void this.look();
-    const changed = () => { this.hush(); this.page.dispatchEvent(new Event("slipway:changed")); look(); };
-    events.addEventListener("message", look);
-    // After a break: what came meanwhile, and what the status says.
-    events.addEventListener("open", look);
-    events.addEventListener("attempt", changed);
-    // One that ended without its end may stay so for long.
-    events.addEventListener("end", () => { this.ended = true; changed(); });
-    events.addEventListener("error", () => {
-      if (this.state === "live") this.say("Reconnecting…");
-      if (events.readyState !== EventSource.CLOSED) return;
-      this.hush();
-      clearTimeout(this.retry);
-      this.retry = setTimeout(look, RETRY_MS);
-    });
-  }
-
-  hush() {
-    this.events?.close();
-    this.events = null;
-  }
-
   /** Where the reader begins: what the address names, what failed, or the end of what runs. */
   first() {
     if (this.named()) return;
     const failed = this.rows.bySteps ? this.rows.steps.find((step) => step.tone === "bad" && step.lines > 0) : undefined;
-    if (this.state === "live") this.follow(true);
+    if (this.isLive) this.follow(true);
     else if (failed) this.scroller.showAt(this.rows.rowOf(failed.number, failed.lines), 0.7);
   }
 
@@ -251,7 +196,7 @@ class LogView {
   make(row, old) {
     const at = this.rows.at(row);
     if (!at) return old ?? this.page.createElement("div");
-    if (at.kind === "step") return this.draw.head(at.step, this.rows.isOpen(at.step), old);
+    if (at.kind === "step") return this.heads.head(at.step, this.rows.isOpen(at.step), old);
     const line = this.lines.get(at.step, at.number, this.rows.linesOf(at.step));
     const before = this.lines.known(at.step, at.number - 1);
     return this.draw.line(at, { line, before, marked: this.isTarget(at.step, at.number), old });
@@ -273,6 +218,8 @@ class LogView {
     const target = event.target instanceof Element ? event.target : null;
     const step = target?.closest("button.step");
     if (step instanceof HTMLElement) return this.toggle(Number(step.dataset.step));
+    const title = target?.closest("button.group")?.closest("[data-row]");
+    if (title instanceof HTMLElement) return this.toggleGroup(this.rows.rowOfKey(title.dataset.row ?? ""));
     const link = target?.closest("a.no");
     if (!(link instanceof HTMLAnchorElement) || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
@@ -288,9 +235,11 @@ class LogView {
     const prefix = step === null ? "" : `s${step}:`;
     history.replaceState(null, "", `#${prefix}L${from}${to > from ? `-L${to}` : ""}`);
     this.target = { step, from, to };
+    this.copying.form();
     this.follow(false);
     this.scroller.draw();
-    this.say(to > from ? `Lines ${from} to ${to} are in the address` : `Line ${from} is in the address`);
+    this.rows.held = this.target;
+    this.say(to > from ? t("js-log-lines-named", { from, to }) : t("js-log-line-named", { line: from }));
   }
 
   /** Shows what the address names. */
@@ -305,6 +254,8 @@ class LogView {
   goTo({ step, from, to = from }) {
     if (step !== null && !this.rows.step(step)) return false;
     this.target = { step, from, to };
+    this.rows.held = this.target;
+    this.copying.form();
     this.follow(false);
     if (this.rows.bySteps !== (step !== null)) this.setView(step !== null);
     this.scroller.showAt(this.rows.rowOf(step, from), 1 / 3);
@@ -331,6 +282,16 @@ class LogView {
     this.rows.open(number, open);
     this.scroller.show(head, Math.max(0, above));
     if (isFocused) this.focusHead(number);
+  }
+
+  /** @param {number} row */
+  toggleGroup(row) {
+    const at = this.rows.at(row);
+    if (at?.kind !== "line" || !at.group || at.step === null) return;
+    this.follow(false);
+    const above = this.scroller.offsetOf(row) - this.scroller.offsetOf(this.scroller.row) - this.scroller.px;
+    this.rows.openGroup(at.step, at.number, !at.isOpen);
+    this.scroller.show(row, Math.max(0, above));
   }
 
   /** @param {boolean} open */
@@ -397,7 +358,7 @@ class LogView {
   /** @param {boolean} byReader */
   moved(byReader) {
     if (byReader) {
-      const follows = this.scroller.atEnd && this.state === "live";
+      const follows = this.scroller.atEnd && this.isLive;
       if (this.following && !follows) this.seen = this.rows.lines;
       this.following = follows;
       this.showFollow();
@@ -408,9 +369,9 @@ class LogView {
   showFollow() {
     const button = this.part("follow");
     if (!button) return;
-    button.hidden = this.following || this.state !== "live";
-    const news = this.rows.lines - this.seen;
-    button.textContent = news > 0 ? `Follow ↓ (${news.toLocaleString("en")} new)` : "Follow ↓";
+    button.hidden = this.following || !this.isLive;
+    const news = Math.max(0, this.rows.lines - this.seen);
+    button.textContent = t("js-log-follow", { news });
   }
 
   /** The head of the step whose lines are on top. */
@@ -419,78 +380,13 @@ class LogView {
     const step = at?.kind === "line" ? this.rows.step(at.step) : undefined;
     if (!step) return this.sticky.replaceChildren();
     const old = this.sticky.firstElementChild;
-    const head = this.draw.head(step, this.rows.isOpen(step), old instanceof HTMLElement ? old : undefined);
+    const head = this.heads.head(step, this.rows.isOpen(step), old instanceof HTMLElement ? old : undefined);
     if (head !== old) this.sticky.replaceChildren(head);
-  }
-
-  /** @param {KeyboardEvent} event */
-  pressed(event) {
-    if (!isFree(event) || !isMeant(this.box)) return;
-    const isHere = this.box.contains(this.page.activeElement);
-    const isBare = this.page.activeElement === this.box || this.page.activeElement === this.page.body;
-    const acts = {
-      j: () => this.step(1), k: () => this.step(-1), n: () => void this.error(1), p: () => void this.error(-1),
-      g: () => this.top(), G: () => this.bottom(), f: () => this.follow(this.state === "live"), s: () => this.switchView(),
-      w: () => this.setWrap(!this.wraps), t: () => this.nextTimes(), "?": () => showHelp(this.page),
-      ...(isHere ? { Home: () => this.top(), End: () => this.bottom() } : {}),
-      ...(isBare && this.rows.bySteps && this.rows.count > 0 ? { Enter: () => this.toggle(this.rows.steps[this.rows.stepAt(this.scroller.row)].number) } : {}),
-    };
-    const act = acts[/** @type {keyof typeof acts} */ (event.key)];
-    if (!act) return;
-    event.preventDefault();
-    act();
-  }
-
-  top() {
-    this.follow(false);
-    this.scroller.show(0);
-  }
-
-  bottom() {
-    if (this.state === "live") this.follow(true); else this.scroller.toEnd();
-  }
-
-  /** @param {number} by */
-  step(by) {
-    if (!this.rows.bySteps) this.setView(true);
-    this.follow(false);
-    // Near the end the step on top does not change any more: the focus tells where the reader is.
-    const focused = this.page.activeElement?.closest("button.step");
-    const here = focused instanceof HTMLElement && this.box.contains(focused)
-      ? this.rows.steps.findIndex((step) => step.number === Number(focused.dataset.step)) : this.rows.stepAt(this.scroller.row);
-    const isOnHead = this.rows.starts[here] >= this.scroller.row;
-    const isFirst = !focused && this.scroller.row === 0 && by > 0;
-    const place = isFirst ? 0 : Math.max(0, Math.min(this.rows.steps.length - 1, by < 0 && !isOnHead ? here : here + by));
-    const row = this.rows.starts[place];
-    if (row === undefined) return;
-    this.scroller.show(row);
-    this.focusHead(this.rows.steps[place].number);
   }
 
   /** @param {number} step */
   focusHead(step) {
     this.scroller.shown.get(`s${step}`)?.querySelector("button")?.focus({ preventScroll: true });
-  }
-
-  /** @param {number} by */
-  async error(by) {
-    const { errors } = this;
-    try {
-      await errors.read(this.end, this.rows.lines);
-    } catch {
-      return this.say("The log could not be searched for errors");
-    }
-    const ends = this.rows.steps.filter((step) => step.tone === "bad" && step.lines > 0)
-      .map(({ number, lines }) => ({ line: 0, step: number, step_line: lines }));
-    const isFine = this.target && (this.target.step === null) !== this.rows.bySteps;
-    const at = this.rows.at(this.scroller.row);
-    const step = !at ? null : at.kind === "step" ? at.step.number : at.step;
-    const top = { step, number: at?.kind === "line" ? at.number - 1 : 0 };
-    const here = isFine && this.target ? { step: this.target.step, number: this.target.from } : top;
-    const { number, count, hit } = errors.next(by, here, ends);
-    if (!hit) return this.say("No line of this log speaks of an error");
-    this.goTo(this.rows.bySteps ? { step: hit.step, from: hit.step_line } : { step: null, from: hit.line });
-    this.say(`Error ${number} of ${count}`);
   }
 
   /** @param {string} text */

@@ -5,7 +5,8 @@ import { startLiveParts } from "./live.js";
 import { startLogs } from "./logview.js";
 import { startSearch } from "./search.js";
 
-startCopyButtons(document);
+// First: it keeps what the server said, before others add to it.
 startLiveParts(document);
+startCopyButtons(document);
 startLogs(document);
 startSearch(document);

@@ -1,9 +1,17 @@
 // Which rows a viewer has: all lines in their order, or steps with the lines of those that are open. Only numbers; the lines
 // themselves are read when they are seen.
 
+import { Folds, behind } from "./folds.js";
+
+/** How steps look that ended. */
+const ENDED = ["good", "bad", "ours", "still"];
+
 /**
- * @typedef {{ number: number, name: string, tone: string, word: string, took: string, lines: number }} Step
- * @typedef {{ kind: "line", step: number|null, number: number } | { kind: "step", step: Step }} Row
+ * @typedef {{ number: number, name: string, tone: string, word: string, took: string, moved: number|null, total: number|null,
+ *   lines: number }} Step
+ * @typedef {import("./folds.js").Group} Group
+ * @typedef {{ kind: "line", step: number|null, number: number, group?: Group, isOpen?: boolean, count?: number }} LineRow
+ * @typedef {LineRow | { kind: "step", step: Step }} Row
  */
 
 export class Rows {
@@ -14,15 +22,36 @@ export class Rows {
     this.steps = [];
     /** What people chose, by step. @type {Map<number, boolean>} */
     this.chosen = new Map();
+    /** The groups of lines, by step. @type {Map<number, Folds>} */
+    this.folds = new Map();
+    /** The groups that the server told last. @type {{ step: number, groups: Group[] }[]} */
+    this.groups = [];
+    /** A line that stays in sight. @type {{ step: number|null, from: number }|null} */
+    this.held = null;
     /** The first row of each step. @type {number[]} */
     this.starts = [];
     this.count = 0;
+  }
+
+  /** Another log. */
+  clear() {
+    this.chosen.clear();
+    this.folds.clear();
+    this.groups = [];
   }
 
   /** @param {Step[]} steps @param {number} lines */
   set(steps, lines) {
     this.steps = steps;
     this.lines = lines;
+    for (const { step, groups } of this.groups) {
+      const folds = this.folds.get(step) ?? new Folds();
+      this.folds.set(step, folds);
+      const held = this.held?.step === step ? this.held.from : null;
+      // A log may tell of a step before the page does.
+      folds.set(groups, { isRunning: !ENDED.includes(this.step(step)?.tone ?? ""), held });
+    }
+    this.groups = [];
     this.lay();
   }
 
@@ -30,8 +59,10 @@ export class Rows {
     this.starts = [];
     let at = 0;
     for (const step of this.steps) {
+      const folds = this.folds.get(step.number);
+      folds?.lay(step.lines, step.tone === "bad");
       this.starts.push(at);
-      at += 1 + (this.isOpen(step) ? step.lines : 0);
+      at += 1 + (this.isOpen(step) ? folds?.shown ?? step.lines : 0);
     }
     this.count = this.bySteps ? at : this.lines;
   }
@@ -47,20 +78,22 @@ export class Rows {
     this.lay();
   }
 
+  /** @param {number} step @param {number} line @param {boolean} open */
+  openGroup(step, line, open) {
+    this.folds.get(step)?.choose(line, open);
+    this.lay();
+  }
+
   /** @param {boolean} open */
   openAll(open) {
     for (const step of this.steps) this.chosen.set(step.number, open);
+    if (open) for (const folds of this.folds.values()) folds.chooseAll(true);
     this.lay();
   }
 
   /** The place of the step that has this row. @param {number} row */
   stepAt(row) {
-    let [low, high] = [0, this.starts.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.starts[middle] <= row) low = middle + 1; else high = middle;
-    }
-    return low - 1;
+    return behind(this.starts, (start) => start <= row) - 1;
   }
 
   /** @param {number} row @returns {Row|undefined} */
@@ -69,8 +102,21 @@ export class Rows {
     if (!this.bySteps) return { kind: "line", step: null, number: row + 1 };
     const place = this.stepAt(row);
     const step = this.steps[place];
-    const number = row - this.starts[place];
-    return number === 0 ? { kind: "step", step } : { kind: "line", step: step.number, number };
+    const at = row - this.starts[place];
+    if (at === 0) return { kind: "step", step };
+    const folds = this.folds.get(step.number);
+    if (!folds) return { kind: "line", step: step.number, number: at };
+    const number = folds.lineAt(at);
+    const group = folds.at(number);
+    if (!group) return { kind: "line", step: step.number, number };
+    const count = Math.min(group.last ?? step.lines, step.lines) - number;
+    return { kind: "line", step: step.number, number, group, isOpen: folds.isOpen(group), count };
+  }
+
+  /** The last line of those that follow a row's line in the rows without a gap. @param {LineRow} at */
+  stretch({ step, number }) {
+    const folds = step === null ? undefined : this.folds.get(step);
+    return folds ? folds.stretch(number) : this.linesOf(step);
   }
 
   /** What a row is known by, however many rows come before it. @param {number} row */
@@ -80,15 +126,12 @@ export class Rows {
     return at.kind === "step" ? `s${at.step.number}` : `${at.step ?? ""}:${at.number}`;
   }
 
-  /** Where the row of a key is now; the head of its step where that is closed. @param {string} key */
+  /** Where the row of a key is now; the head of its step or group where that is closed. @param {string} key */
   rowOfKey(key) {
     const [, head, of, number] = /^(?:s(\d+)|(\d*):(\d+))$/.exec(key) ?? [];
     if (this.bySteps !== (head !== undefined || Boolean(of))) return -1;
     if (!this.bySteps) return number && Number(number) <= this.lines ? Number(number) - 1 : -1;
-    const place = this.steps.findIndex((known) => known.number === Number(head ?? of));
-    if (place < 0) return -1;
-    const step = this.steps[place];
-    return this.starts[place] + (this.isOpen(step) ? Math.min(Number(number ?? 0), step.lines) : 0);
+    return this.placed(Number(head ?? of), Number(number ?? 0));
   }
 
   /** @param {number|null} number */
@@ -101,12 +144,22 @@ export class Rows {
     return step === null ? this.lines : this.step(step)?.lines ?? 0;
   }
 
-  /** The row of a line of a step, or of all; opens its step. @param {number|null} step @param {number} number */
+  /** The row of a line of a step, or of all; opens its step and its groups. @param {number|null} step @param {number} number */
   rowOf(step, number) {
     if (!this.bySteps) return number - 1;
-    const place = this.steps.findIndex((known) => known.number === step);
+    const known = this.step(step);
+    if (!known) return -1;
+    if (number > 0 && !this.isOpen(known)) this.open(known.number, true);
+    if (this.folds.get(known.number)?.reveal(number)) this.lay();
+    return this.placed(known.number, number);
+  }
+
+  /** The row of a line as things are; 0 is the step's head. @param {number} number @param {number} line */
+  placed(number, line) {
+    const place = this.steps.findIndex((known) => known.number === number);
     if (place < 0) return -1;
-    if (number > 0 && !this.isOpen(this.steps[place])) this.open(this.steps[place].number, true);
-    return this.starts[place] + Math.min(number, this.steps[place].lines);
+    const step = this.steps[place];
+    const at = Math.min(line, step.lines);
+    return this.starts[place] + (this.isOpen(step) ? this.folds.get(number)?.placeOf(at) ?? at : 0);
   }
 }

@@ -1,6 +1,7 @@
 // The search in a job's log: the server looks through the whole log, the page shows a part of what it finds.
 
 import { isFree, isMeant } from "./keys.js";
+import { t } from "./texts.js";
 
 const PAGE = 50;
 
@@ -104,7 +105,7 @@ class LogSearch {
     const bySteps = !this.page.querySelector(`[data-log="${this.log}"][data-view="lines"]`);
     const detail = bySteps ? { log: this.log, step: hit.step, from: hit.step_line } : { log: this.log, step: null, from: hit.line };
     this.page.dispatchEvent(new CustomEvent("slipway:show", { detail }));
-    this.say(`${(place + 1).toLocaleString("en")} of ${this.total.toLocaleString("en")}`);
+    this.say(t("js-search-place", { place: place + 1, count: this.total }));
   }
 
   /** Asks a new question. */
@@ -131,15 +132,15 @@ class LogSearch {
     this.asked?.abort();
     const asked = this.asked = new AbortController();
     this.more.disabled = true;
-    if (this.after === 0) this.say("Searching…");
+    if (this.after === 0) this.say(t("js-search-going"));
     try {
       const answer = await fetch(`${this.log}/search?${query}`, { signal: asked.signal });
       const body = await answer.json();
       if (asked.signal.aborted) return;
       if (answer.ok) this.show(body);
-      else this.say(body.detail ?? "The log could not be searched.");
+      else this.say(body.detail ?? t("js-search-failed"));
     } catch {
-      if (!asked.signal.aborted) this.say("The log could not be searched; the server did not answer.");
+      if (!asked.signal.aborted) this.say(t("js-search-no-answer"));
     } finally {
       if (this.asked === asked) this.more.disabled = false;
     }
@@ -149,14 +150,12 @@ class LogSearch {
   show(found) {
     this.epoch = found.epoch;
     this.total = found.total;
-    const lines = found.total === 1 ? "1 line" : `${found.total.toLocaleString("en")} lines`;
-    const where = found.state === "live" ? "in the log so far" : "in the whole log";
-    const cut = found.cut_lines > 0 ? `; the ends of ${found.cut_lines} very long lines were not searched` : "";
-    this.say(found.total === 0 ? `Nothing ${where}${cut}` : `${lines} ${where}${cut}`);
+    const told = t(found.state === "live" ? "js-search-found-so-far" : "js-search-found", { count: found.total });
+    this.say(found.cut_lines > 0 ? t("js-search-cut", { told, count: found.cut_lines }) : told);
     this.list.append(...found.hits.map((hit) => this.row(hit)));
     this.more.hidden = found.next === null;
     if (found.next !== null) this.after = found.next;
-    this.more.textContent = `Show more (${(found.total - this.list.childElementCount).toLocaleString("en")} left)`;
+    this.more.textContent = t("js-search-more", { count: found.total - this.list.childElementCount });
   }
 
   /** @param {Hit} hit */
@@ -166,7 +165,7 @@ class LogSearch {
     link.href = `#L${hit.line}`;
     link.dataset.hit = String(this.hits.push(hit) - 1);
     link.textContent = String(hit.line);
-    link.title = "Show it in the log";
+    link.title = t("js-search-show");
     const text = this.page.createElement("code");
     for (const part of hit.parts) {
       const piece = this.page.createElement(part.hit ? "mark" : "span");

@@ -140,6 +140,10 @@ pub struct Step {
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
     pub exit_code: Option<i64>,
+    /// Bytes that it has moved so far.
+    pub moved_bytes: Option<i64>,
+    /// Bytes that it will have moved.
+    pub total_bytes: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]

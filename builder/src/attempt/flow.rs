@@ -430,6 +430,8 @@ impl Flow {
             started_at: Some(self.agent.clock.now()),
             finished_at: None,
             exit_code: None,
+            moved_bytes: None,
+            total_bytes: None,
         };
         OwnStep { number: narrow(self.progress.step(report.clone())), report }
     }

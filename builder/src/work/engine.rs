@@ -11,6 +11,7 @@ mod layers;
 mod prune;
 mod push;
 mod steps;
+mod transfers;
 
 #[cfg(test)]
 mod tests;

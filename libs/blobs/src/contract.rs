@@ -109,6 +109,35 @@ async fn empty_and_large_objects_come_back_whole(Store { blobs, .. }: &Store) {
     }
 }
 
+async fn an_archive_is_whole_or_not_there(Store { blobs, .. }: &Store) {
+    let (attempt, mark) = (key(1, 0).attempt, Mark::of(b"a hash of a token"));
+    let put =
+        |bytes: Vec<Result<Bytes, BlobError>>| blobs.put_archive(attempt, mark, futures_util::stream::iter(bytes));
+    let broken = || Err(BlobError::NotFound("a segment".to_owned()));
+    let part: Bytes = (0..6_000_000u32).map(|at| (at % 251) as u8).collect();
+    for before in [vec![Ok(text("a"))], vec![Ok(part.clone()), Ok(part.clone())]] {
+        let broken = put(before.into_iter().chain([broken()]).collect()).await;
+        assert!(matches!(broken, Err(BlobError::NotFound(_))));
+        assert_eq!(blobs.archive_bytes(attempt, mark).await.expect("head"), None);
+    }
+    assert!(matches!(blobs.archive_range(attempt, mark, 0..3).await, Err(BlobError::NotFound(_))));
+
+    put(vec![Ok(text("one")), Ok(text("two"))]).await.expect("put");
+    assert_eq!(blobs.archive_range(attempt, mark, 2..5).await.expect("range"), text("etw"));
+    for _ in 0..2 {
+        put(vec![Ok(part.clone()), Ok(text("middle")), Ok(part.clone()), Ok(part.clone())]).await.expect("put");
+        assert_eq!(blobs.archive_bytes(attempt, mark).await.expect("head"), Some(18_000_006));
+        let range = 5_999_999..6_000_008;
+        let found = blobs.archive_range(attempt, mark, range).await.expect("range");
+        assert_eq!(found, [&part[5_999_999..], b"middle", &part[..2]].concat());
+        assert_eq!(blobs.archive_range(attempt, mark, 18_000_003..18_000_006).await.expect("range"), part[5_999_997..]);
+    }
+    blobs.put_segment(key(1, 0), text("a segment")).await.expect("put");
+    assert_eq!(blobs.segment_range(key(1, 0), 2..5).await.expect("range"), text("seg"));
+    assert_eq!(blobs.delete_log(attempt).await.expect("delete"), 2);
+    assert_eq!(blobs.archive_bytes(attempt, mark).await.expect("head"), None);
+}
+
 async fn a_deleted_log_is_gone_and_its_neighbour_stays(Store { blobs, .. }: &Store) {
     let other = SegmentKey { attempt: AttemptRef { job: new_id(), epoch: 1 }, ..key(1, 0) };
     for key in [key(1, 0), key(1, 10), key(11, 0), other] {
@@ -173,6 +202,7 @@ on_every_store!(
     a_segment_is_written_once,
     of_many_writers_one_wins,
     empty_and_large_objects_come_back_whole,
+    an_archive_is_whole_or_not_there,
     a_deleted_log_is_gone_and_its_neighbour_stays,
     a_good_store_is_found_good,
     bodies_of_deliveries_are_found_by_their_age,

@@ -1,20 +1,23 @@
 //! Object storage behind verbs of the domain: the segments of logs, and large bodies of deliveries. Only names that are written once and
 //! never changed, so that a folder and every S3-like store behave alike. The layout of names lives here
-//! and nowhere else. Objects are small (a segment is about 1 MiB), so nothing is sent in parts.
+//! and nowhere else. Objects are small (a segment is about 1 MiB) and sent whole; only the archive of a log, which holds
+//! all its segments, is sent in parts where it is large.
 
 #[cfg(test)]
 mod contract;
 mod open;
 mod place;
 
+use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::ids::DeliveryId;
 use tracing::debug;
@@ -27,6 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(25);
 const REMOVAL_DEADLINE: Duration = Duration::from_secs(60);
 /// A look at the store's health ends within this time.
 const CHECK_DEADLINE: Duration = Duration::from_millis(1500);
+/// What is sent at once of an archive, bytes; S3 wants 5 MiB at least.
+const PART_BYTES: usize = 8 << 20;
 /// Nobody writes it: reading it tells whether the store answers, and costs next to nothing.
 const ABSENT: &str = "slipway/absent";
 /// Where bodies of deliveries lie.
@@ -146,6 +151,75 @@ impl Blobs {
         }
     }
 
+    /// Bytes of a segment's object.
+    pub async fn segment_range(&self, key: SegmentKey, range: Range<u64>) -> Result<Bytes> {
+        let path = segment_path(key);
+        self.within(DEADLINE, self.store.get_range(&path, range)).await
+    }
+
+    /// Stores the archive of an attempt's log, durably, in place of one that was there: whoever writes it writes the same
+    /// bytes. Nothing is changed where the bytes break off with an error.
+    pub async fn put_archive<E: From<BlobError>>(
+        &self,
+        attempt: AttemptRef,
+        mark: Mark,
+        bytes: impl Stream<Item = std::result::Result<Bytes, E>>,
+    ) -> std::result::Result<(), E> {
+        let path = archive_path(attempt, mark);
+        let mut bytes = pin!(bytes);
+        let mut waiting = BytesMut::new();
+        let mut upload: Option<Box<dyn MultipartUpload>> = None;
+        let sent = async {
+            while let Some(more) = bytes.next().await {
+                waiting.extend_from_slice(&more?);
+                // Some stores want parts of one size.
+                while waiting.len() >= PART_BYTES {
+                    let part = waiting.split_to(PART_BYTES).freeze();
+                    if upload.is_none() {
+                        upload = Some(self.within(DEADLINE, self.store.put_multipart(&path)).await?);
+                    }
+                    if let Some(upload) = &mut upload {
+                        self.within(DEADLINE, upload.put_part(part.into())).await?;
+                    }
+                }
+            }
+            let rest = PutPayload::from(waiting.split().freeze());
+            match &mut upload {
+                None => self.within(DEADLINE, self.store.put(&path, rest)).await?,
+                Some(upload) => {
+                    if rest.content_length() > 0 {
+                        self.within(DEADLINE, upload.put_part(rest)).await?;
+                    }
+                    self.within(DEADLINE, upload.complete()).await?
+                }
+            };
+            Ok(())
+        };
+        let sent = sent.await;
+        if sent.is_err()
+            && let Some(mut upload) = upload
+            && let Err(error) = self.within(DEADLINE, upload.abort()).await
+        {
+            debug!(%attempt, %error, "parts of an archive stay until the store removes them");
+        }
+        sent
+    }
+
+    /// Bytes of an archive.
+    pub async fn archive_range(&self, attempt: AttemptRef, mark: Mark, range: Range<u64>) -> Result<Bytes> {
+        let path = archive_path(attempt, mark);
+        self.within(DEADLINE, self.store.get_range(&path, range)).await
+    }
+
+    /// How many bytes an archive has; `None` where there is none.
+    pub async fn archive_bytes(&self, attempt: AttemptRef, mark: Mark) -> Result<Option<u64>> {
+        match self.within(DEADLINE, self.store.head(&archive_path(attempt, mark))).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(BlobError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Stores the body of a delivery, durably, under a name that is used once.
     pub async fn put_body(&self, name: DeliveryId, bytes: Bytes) -> Result<()> {
         self.create(&body_path(name), bytes).await.map(drop)
@@ -242,6 +316,11 @@ fn segment_path(key: SegmentKey) -> Path {
     log_path(key.attempt).join(format!("{:016x}{mark}.zst", key.start))
 }
 
+/// Beside the segments, so that it is removed with them.
+fn archive_path(attempt: AttemptRef, Mark(mark): Mark) -> Path {
+    log_path(attempt).join(format!("archive-{mark:016x}.zst"))
+}
+
 #[cfg(test)]
 mod tests {
     use slipway_domain::ids::JobId;
@@ -256,5 +335,7 @@ mod tests {
         assert_eq!(path(None), format!("{folder}/00000000000000ff.zst"));
         let hash = [0, 1, 2, 3, 0xff, 5, 6, 7, 8, 9];
         assert_eq!(path(Some(Mark::of(&hash))), format!("{folder}/00000000000000ff-00010203ff050607.zst"));
+        let archive = archive_path(attempt, Mark::of(&hash)).to_string();
+        assert_eq!(archive, format!("{folder}/archive-00010203ff050607.zst"));
     }
 }

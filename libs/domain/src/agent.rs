@@ -217,6 +217,12 @@ pub struct StepReport {
     pub finished_at: Option<DateTime<Utc>>,
     /// The command's exit code, if it has one.
     pub exit_code: Option<i64>,
+    /// Bytes of layers and files that it has moved so far, where it moves some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_bytes: Option<i64>,
+    /// Bytes that it will have moved, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_bytes: Option<i64>,
 }
 
 /// `POST …/report`: how it goes. Repeating or reordering reports changes nothing.

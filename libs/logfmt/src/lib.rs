@@ -9,6 +9,7 @@ pub mod ansi;
 pub mod chunk;
 pub mod compose;
 pub mod digest;
+pub mod groups;
 pub mod line;
 pub mod mask;
 pub mod outline;

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::Chunk;
+use crate::groups::{self, Begin, Cut, Head, MAX_RUN_MARKS, Mark};
 
 /// Steps of an outline that is written down; a run with more is read again instead.
 const MAX_STEPS: usize = 1024;
@@ -22,6 +23,15 @@ pub struct Outline {
     pub first_at: DateTime<Utc>,
     /// When the last one was.
     pub last_at: DateTime<Utc>,
+    /// Lines that begin or end groups, the first [`MAX_RUN_MARKS`] of them. The first line of the run counts as one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
+    /// How the run begins, for one that begins inside of a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<Head>,
+    /// How its last line begins, if that may yet become a mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<Cut>,
 }
 
 impl Outline {
@@ -31,26 +41,41 @@ impl Outline {
         let mut steps: Vec<(u32, i64)> = Vec::new();
         let mut places: HashMap<u32, usize> = HashMap::new();
         let (mut at, mut begins) = (0usize, true);
+        let (mut marks, mut tail) = (Vec::new(), None);
         for span in &chunk.spans {
             let end = at + span.len as usize;
             let bytes = chunk.bytes.get(at..end)?;
-            let breaks = memchr::memchr_iter(b'\n', bytes).count() as i64;
-            let ends = bytes.last() == Some(&b'\n');
-            // A break at the very end begins a line of whoever comes next.
-            let lines = i64::from(begins) + breaks - i64::from(ends);
             let place = *places.entry(span.step).or_insert_with(|| {
                 steps.push((span.step, 0));
                 steps.len() - 1
             });
-            steps.get_mut(place)?.1 += lines;
-            (at, begins) = (end, ends);
+            let lines = &mut steps.get_mut(place)?.1;
+            // A break at the very end begins a line of whoever comes next.
+            let after_breaks =
+                memchr::memchr_iter(b'\n', bytes).map(|place| place + 1).filter(|place| *place < bytes.len());
+            for start in begins.then_some(0).into_iter().chain(after_breaks) {
+                match groups::begin(chunk.bytes.get(at + start..)?, span, *lines) {
+                    Begin::Mark(mark) if marks.len() < MAX_RUN_MARKS => marks.push(mark),
+                    Begin::Cut(cut) => tail = Some(cut),
+                    Begin::Mark(_) | Begin::Line => {}
+                }
+                *lines += 1;
+            }
+            (at, begins) = (end, bytes.last() == Some(&b'\n'));
         }
-        Some(Self { steps, open: !begins, first_at: first.at, last_at: last.at })
+        let head = Some(groups::head(&chunk.bytes));
+        Some(Self { steps, open: !begins, first_at: first.at, last_at: last.at, marks, head, tail })
     }
 
     /// Whether it is worth writing down.
     pub fn is_small(&self) -> bool {
         self.steps.len() <= MAX_STEPS
+    }
+
+    /// The same for a run that is known to begin with a line.
+    pub fn at_line_start(mut self) -> Self {
+        self.head = None;
+        self
     }
 
     /// The same for a run that begins inside of a line.

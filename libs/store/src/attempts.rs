@@ -67,6 +67,10 @@ pub struct Step {
     pub finished_at: Option<DateTime<Utc>>,
     /// The command's exit code.
     pub exit_code: Option<i64>,
+    /// Bytes that it has moved so far.
+    pub moved_bytes: Option<i64>,
+    /// Bytes that it will have moved, where that is known.
+    pub total_bytes: Option<i64>,
 }
 
 const ATTEMPTS: &str = "select a.job_id, a.epoch, a.claim_id, a.builder_id, b.name as builder_name, a.session_id, \
@@ -77,7 +81,8 @@ const ATTEMPT: &str = "select a.job_id, a.epoch, a.claim_id, a.builder_id, b.nam
     a.token_hash, a.state, a.phase, a.outcome, a.failure, a.images, a.started_at, a.finished_at \
     from attempts a join builders b on b.id = a.builder_id where a.job_id = $1 and a.epoch = $2";
 
-const STEPS: &str = "select digest, number, name, state, cached, started_at, finished_at, exit_code from steps \
+const STEPS: &str = "select digest, number, name, state, cached, started_at, finished_at, exit_code, moved_bytes, total_bytes \
+    from steps \
     where job_id = $1 and epoch = $2 order by number";
 
 impl Db {
@@ -136,10 +141,12 @@ async fn open_attempt(tx: &mut Tx, attempt: AttemptRef) -> Result<Option<Phase>>
 /// A step that ended is changed only by a later end: a vertex may run again after it was cached.
 async fn upsert_step(tx: &mut Tx, attempt: AttemptRef, step: &StepReport) -> Result<()> {
     const UPSERT: &str = "insert into steps (job_id, epoch, digest, number, name, state, cached, started_at, \
-        finished_at, exit_code) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+        finished_at, exit_code, moved_bytes, total_bytes) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
         on conflict (job_id, epoch, digest) do update set state = excluded.state, cached = excluded.cached, \
         name = excluded.name, started_at = coalesce(steps.started_at, excluded.started_at), \
-        finished_at = excluded.finished_at, exit_code = excluded.exit_code \
+        finished_at = excluded.finished_at, exit_code = excluded.exit_code, \
+        moved_bytes = coalesce(excluded.moved_bytes, steps.moved_bytes), \
+        total_bytes = coalesce(excluded.total_bytes, steps.total_bytes) \
         where steps.finished_at is null or excluded.finished_at >= steps.finished_at";
     execute!(
         tx,
@@ -153,7 +160,9 @@ async fn upsert_step(tx: &mut Tx, attempt: AttemptRef, step: &StepReport) -> Res
         step.cached,
         step.started_at,
         step.finished_at,
-        step.exit_code
+        step.exit_code,
+        step.moved_bytes,
+        step.total_bytes
     );
     Ok(())
 }

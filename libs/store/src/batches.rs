@@ -348,7 +348,8 @@ pub(crate) async fn attempts_of_jobs(db: &Db, jobs: &[JobId]) -> Result<Vec<Atte
 /// The steps of the newest attempt of each of these jobs, in order.
 pub(crate) async fn newest_steps_of_jobs(db: &Db, jobs: &[JobId]) -> Result<Vec<StepRow>> {
     const STEPS: Dialects = of_ids!(
-        "select s.job_id, s.digest, s.number, s.name, s.state, s.cached, s.started_at, s.finished_at, s.exit_code \
+        "select s.job_id, s.digest, s.number, s.name, s.state, s.cached, s.started_at, s.finished_at, s.exit_code, \
+        s.moved_bytes, s.total_bytes \
         from steps s where s.job_id",
         "and s.epoch = (select max(a.epoch) from attempts a where a.job_id = s.job_id) order by s.number"
     );
@@ -358,8 +359,11 @@ pub(crate) async fn newest_steps_of_jobs(db: &Db, jobs: &[JobId]) -> Result<Vec<
 
 /// How the statuses of these builds stand.
 pub(crate) async fn statuses_of_builds(db: &Db, builds: &[BuildId]) -> Result<Vec<StatusRow>> {
-    const STATUSES: Dialects =
-        of_ids!("select build_id, context, wanted, state, last_error from statuses where build_id", "order by context");
+    const STATUSES: Dialects = of_ids!(
+        "select build_id, context, wanted, state, last_error, attempts, next_at, sent_at from statuses \
+            where build_id",
+        "order by context"
+    );
     let sql = STATUSES.in_db(db);
     Ok(on_db!(db, conn => sqlx::query_as(sql).bind(Json(builds)).fetch_all(conn).await?))
 }

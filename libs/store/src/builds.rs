@@ -189,6 +189,8 @@ pub struct BuildFilter {
     pub project: Option<ProjectId>,
     /// Only in this state.
     pub state: Option<BuildState>,
+    /// Only of the branch or tag of this name, or of this whole ref.
+    pub ref_name: Option<String>,
     /// Only older than this one.
     pub before: Option<BuildId>,
     /// At most so many.
@@ -210,7 +212,8 @@ const BUILD: &str =
 const LIST: &str = concat!(
     select_builds!(),
     "where ($1 or b.tenant_id = $2 or p.visibility = 'public') and ($3 is null or b.project_id = $3) \
-    and ($4 is null or b.state = $4) and ($5 is null or b.id < $5) order by b.id desc limit $6"
+    and ($4 is null or b.state = $4) and ($5 is null or b.id < $5) and ($6 is null \
+    or b.ref in ($6, 'refs/heads/' || $6, 'refs/tags/' || $6)) order by b.id desc limit $7"
 );
 
 impl Db {
@@ -299,6 +302,7 @@ impl Db {
             .bind(filter.project)
             .bind(filter.state)
             .bind(filter.before)
+            .bind(&filter.ref_name)
             .bind(filter.limit)
             .fetch_all(conn)
             .await?))

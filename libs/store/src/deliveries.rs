@@ -149,6 +149,9 @@ struct Existing {
     builds: i64,
 }
 
+/// Deliveries of one build that are read; a ref that is told of again and again may have more.
+const OF_BUILD: i64 = 20;
+
 const LIST: &str = "select id, hook_id, project_id, tenant_id, delivery_key, event, auth, state, reason, received_at, \
     finished_at, attempts from deliveries where ($1 or tenant_id = $2) and ($3 or project_id = $4) \
     and ($5 or state = $6) and ($7 or id < $8) order by id desc limit $9";
@@ -251,6 +254,21 @@ impl Db {
         let view =
             |delivery: Delivery| DeliveryView { builds: builds.remove(&delivery.id).unwrap_or_default(), delivery };
         Ok(deliveries.into_iter().map(view).collect())
+    }
+
+    /// The newest deliveries that made a build or joined it, as far as the scope sees them.
+    pub async fn deliveries_of_build(&self, scope: &Scope, build: BuildId) -> Result<Vec<Delivery>> {
+        const BUILDS: &str = "select d.id, d.hook_id, d.project_id, d.tenant_id, d.delivery_key, d.event, d.auth, \
+            d.state, d.reason, d.received_at, d.finished_at, d.attempts from delivery_builds b \
+            join deliveries d on d.id = b.delivery_id where b.build_id = $1 and ($2 or d.tenant_id = $3) \
+            order by d.id desc limit $4";
+        Ok(on_db!(self, conn => sqlx::query_as(BUILDS)
+            .bind(build)
+            .bind(scope.sight().all)
+            .bind(scope.sight().tenant)
+            .bind(OF_BUILD)
+            .fetch_all(conn)
+            .await?))
     }
 
     /// What came in with a delivery that the scope sees.

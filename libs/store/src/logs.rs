@@ -90,6 +90,12 @@ pub struct LogSegment {
     pub lines: i64,
     /// SHA-256 of the attempt's token, by which its object is named.
     pub token_hash: Vec<u8>,
+    /// The log has an archive, and this is to be read there.
+    pub archived: bool,
+    /// Where its object begins in the archive; `None` where an older release stored it.
+    pub object_start: Option<i64>,
+    /// Bytes of its object.
+    pub object_bytes: Option<i64>,
 }
 
 /// The lines of a stored run.
@@ -120,6 +126,8 @@ pub struct NewSegment {
     pub lines: i64,
     /// Whose lines, as the service that takes logs in writes it.
     pub outline: Option<Value>,
+    /// Bytes of its object.
+    pub object_bytes: i64,
     /// The stream up to its end has the announced hash: where that end is the announced one, the log is sealed.
     pub whole: bool,
 }
@@ -133,6 +141,19 @@ pub enum Booked {
     Sealed,
     /// `durable` was no longer at its start, or the log is not open: read the row again.
     No,
+}
+
+/// Segments of a log, its job as `$1` and its epoch as `$2`.
+macro_rules! segments {
+    ($which:literal) => {
+        concat!(
+            "select s.start_offset, s.end_offset, s.first_line, s.lines, a.token_hash, \
+            l.archived_at is not null as archived, s.object_start, s.object_bytes from log_segments s \
+            join attempt_logs l on l.job_id = s.job_id and l.epoch = s.epoch \
+            join attempts a on a.job_id = s.job_id and a.epoch = s.epoch where s.job_id = $1 and s.epoch = $2 and ",
+            $which
+        )
+    };
 }
 
 const LOG: &str = "select l.job_id, l.epoch, l.state, l.durable, l.lines, l.end_offset, l.sha256, a.token_hash, \
@@ -180,20 +201,16 @@ impl Db {
 
     /// The segment that holds a byte.
     pub async fn log_segment_at(&self, attempt: AttemptRef, offset: i64) -> Result<Option<LogSegment>> {
-        const AT: &str = "select s.start_offset, s.end_offset, s.first_line, s.lines, a.token_hash from log_segments s \
-            join attempts a on a.job_id = s.job_id and a.epoch = s.epoch \
-            where s.job_id = $1 and s.epoch = $2 and s.start_offset <= $3 and s.end_offset > $3 \
-            order by s.start_offset desc limit 1";
+        const AT: &str = segments!("s.start_offset <= $3 and s.end_offset > $3 order by s.start_offset desc limit 1");
         self.one_segment(AT, attempt, offset).await
     }
 
     /// The segments that hold bytes from this one on, at most so many, in order.
     pub async fn log_segments(&self, attempt: AttemptRef, from: i64, limit: i64) -> Result<Vec<LogSegment>> {
-        const FROM: &str = "select s.start_offset, s.end_offset, s.first_line, s.lines, a.token_hash from log_segments s \
-            join attempts a on a.job_id = s.job_id and a.epoch = s.epoch \
-            where s.job_id = $1 and s.epoch = $2 and s.end_offset > $3 and s.start_offset >= (select \
-            coalesce(max(b.start_offset), 0) from log_segments b where b.job_id = $1 and b.epoch = $2 and b.start_offset <= $3) \
-            order by s.start_offset limit $4";
+        const FROM: &str = segments!(
+            "s.end_offset > $3 and s.start_offset >= (select coalesce(max(b.start_offset), 0) from log_segments b \
+            where b.job_id = $1 and b.epoch = $2 and b.start_offset <= $3) order by s.start_offset limit $4"
+        );
         Ok(on_db!(self, conn => sqlx::query_as(FROM)
             .bind(attempt.job)
             .bind(attempt.epoch)
@@ -206,10 +223,8 @@ impl Db {
     /// The segment in which the given line break lies, counted from 1; the first byte of line `n + 1`
     /// stands behind line break `n`.
     pub async fn log_segment_of_break(&self, attempt: AttemptRef, line_break: i64) -> Result<Option<LogSegment>> {
-        const OF_BREAK: &str = "select s.start_offset, s.end_offset, s.first_line, s.lines, a.token_hash \
-            from log_segments s join attempts a on a.job_id = s.job_id and a.epoch = s.epoch \
-            where s.job_id = $1 and s.epoch = $2 and s.first_line < $3 and s.first_line + s.lines >= $3 \
-            order by s.start_offset limit 1";
+        const OF_BREAK: &str =
+            segments!("s.first_line < $3 and s.first_line + s.lines >= $3 order by s.start_offset limit 1");
         self.one_segment(OF_BREAK, attempt, line_break).await
     }
 
@@ -287,7 +302,8 @@ impl Db {
 
     /// Closes a log for good at the given length. False if it was closed already or has grown.
     pub async fn seal_log(&self, log: &LogRow, state: LogState, now: DateTime<Utc>) -> Result<bool> {
-        const SEAL: &str = "update attempt_logs set state = $4, sealed_at = $5 \
+        const SEAL: &str = "update attempt_logs set state = $4, sealed_at = $5, \
+            archive_after = case when $4 = 'sealed' then $5 end \
             where job_id = $1 and epoch = $2 and durable = $3 and state = 'open'";
         let mut tx = self.begin_write().await?;
         let sealed = execute!(&mut tx, SEAL, log.job_id, log.epoch, log.durable, state, now);

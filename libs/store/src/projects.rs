@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use slipway_domain::build::BuildState;
 use slipway_domain::event::ForgeKind;
 use slipway_domain::ids::{ConnectionId, ProjectId, TenantId};
 use slipway_domain::rules::Rules;
@@ -143,8 +144,18 @@ pub struct ProjectPatch {
 }
 
 /// Which projects to list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProjectFilter {
+    /// Only those with this in their name or in their repository's path, in whatever case.
+    pub text: Option<String>,
+    /// Only those whose newest build is in this state.
+    pub last_build: Option<BuildState>,
+    /// Only of this forge.
+    pub forge: Option<ForgeKind>,
+    /// Only those that are seen like this.
+    pub visibility: Option<Visibility>,
+    /// Only those in this state.
+    pub state: Option<ProjectState>,
     /// Only those after this one.
     pub after: Option<ProjectId>,
     /// At most this many.
@@ -235,15 +246,22 @@ impl Db {
     pub async fn list_projects(&self, scope: &Scope, filter: &ProjectFilter) -> Result<Vec<Project>> {
         const LIST: &str = concat!(
             select_projects!(),
-            "where ($1 or p.tenant_id = $2 or ($3 and p.visibility = 'public')) and ($4 or p.id > $5) \
-            order by p.id limit $6"
+            "where ($1 or p.tenant_id = $2 or ($3 and p.visibility = 'public')) and ($4 is null or p.id > $4) \
+            and ($5 is null or lower(p.name) like lower($5) escape '\\' or lower(p.repo_path) like lower($5) escape '\\') \
+            and ($6 is null or $6 = (select b.state from builds b where b.project_id = p.id order by b.id desc limit 1)) \
+            and ($7 is null or c.kind = $7) and ($8 is null or p.visibility = $8) and ($9 is null or p.state = $9) \
+            order by p.id limit $10"
         );
         Ok(on_db!(self, conn => sqlx::query_as(LIST)
             .bind(scope.sight().all)
             .bind(scope.sight().tenant)
             .bind(*scope == Scope::Public)
-            .bind(filter.after.is_none())
             .bind(filter.after)
+            .bind(filter.text.as_deref().map(containing))
+            .bind(filter.last_build)
+            .bind(filter.forge)
+            .bind(filter.visibility)
+            .bind(filter.state)
             .bind(filter.limit)
             .fetch_all(conn)
             .await?))
@@ -317,6 +335,11 @@ async fn touch(tx: &mut Tx, scope: &Scope, id: ProjectId, now: DateTime<Utc>) ->
     const TOUCH: &str = "update projects set updated_at = $4 where id = $1 and ($2 or tenant_id = $3)";
     let touched = execute!(tx, TOUCH, id, scope.sight().all, scope.sight().tenant, now);
     if touched == 1 { Ok(()) } else { Err(StoreError::NotFound("project")) }
+}
+
+/// The pattern of what holds this text.
+fn containing(text: &str) -> String {
+    format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
 }
 
 fn first_and_more(images: &[ProjectImage]) -> (Option<&ProjectImage>, &[ProjectImage]) {

@@ -1,6 +1,7 @@
 //! The pools' queues as people and the scheduler see them: how full each is, and why a job in it waits.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use slipway_domain::builder::BuilderState;
@@ -50,12 +51,63 @@ pub struct PoolRoom {
 /// Why a job waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
-    /// In words.
-    pub reason: String,
+    /// What it waits for.
+    pub reason: WaitReason,
     /// The same for callers who belong to nobody here: no builder, no other tenant and no setting is named.
-    pub public_reason: String,
+    pub public_reason: WaitReason,
     /// Jobs of its pool that are before it, plus one.
     pub position: Option<i64>,
+}
+
+/// What a job waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WaitReason {
+    /// A stranger's change wants a member's approval.
+    Approval,
+    /// The last try failed by our fault.
+    NextTry(DateTime<Utc>),
+    /// The tenant runs as many jobs as its plan allows.
+    Plan,
+    /// No builder of this pool is online.
+    NoBuilder(Pool),
+    /// All builders of this pool serve another tenant.
+    OtherTenant(Pool),
+    /// No builder of this pool takes it; no more is told.
+    Nobody(Pool),
+    /// All slots of this pool are busy.
+    Busy(Pool),
+    /// Who would have room takes nothing.
+    NotTaking {
+        /// The name of one of them.
+        builder: String,
+        /// What it says, without a full stop.
+        why: String,
+    },
+    /// Nothing is in its way.
+    Soon,
+}
+
+impl fmt::Display for WaitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Approval => f.write_str("Strangers wrote it: it waits until a member with write access approves it."),
+            Self::NextTry(at) => {
+                let next = at.format("%H:%M:%S UTC");
+                write!(f, "The last try failed by our fault; the next one begins at {next}.")
+            }
+            Self::Plan => f.write_str("The tenant runs as many jobs at once as its plan allows."),
+            Self::NoBuilder(pool) => write!(f, "No builder of pool {pool} is online."),
+            Self::OtherTenant(pool) => write!(
+                f,
+                "Every builder of pool {pool} serves another tenant, and one shared engine serves only one. Start \
+                 another builder, or set SLIPWAY_TRUST_TENANTS=1 on the server if the tenants trust each other."
+            ),
+            Self::Nobody(pool) => write!(f, "No builder of pool {pool} takes it at the moment."),
+            Self::Busy(pool) => write!(f, "All slots of pool {pool} are busy."),
+            Self::NotTaking { builder, why } => write!(f, "Builder {builder} takes nothing at the moment: {why}."),
+            Self::Soon => f.write_str("A builder takes it in a moment."),
+        }
+    }
 }
 
 impl Db {
@@ -86,7 +138,7 @@ impl Db {
         Ok(rooms.tell("sessions"))
     }
 
-    /// Why a job waits, in words; `None` once it runs.
+    /// Why a job waits; `None` once it runs.
     pub async fn waiting(&self, job: &Job, now: DateTime<Utc>) -> Result<Option<Waiting>> {
         Ok(self.waiting_jobs(&[job], now).await?.remove(&job.id))
     }
@@ -112,39 +164,37 @@ impl Db {
     }
 }
 
-/// In words for members, and for the public where that must not read the same.
-fn waiting_reason(job: &Job, builders: &[BuilderView], at_limit: bool, now: DateTime<Utc>) -> (String, Option<String>) {
+/// For members, and for the public where that must not read the same.
+fn waiting_reason(
+    job: &Job,
+    builders: &[BuilderView],
+    at_limit: bool,
+    now: DateTime<Utc>,
+) -> (WaitReason, Option<WaitReason>) {
     let online = |builder: &&BuilderView| {
         builder.pool == job.pool && matches!(builder.state, BuilderState::Online | BuilderState::Draining)
     };
     let here: Vec<&BuilderView> = builders.iter().filter(online).collect();
     let refusing = |builder: &&&BuilderView| builder.busy < builder.slots && builder.load.not_taking.is_some();
-    let nobody = || Some(format!("No builder of pool {} takes it at the moment.", job.pool));
+    let pool = || job.pool.clone();
     if job.state == JobState::Blocked {
-        let why = "Strangers wrote it: it waits until a member with write access approves it.";
-        (why.to_owned(), None)
+        (WaitReason::Approval, None)
     } else if job.not_before > now {
-        let next = job.not_before.format("%H:%M:%S UTC");
-        (format!("The last try failed by our fault; the next one begins at {next}."), None)
+        (WaitReason::NextTry(job.not_before), None)
     } else if job.state == JobState::Queued && at_limit {
-        ("The tenant runs as many jobs at once as its plan allows.".to_owned(), None)
+        (WaitReason::Plan, None)
     } else if here.is_empty() {
-        (format!("No builder of pool {} is online.", job.pool), None)
+        (WaitReason::NoBuilder(pool()), None)
     } else if here.iter().all(|builder| builder.serves_tenant.is_some_and(|tenant| tenant != job.tenant_id)) {
-        let reason = format!(
-            "Every builder of pool {} serves another tenant, and one shared engine serves only one. Start another \
-             builder, or set SLIPWAY_TRUST_TENANTS=1 on the server if the tenants trust each other.",
-            job.pool
-        );
-        (reason, nobody())
+        (WaitReason::OtherTenant(pool()), Some(WaitReason::Nobody(pool())))
     } else if here.iter().all(|builder| builder.busy >= builder.slots) {
-        (format!("All slots of pool {} are busy.", job.pool), None)
+        (WaitReason::Busy(pool()), None)
     } else if let Some(builder) = here.iter().find(refusing)
         && here.iter().all(|builder| builder.busy >= builder.slots || builder.load.not_taking.is_some())
     {
-        let why = builder.load.not_taking.as_deref().unwrap_or_default().trim_end_matches('.');
-        (format!("Builder {} takes nothing at the moment: {why}.", builder.name), nobody())
+        let why = builder.load.not_taking.as_deref().unwrap_or_default().trim_end_matches('.').to_owned();
+        (WaitReason::NotTaking { builder: builder.name.clone(), why }, Some(WaitReason::Nobody(pool())))
     } else {
-        ("A builder takes it in a moment.".to_owned(), None)
+        (WaitReason::Soon, None)
     }
 }

@@ -158,6 +158,12 @@ pub struct StatusView {
     pub state: StatusState,
     /// Why not.
     pub last_error: Option<String>,
+    /// How often it was tried since it was wanted.
+    pub attempts: i64,
+    /// When it is tried next, where it is due.
+    pub next_at: DateTime<Utc>,
+    /// When the forge took one last; nothing where an older release sent it.
+    pub sent_at: Option<DateTime<Utc>>,
 }
 
 impl Db {
@@ -234,8 +240,14 @@ impl Db {
     }
 
     /// The forge acknowledged it. If a newer one is wanted by now, that is due at once.
-    pub async fn mark_status_sent(&self, owner: ProcessId, status: &LeasedStatus, answer: ForgeAnswer) -> Result<()> {
-        const SENT: &str = "update statuses set sent_seq = $6, pipeline_id = coalesce($7, pipeline_id), \
+    pub async fn mark_status_sent(
+        &self,
+        owner: ProcessId,
+        status: &LeasedStatus,
+        answer: ForgeAnswer,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        const SENT: &str = "update statuses set sent_seq = $6, sent_at = $10, pipeline_id = coalesce($7, pipeline_id), \
             check_run_build = case when $8 is null then check_run_build else $9 end, check_run_id = coalesce($8, check_run_id), last_error = null, lease_owner = null, \
             lease_until = null, state = case when wanted_seq = $6 then 'sent' else 'due' end, \
             attempts = case when wanted_seq = $6 then attempts else 0 end where connection_id = $1 \
@@ -252,7 +264,8 @@ impl Db {
             status.wanted_seq,
             answer.pipeline_id,
             answer.check_run_id,
-            status.build_id
+            status.build_id,
+            now
         );
         if sent == 0 {
             return Err(StoreError::Stale("status"));
@@ -315,8 +328,8 @@ impl Db {
 
     /// How the statuses of a build stand. The caller has checked that the build may be seen.
     pub async fn statuses_of_build(&self, build: BuildId) -> Result<Vec<StatusView>> {
-        const OF_BUILD: &str =
-            "select context, wanted, state, last_error from statuses where build_id = $1 order by context";
+        const OF_BUILD: &str = "select context, wanted, state, last_error, attempts, next_at, sent_at from statuses \
+            where build_id = $1 order by context";
         Ok(on_db!(self, conn => sqlx::query_as(OF_BUILD).bind(build).fetch_all(conn).await?))
     }
 }

@@ -5,6 +5,7 @@ use axum::extract::State;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use slipway_domain::ids::JobId;
+use slipway_logfmt::groups::Group;
 use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
 
 use crate::access;
@@ -13,11 +14,15 @@ use crate::index::{StepLines, index};
 use crate::logs::Logs;
 use crate::problem::store_problem;
 use crate::reader;
+use crate::routes::flag;
 
 /// Which attempt's.
 #[derive(Debug, Deserialize)]
 pub(super) struct OutlineQuery {
     epoch: Option<i64>,
+    /// With the groups of lines.
+    #[serde(default, deserialize_with = "flag")]
+    groups: bool,
 }
 
 /// A log at a glance.
@@ -34,6 +39,19 @@ pub(super) struct OutlineAnswer {
     end: i64,
     /// In the order in which they came first.
     steps: Vec<StepLines>,
+    /// Lines that begin or end groups; where there are more than before, the groups are others.
+    marks: usize,
+    /// Where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<Vec<StepGroups>>,
+}
+
+/// The groups of a step's lines.
+#[derive(Debug, Serialize)]
+pub(super) struct StepGroups {
+    step: u32,
+    /// In the order of their titles.
+    groups: Vec<Group>,
 }
 
 pub(super) async fn outline(
@@ -57,5 +75,9 @@ pub(super) async fn outline(
         lines: index.lines(),
         end: index.end(),
         steps: index.steps().to_vec(),
+        marks: index.marks(),
+        groups: query
+            .groups
+            .then(|| index.groups().into_iter().map(|(step, groups)| StepGroups { step, groups }).collect()),
     }))
 }

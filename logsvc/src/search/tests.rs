@@ -181,6 +181,12 @@ fn a_search_ends_when_nobody_waits_or_time_is_over() {
 }
 
 #[test]
+fn an_expression_that_finds_nothing_cuts_no_letter() {
+    let found = run(Query { regex: true, ..query("x*") }, log("caf\u{e9} x \u{6f22}\n"));
+    assert_eq!(shown(&found.hits[0]), "caf\u{e9} [x] \u{6f22}");
+}
+
+#[test]
 fn an_answer_is_bounded() {
     let line = format!("{}hit{}\n", "\u{1}".repeat(3000), "x".repeat(3000));
     let found = run(Query { limit: 500, context: 10, ..query("hit") }, log(&line.repeat(2000)));

@@ -164,6 +164,12 @@ impl World {
         self.sql("update jobs set epoch = 0").await;
     }
 
+    /// As when the database was brought back from before the first segment, while this service ran on.
+    pub(super) async fn forget_segments(&mut self) {
+        self.sql("delete from log_segments").await;
+        self.sql("update attempt_logs set durable = 0, lines = 0, stored_bytes = 0, end_offset = null").await;
+    }
+
     pub(super) async fn publish_project(&mut self) {
         self.sql("update projects set visibility = 'public'").await;
     }

@@ -165,6 +165,27 @@ async fn what_another_attempt_of_this_epoch_stored_is_nobodys() {
     assert_eq!(world.text("log").await, "one\ntwo\nthree\n");
 }
 
+#[tokio::test]
+async fn a_log_whose_row_was_brought_back_is_begun_anew_from_there() {
+    let mut world = World::without_loops().await;
+    world.send(1, 0, b"one\n").await;
+    flush_once(&world.logs, true).await;
+    world.send(1, 4, b"two\n").await;
+    world.forget_segments().await;
+    flush_once(&world.logs, true).await;
+    // The builder is told, and sends what its spool has from there on.
+    let (status, body) = world.post_chunk(1, &chunk(8, b"three\n")).await;
+    assert_eq!((status, ack(&body)), (StatusCode::CONFLICT, LogAck { received: 0, durable: 0 }));
+    world.send(1, 0, b"one\ntwo\nthree\n").await;
+    assert_eq!(world.end(1, b"one\ntwo\nthree\n").await.0, StatusCode::OK);
+    for _ in 0..2 {
+        flush_once(&world.logs, true).await;
+    }
+    crate::seal::seal_once(&world.logs).await.expect("a pass");
+    assert_eq!(world.sealed().await, "complete");
+    assert_eq!(world.text("log").await, "one\ntwo\nthree\n");
+}
+
 /// We died between the object and its row, and the name was another attempt's.
 #[tokio::test]
 async fn an_object_under_its_second_name_without_a_row_is_booked() {

@@ -59,6 +59,29 @@ RUN make hull
 RUN make rig && make check
 ";
 
+/// Steps that mark groups of their lines as three makers do, and one that pulls a layer.
+const GROUPED: &str = r"# script: move 80100000
+FROM BASE
+# script: say ::group::Install packages
+# script: log 30
+# script: say ::endgroup::
+# script: say section_start:100:unit[collapsed=true]\r\e[0KUnit tests
+# script: log 20
+# script: say ::group::Inner
+# script: log 5
+# script: say ::endgroup::
+# script: say section_end:112:unit\r\e[0K
+# script: say ::error file=src/deck.c,line=7::The deck leaks
+# script: say ::warning file=src/rig.c,line=3::The rig is loose
+RUN make groups
+# script: say --- Build
+# script: log 5
+# script: say --- Check
+# script: log 10
+# script: fail exit 7
+RUN make check
+";
+
 /// What hostile texts try; the page would be marked.
 const HOSTILE_NAME: &str = r#"<img src=x onerror="window.__xss=1">"#;
 const HOSTILE_BRANCH: &str = r#""><img/src=x/onerror=window.__xss=1>"#;
@@ -156,6 +179,8 @@ impl Site {
         let failed = self.push_to("feature/a-longer-name-for-the-rig", &harbour, "Rig it", FAILS).await?;
         self.end(&failed, "failed").await?;
         let hostile = self.hostile().await?;
+        let grouped = self.push_to("groups", &harbour, "Mark groups", GROUPED).await?;
+        self.end(&grouped, "failed").await?;
         self.deliver_other_news(&harbour).await?;
         let long = format!("FROM BASE\n# script: log {MANY_LINES}\nRUN make everything\n");
         let long = self.push_to("long", &harbour, "Tell everything", &long).await?;
@@ -170,7 +195,7 @@ impl Site {
             "url": self.slipway.base_url(),
             "token": self.slipway.token(),
             "projects": { "harbour": harbour.project.id, "hostile": hostile["project"], "quay": quay.project.id },
-            "builds": { "succeeded": succeeded, "failed": failed, "running": running, "queued": queued, "long": long },
+            "builds": { "succeeded": succeeded, "failed": failed, "running": running, "queued": queued, "long": long, "grouped": grouped },
             "hostile": hostile,
         }))
     }

@@ -13,6 +13,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use super::host;
 use super::process::{self, Process};
 use super::room::Room;
+use crate::wait::eventually;
 
 /// How long it may take to answer.
 const READY: Duration = Duration::from_secs(60);
@@ -64,6 +65,10 @@ impl Postgres {
     /// Starts it again on the same port and data.
     pub async fn restart(&mut self) -> Result<()> {
         self.process.kill();
+        // Its children are in groups of their own and see its death in their own time; none starts beside them.
+        let data = self.room.path().join("data");
+        eventually("the children of PostgreSQL to end", READY, || async { Ok((!is_in_use(&data)).then_some(())) })
+            .await?;
         self.process = launch(&self.room, self.port)?;
         self.ready().await
     }
@@ -118,6 +123,12 @@ fn launch(room: &Room, port: u16) -> Result<Process> {
     }
     // A fast shutdown, which does not wait for clients.
     Ok(Process::start("postgres", server, &room.path().join("postgres.log"))?.ended_by(Signal::INT))
+}
+
+/// Whether a process works in this folder.
+fn is_in_use(folder: &Path) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.into_iter().any(|process| fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == folder))
 }
 
 /// A new empty database of the server at `url`; its address.

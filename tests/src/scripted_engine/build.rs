@@ -12,7 +12,7 @@ use super::image::{Image, Labels};
 use super::jobs::Reported;
 use super::ledger::Ended;
 use super::push;
-use super::script::{Deed, Script, Step, log_pieces};
+use super::script::{Deed, Script, Step, log_pieces, small_pieces};
 use super::server::Server;
 use super::trace::{Progress, plan};
 
@@ -20,6 +20,9 @@ use super::trace::{Progress, plan};
 const LABEL_EPOCH: &str = "slipway.epoch";
 /// The label that tells the commit.
 const LABEL_COMMIT: &str = "org.opencontainers.image.revision";
+
+/// A transfer is told so often.
+const MOVES: u32 = 20;
 
 /// One build.
 struct Build {
@@ -148,6 +151,13 @@ impl Build {
                         }
                     }
                 }
+                Deed::Say(line) => self.job.say(progress.log(format!("{line}\n").into_bytes())),
+                Deed::Move { bytes, over } => {
+                    for part in 1..=MOVES {
+                        self.job.say(progress.moved(bytes * i64::from(part) / i64::from(MOVES), *bytes));
+                        tokio::time::sleep(*over / MOVES).await;
+                    }
+                }
                 Deed::Fail { exit_code } => {
                     let error =
                         format!("executor failed running [/bin/sh -c {}]: exit code: {exit_code}", step.command);
@@ -158,6 +168,7 @@ impl Build {
                     return Err(Stop::Infra("no active session for scripted: context deadline exceeded".to_owned()));
                 }
                 Deed::Infra { .. } => {}
+                Deed::Bytes(bytes) => small_pieces(bytes).for_each(|piece| self.job.say(progress.log(piece))),
             }
         }
         Ok(())

@@ -5,9 +5,12 @@
 //! A line `# script: …` belongs to the FROM, RUN, COPY, ADD or WORKDIR below it (the last one, when none follows):
 //!
 //! * `log 2000` writes that many lines ([`log_lines`]); `log 2000 over 3s` takes its time
+//! * `say ::group::Install` writes that line; `\e` and `\r` in it are the control characters
+//! * `move 80100000 over 3s` pulls a layer of that many bytes
 //! * `sleep 1500ms`, `sleep 2s`
 //! * `fail exit 7` ends the step and the build with that code
 //! * `infra` ends the build by a fault of the engine; `infra 2` in the first two attempts of the job only
+//! * `bytes 68690a` writes just these bytes, in small pieces
 //! * `steps 3` puts that many more RUN steps behind the FROM
 //!
 //! A Dockerfile without such a line writes 20 lines in each RUN. A build that is given up by its client stops at

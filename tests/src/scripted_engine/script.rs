@@ -8,6 +8,8 @@ use slipway_domain::dockerfile::{Instruction, Outline, scan};
 const USUAL_LINES: usize = 20;
 /// A log comes in pieces of at most this size, which end anywhere in a line.
 const PIECE_BYTES: usize = 8000;
+/// Bytes of small pieces, in turn.
+const SMALL_PIECES: [usize; 6] = [1, 7, 3, 29, 2, 11];
 /// A log that takes its time comes in at least so many pieces.
 const SLOW_PIECES: usize = 20;
 
@@ -34,6 +36,13 @@ pub enum Deed {
         lines: usize,
         over: Duration,
     },
+    /// One line.
+    Say(String),
+    /// A layer of so many bytes comes.
+    Move {
+        bytes: i64,
+        over: Duration,
+    },
     Sleep(Duration),
     Fail {
         exit_code: u8,
@@ -42,6 +51,8 @@ pub enum Deed {
     Infra {
         until: i64,
     },
+    /// Writes just these.
+    Bytes(Vec<u8>),
 }
 
 /// One script line.
@@ -85,6 +96,15 @@ pub fn log_pieces(lines: usize, over: Duration) -> impl ExactSizeIterator<Item =
         let (first, last) = (from / line_bytes, to.div_ceil(line_bytes));
         let text: String = (first + 1..=last).map(line).collect();
         text.as_bytes()[from - first * line_bytes..to - first * line_bytes].to_vec()
+    })
+}
+
+/// Bytes in small pieces that end anywhere.
+pub fn small_pieces(mut bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    SMALL_PIECES.into_iter().cycle().map_while(move |size| {
+        let (piece, rest) = bytes.split_at(size.min(bytes.len()));
+        bytes = rest;
+        (!piece.is_empty()).then(|| piece.to_vec())
     })
 }
 
@@ -160,15 +180,21 @@ fn is_counted(outline: &Outline, instruction: &Instruction) -> bool {
 }
 
 fn word(text: &str) -> Option<Word> {
+    if let Some(line) = text.trim_start().strip_prefix("say ") {
+        return Some(Word::Deed(Deed::Say(line.replace("\\e", "\x1b").replace("\\r", "\r"))));
+    }
     let words: Vec<&str> = text.split_whitespace().collect();
     Some(match words.as_slice() {
         ["steps", count] => Word::Steps(count.parse().ok()?),
         ["log", lines] => Word::Deed(Deed::Log { lines: lines.parse().ok()?, over: Duration::ZERO }),
         ["log", lines, "over", over] => Word::Deed(Deed::Log { lines: lines.parse().ok()?, over: duration(over)? }),
+        ["move", bytes] => Word::Deed(Deed::Move { bytes: bytes.parse().ok()?, over: Duration::ZERO }),
+        ["move", bytes, "over", over] => Word::Deed(Deed::Move { bytes: bytes.parse().ok()?, over: duration(over)? }),
         ["sleep", time] => Word::Deed(Deed::Sleep(duration(time)?)),
         ["fail", "exit", code] => Word::Deed(Deed::Fail { exit_code: code.parse().ok()? }),
         ["infra"] => Word::Deed(Deed::Infra { until: i64::MAX }),
         ["infra", attempts] => Word::Deed(Deed::Infra { until: attempts.parse().ok()? }),
+        ["bytes", hex] => Word::Deed(Deed::Bytes(hex::decode(hex).ok()?)),
         _ => return None,
     })
 }
@@ -215,6 +241,16 @@ mod tests {
     }
 
     #[test]
+    fn a_step_says_lines_and_moves_bytes() {
+        let dockerfile = "# script: move 300 over 2s\nFROM a\n# script: say section_end:1:a\\r\\e[0K\n\
+                          # script: say --- two  words\nRUN make\n";
+        let script = Script::read(dockerfile).unwrap();
+        let deeds: Vec<_> = script.steps.iter().map(|step| step.deeds.as_slice()).collect();
+        let said = [Deed::Say("section_end:1:a\r\x1b[0K".to_owned()), Deed::Say("--- two  words".to_owned())];
+        assert_eq!(deeds, [[Deed::Move { bytes: 300, over: Duration::from_secs(2) }].as_slice(), &said]);
+    }
+
+    #[test]
     fn without_a_script_each_run_writes_a_little() {
         let script = Script::read("FROM a\nRUN make\n").unwrap();
         let step = |name: &str, command: &str, deeds: Vec<Deed>| Step {
@@ -242,6 +278,15 @@ mod tests {
             let lines: Vec<_> = script.steps.iter().map(|step| line_of_vertex(&outline, &step.name)).collect();
             assert_eq!(lines, expected, "{script:?}");
         }
+    }
+
+    #[test]
+    fn small_pieces_are_the_whole() {
+        let script = Script::read("FROM a\n# script: bytes 68690a\nRUN x\n").unwrap();
+        assert_eq!(script.steps[1].deeds, [Deed::Bytes(b"hi\n".to_vec())]);
+        assert!(Script::read("FROM a\n# script: bytes hello\nRUN x\n").is_err());
+        let bytes: Vec<u8> = (0..=255).collect();
+        assert_eq!(small_pieces(&bytes).collect::<Vec<_>>().concat(), bytes);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bollard_buildkit_proto::google::protobuf::Timestamp;
-use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog};
+use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -37,6 +37,20 @@ impl Progress {
     pub fn log(&self, msg: Vec<u8>) -> StatusResponse {
         let log = VertexLog { vertex: self.0.digest.clone(), timestamp: Some(now()), stream: 1, msg };
         StatusResponse { logs: vec![log], ..StatusResponse::default() }
+    }
+
+    /// It has moved so many bytes of a layer.
+    pub fn moved(&self, current: i64, total: i64) -> StatusResponse {
+        let status = VertexStatus {
+            id: digest(self.0.name.as_bytes()),
+            vertex: self.0.digest.clone(),
+            name: "downloading".to_owned(),
+            current,
+            total,
+            timestamp: Some(now()),
+            ..VertexStatus::default()
+        };
+        StatusResponse { statuses: vec![status], ..StatusResponse::default() }
     }
 
     fn told(&self) -> StatusResponse {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 /// The rooms by what they are. Whoever adds a crate says here what it is.
-const ROOMS: [(&str, Room); 18] = [
+const ROOMS: [(&str, Room); 19] = [
     ("slipway", Room::App),
     ("slipway-api", Room::Service),
     ("slipway-scheduler", Room::Service),
@@ -28,6 +28,7 @@ const ROOMS: [(&str, Room); 18] = [
     ("slipway-runtime", Room::Runtime),
     ("slipway-domain", Room::Domain),
     ("slipway-tests", Room::Tests),
+    ("slipway-fuzz", Room::Tests),
 ];
 
 /// What a builder must not even be able to hold: it runs strangers' code.

@@ -9,3 +9,4 @@ mod dockerfile;
 mod environment;
 mod grown_up;
 mod stories;
+mod whole_logs;

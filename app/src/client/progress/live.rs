@@ -11,6 +11,8 @@ use crate::client::window::{Window, columns};
 const MAX_ROWS: usize = 12;
 /// A narrower window gets no block.
 const MIN_COLUMNS: usize = 24;
+/// A narrower window tells nothing of transfers.
+const MOVED_MIN_COLUMNS: usize = 60;
 
 /// A step that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Running {
     pub name: String,
     /// When it began.
     pub started_at: Option<DateTime<Utc>>,
+    /// Bytes that it has moved so far, and of how many.
+    pub moved: Option<(i64, Option<i64>)>,
 }
 
 /// How far the build is.
@@ -54,10 +58,23 @@ pub fn rows(standing: &Standing, now: DateTime<Utc>, window: Window) -> Vec<Stri
 
 fn row(step: &Running, now: DateTime<Utc>, width: usize) -> String {
     let took = step.started_at.map(|started| format!(" {}s", tenths(now - started))).unwrap_or_default();
+    let moved = step.moved.map(|moved| format!(" {}", megabytes(moved))).unwrap_or_default();
+    // The name comes first where there is room for one only.
+    let moved = if width < MOVED_MIN_COLUMNS { String::new() } else { moved };
+    let took = format!("{moved}{took}");
     let room = width.saturating_sub(took.len());
     let name = cut(&format!(" => #{} {}", step.step, on_one_line(&step.name)), room);
     let gap = " ".repeat(room.saturating_sub(columns(&name)));
     format!("{name}{gap}{took}")
+}
+
+/// `12.3 of 80.1 MB`, or `12.3 MB` where nobody knows of how many.
+fn megabytes((moved, total): (i64, Option<i64>)) -> String {
+    let tenths = |bytes: i64| format!("{}.{}", bytes / 1_000_000, bytes / 100_000 % 10);
+    match total.filter(|total| *total > moved) {
+        Some(total) => format!("{} of {} MB", tenths(moved), tenths(total)),
+        None => format!("{} MB", tenths(moved)),
+    }
 }
 
 /// The text if it fits, or so much of it that it fits with an ellipsis.
@@ -90,6 +107,7 @@ mod tests {
             step,
             name: (*name).to_owned(),
             started_at: Some(DateTime::UNIX_EPOCH),
+            moved: (step == 4).then_some((12_345_678, Some(80_100_000))),
         });
         Standing { running: running.collect(), ended: 3, known: 9 }
     }
@@ -102,6 +120,10 @@ mod tests {
         assert_eq!(
             rows(&two, now, window(34, 24)),
             ["[+] 3 of 9 steps", " => #4 [build 2/5] RUN make 12.3s", " => #5 [test 1/2] RUN 测试… 12.3s"]
+        );
+        assert_eq!(
+            rows(&two, now, window(61, 24))[1],
+            format!(" => #4 [build 2/5] RUN make{}12.3 of 80.1 MB 12.3s", " ".repeat(12))
         );
         let many = standing(&["a", "b", "c", "d", "e"]);
         let shown = rows(&many, now, window(30, 8));

@@ -121,6 +121,7 @@ impl Transcript {
                     step: *step,
                     name: track.name.clone().unwrap_or_default(),
                     started_at: track.started_at,
+                    moved: track.moved,
                 })
                 .collect(),
             ended: named().filter(|(_, track)| track.end.is_some()).count(),

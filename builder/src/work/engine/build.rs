@@ -108,7 +108,7 @@ impl Engine {
         let solving = buildkit.solve(changed(solve(request, refused)), reader, cancel);
         let reading = async {
             while let Some(status) = progress.recv().await {
-                forward(steps.take(status), events).await;
+                forward(steps.take(status, self.clock.now()), events).await;
             }
         };
         let (result, ()) = tokio::join!(solving, reading);

@@ -1,7 +1,7 @@
 //! Vertices become steps. A vertex is sent many times, may begin and end more than once (looked up in the
 //! cache, then run), and keeps only its digest, so everything is merged by that.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex};
@@ -11,6 +11,7 @@ use slipway_domain::agent::StepReport;
 use slipway_domain::attempt::StepState;
 
 use super::StepEvent;
+use super::transfers::Transfers;
 use crate::work::failure;
 
 /// Longest name of a step, in characters; a RUN with a heredoc can be as long as a program.
@@ -30,27 +31,29 @@ pub(super) struct Steps {
     clipped: HashSet<String>,
     /// Earlier images that could not be read, by their steps.
     unread: HashSet<String>,
-    /// How far each transfer is, by its step and its name.
-    transfers: HashMap<(String, String), i64>,
+    transfers: Transfers,
 }
 
 impl Steps {
     /// Takes in what the engine says and returns what is new, steps before their logs.
-    pub(super) fn take(&mut self, status: StatusResponse) -> Vec<StepEvent> {
+    pub(super) fn take(&mut self, status: StatusResponse, now: DateTime<Utc>) -> Vec<StepEvent> {
         let mut events = Vec::new();
+        // First, so that a step that ended has moved all that it says.
+        let mut moved = BTreeSet::new();
+        for transfer in status.statuses {
+            let digest = transfer.vertex.clone();
+            if self.transfers.take(transfer) {
+                moved.insert(digest);
+            }
+        }
         for vertex in status.vertexes {
             events.extend(self.not_imported(&vertex));
             events.extend(self.vertex(vertex).map(StepEvent::Step));
         }
-        let mut moves = false;
-        for transfer in status.statuses {
-            // An engine repeats what stands still.
-            let before = self.transfers.insert((transfer.vertex, transfer.id), transfer.current);
-            moves |= before != Some(transfer.current);
-        }
-        if moves {
+        if !moved.is_empty() {
             events.push(StepEvent::Moves);
         }
+        events.extend(moved.iter().filter_map(|digest| self.moved(digest, now)).map(StepEvent::Step));
         for log in status.logs {
             if log.msg.windows(CLIPPED.len()).any(|window| window == CLIPPED) && self.clipped.insert(log.vertex.clone())
             {
@@ -66,8 +69,10 @@ impl Steps {
 
     /// Ends what still runs, and returns it.
     pub(super) fn stop(&mut self, now: DateTime<Utc>) -> Vec<StepEvent> {
+        let transfers = &self.transfers;
         let open = self.steps.iter_mut().filter(|step| matches!(step.state, StepState::Pending | StepState::Running));
         open.map(|step| {
+            count(transfers, step);
             step.state = StepState::Cancelled;
             step.finished_at = step.started_at.map(|_| now);
             StepEvent::Step(step.clone())
@@ -90,6 +95,17 @@ impl Steps {
         let error: String = vertex.error.chars().take(MAX_ERROR).collect();
         let text = format!("it cannot be read, so that its layers are built anew: {error}");
         Some(StepEvent::Notice { digest: vertex.digest.clone(), text })
+    }
+
+    /// A step whose transfers went on, if it is to be told again.
+    fn moved(&mut self, digest: &str, now: DateTime<Utc>) -> Option<StepReport> {
+        let step = self.steps.iter_mut().find(|step| step.digest == digest)?;
+        let before = step.clone();
+        if step.finished_at.is_none() && !self.transfers.is_due(digest, now) {
+            return None;
+        }
+        count(&self.transfers, step);
+        (*step != before).then(|| step.clone())
     }
 
     fn vertex(&mut self, vertex: Vertex) -> Option<StepReport> {
@@ -120,6 +136,7 @@ impl Steps {
             StepState::Succeeded if !step.cached && is_run(&step.name) => Some(0),
             _ => None,
         };
+        count(&self.transfers, step);
         let (changed, failed) = (*step != before, step.state == StepState::Failed);
         if failed && !self.errors.iter().any(|(known, _)| *known == at) {
             self.errors.push((at, vertex.error));
@@ -138,7 +155,14 @@ fn new_step(vertex: &Vertex, number: i64) -> StepReport {
         started_at: None,
         finished_at: None,
         exit_code: None,
+        moved_bytes: None,
+        total_bytes: None,
     }
+}
+
+fn count(transfers: &Transfers, step: &mut StepReport) {
+    let moved = transfers.of(&step.digest);
+    (step.moved_bytes, step.total_bytes) = (moved.bytes, moved.total);
 }
 
 fn is_import(name: &str) -> bool {
@@ -156,7 +180,7 @@ fn time(stamp: Option<&Timestamp>) -> Option<DateTime<Utc>> {
 
 #[cfg(test)]
 mod tests {
-    use bollard_buildkit_proto::moby::buildkit::v1::VertexLog;
+    use bollard_buildkit_proto::moby::buildkit::v1::{VertexLog, VertexStatus};
 
     use super::*;
 
@@ -176,6 +200,10 @@ mod tests {
         StatusResponse { vertexes: vec![vertex], ..StatusResponse::default() }
     }
 
+    fn take(steps: &mut Steps, status: StatusResponse) -> Vec<StepEvent> {
+        steps.take(status, DateTime::UNIX_EPOCH)
+    }
+
     fn one(events: Vec<StepEvent>) -> StepReport {
         match events.as_slice() {
             [StepEvent::Step(step)] => step.clone(),
@@ -186,29 +214,29 @@ mod tests {
     #[test]
     fn a_step_is_merged_over_all_that_is_said_of_it() {
         let mut steps = Steps::default();
-        let step = one(steps.take(vertex("a", None, None, "")));
+        let step = one(take(&mut steps, vertex("a", None, None, "")));
         assert_eq!((step.number, step.state), (1, StepState::Pending));
-        assert_eq!(one(steps.take(vertex("b", None, None, ""))).number, 2);
-        assert_eq!(one(steps.take(vertex("a", at(1), None, ""))).state, StepState::Running);
-        let step = one(steps.take(vertex("a", at(1), at(2), "")));
+        assert_eq!(one(take(&mut steps, vertex("b", None, None, ""))).number, 2);
+        assert_eq!(one(take(&mut steps, vertex("a", at(1), None, ""))).state, StepState::Running);
+        let step = one(take(&mut steps, vertex("a", at(1), at(2), "")));
         assert_eq!((step.state, step.exit_code), (StepState::Succeeded, Some(0)));
         // It runs after all: the times span both.
-        let step = one(steps.take(vertex("a", at(3), None, "")));
+        let step = one(take(&mut steps, vertex("a", at(3), None, "")));
         assert_eq!((step.state, step.exit_code), (StepState::Running, None));
-        let step = one(steps.take(vertex("a", at(3), at(4), "executor failed running [x]: exit code: 7")));
+        let step = one(take(&mut steps, vertex("a", at(3), at(4), "executor failed running [x]: exit code: 7")));
         assert_eq!((step.state, step.exit_code), (StepState::Failed, Some(7)));
         assert_eq!(step.started_at.map(|t| t.timestamp()), Some(1));
         assert_eq!(step.finished_at.map(|t| t.timestamp()), Some(4));
-        assert_eq!(steps.take(vertex("a", at(3), at(4), "executor failed running [x]: exit code: 7")).len(), 0);
+        assert_eq!(take(&mut steps, vertex("a", at(3), at(4), "executor failed running [x]: exit code: 7")).len(), 0);
     }
 
     #[test]
     fn the_failed_step_is_the_one_that_was_not_stopped() {
         let mut steps = Steps::default();
-        steps.take(vertex("a", at(1), at(2), "executor failed running [x]: exit code: 1: context canceled"));
-        steps.take(vertex("b", at(1), at(2), "executor failed running [x]: exit code: 3"));
-        steps.take(vertex("c", at(1), None, ""));
-        steps.take(vertex("d", at(1), at(2), "executor failed running [y]: exit code: 4"));
+        take(&mut steps, vertex("a", at(1), at(2), "executor failed running [x]: exit code: 1: context canceled"));
+        take(&mut steps, vertex("b", at(1), at(2), "executor failed running [x]: exit code: 3"));
+        take(&mut steps, vertex("c", at(1), None, ""));
+        take(&mut steps, vertex("d", at(1), at(2), "executor failed running [y]: exit code: 4"));
         let failed = |message: &str| steps.failed_with(message).expect("one failed").digest.clone();
         assert_eq!(failed("something else"), "b");
         assert_eq!(failed("failed to solve: executor failed running [y]: exit code: 4"), "d");
@@ -222,11 +250,11 @@ mod tests {
         let mut steps = Steps::default();
         let mut import = vertex("i", at(1), at(2), "r/a@sha256:x: not found");
         import.vertexes[0].name = format!("{IMPORT}r/a@sha256:x");
-        let events = steps.take(import.clone());
+        let events = take(&mut steps, import.clone());
         let [StepEvent::Notice { text, .. }, StepEvent::Step(step)] = events.as_slice() else { panic!("{events:?}") };
         assert!(text.contains("not found") && step.state == StepState::Cancelled, "{step:?}");
-        assert_eq!(steps.take(import).len(), 0);
-        steps.take(vertex("b", at(1), at(2), "executor failed running [x]: exit code: 3"));
+        assert_eq!(take(&mut steps, import).len(), 0);
+        take(&mut steps, vertex("b", at(1), at(2), "executor failed running [x]: exit code: 3"));
         assert_eq!(steps.failed_with("something else").map(|step| step.digest.as_str()), Some("b"));
     }
 
@@ -237,13 +265,48 @@ mod tests {
             let log = VertexLog { vertex: "a".to_owned(), stream: 2, msg: msg.to_vec(), ..VertexLog::default() };
             StatusResponse { logs: vec![log], ..StatusResponse::default() }
         };
-        let events = steps.take(log(b"\xff\xfe"));
+        let events = take(&mut steps, log(b"\xff\xfe"));
         assert_eq!(
             events,
             [StepEvent::Log { digest: "a".to_owned(), stream: 2, bytes: Bytes::from_static(b"\xff\xfe") }]
         );
         let clip = b"x\n[output clipped, log limit 200KiB/s reached]\n";
-        assert!(matches!(steps.take(log(clip)).as_slice(), [StepEvent::Notice { .. }, StepEvent::Log { .. }]));
-        assert_eq!(steps.take(log(clip)).len(), 1);
+        assert!(matches!(take(&mut steps, log(clip)).as_slice(), [StepEvent::Notice { .. }, StepEvent::Log { .. }]));
+        assert_eq!(take(&mut steps, log(clip)).len(), 1);
+    }
+
+    #[test]
+    fn transfers_are_summed_told_once_a_second_and_kept() {
+        let mut steps = Steps::default();
+        let second = |millis| DateTime::from_timestamp_millis(millis).expect("in range");
+        let part = |id: &str, current, total| VertexStatus {
+            vertex: "a".to_owned(),
+            id: id.to_owned(),
+            current,
+            total,
+            ..VertexStatus::default()
+        };
+        let status = |statuses| StatusResponse { statuses, ..StatusResponse::default() };
+        let moved = |events: &[StepEvent]| {
+            let told = events.iter().filter_map(|event| match event {
+                StepEvent::Step(step) => Some((step.moved_bytes, step.total_bytes)),
+                StepEvent::Log { .. } | StepEvent::Moves | StepEvent::Notice { .. } => None,
+            });
+            told.collect::<Vec<_>>()
+        };
+        assert_eq!(moved(&steps.take(vertex("a", at(1), None, ""), second(0))), [(None, None)]);
+        let first = status(vec![part("x", 10, 100), part("y", 0, 50), part("resolve", 0, 0)]);
+        let events = steps.take(first.clone(), second(0));
+        assert_eq!((moved(&events), events.contains(&StepEvent::Moves)), (vec![(Some(10), Some(150))], true));
+        assert!(steps.take(first, second(5_000)).is_empty(), "it stands still");
+        assert_eq!(moved(&steps.take(status(vec![part("x", 60, 100)]), second(5_000))), [(Some(60), Some(150))]);
+        let soon = steps.take(status(vec![part("x", 70, 100)]), second(5_900));
+        assert_eq!(soon, [StepEvent::Moves], "twice in a second");
+        let unknown = steps.take(status(vec![part("context", 5, 0)]), second(6_000));
+        assert_eq!(moved(&unknown), [(Some(75), None)], "who knows how much there is");
+        let mut end = vertex("a", at(1), at(7), "");
+        end.statuses = vec![part("x", 100, 100), part("y", 50, 50), part("context", 8, 8)];
+        assert_eq!(moved(&steps.take(end, second(6_100))), [(Some(158), Some(158))], "once, with all of it");
+        assert_eq!(moved(&steps.take(status(vec![part("late", 2, 2)]), second(6_200))), [(Some(160), Some(160))]);
     }
 }

@@ -120,6 +120,8 @@ both! {
             started_at: None,
             finished_at: None,
             exit_code: None,
+            moved_bytes: None,
+            total_bytes: None,
         };
         env.db.report(first, &Report { phase: None, steps: vec![step("old")] }).await.unwrap();
         env.finish(first, AttemptOutcome::HandedBack, start()).await;

@@ -143,7 +143,7 @@ both! {
     async fn a_waiting_job_says_why(env) {
         let world = env.world("own").await;
         let job = env.job_of(env.build(&world, "1", commit('a')).await).await;
-        let why = async || env.db.waiting(&job, start()).await.unwrap().unwrap().reason;
+        let why = async || env.db.waiting(&job, start()).await.unwrap().unwrap().reason.to_string();
         assert!(why().await.contains("No builder"), "{}", why().await);
         let crew = env.crew(start()).await;
         assert!(why().await.contains("in a moment"), "{}", why().await);
@@ -151,7 +151,7 @@ both! {
         let renewal = Renewal { session: crew.session, free: 0, load, draining: false };
         env.db.renew_sessions(&[renewal], start()).await.unwrap();
         assert!(why().await.contains("takes nothing at the moment: the engine does not answer."), "{}", why().await);
-        let public = env.db.waiting(&job, start()).await.unwrap().unwrap().public_reason;
+        let public = env.db.waiting(&job, start()).await.unwrap().unwrap().public_reason.to_string();
         assert_eq!(public, "No builder of pool local/standard/linux-amd64 takes it at the moment.");
     }
 }
@@ -165,8 +165,8 @@ both! {
         env.running(&crew, &lead, env.job_of(env.build(&ours, "1", commit('a')).await).await.id, start()).await;
         assert_eq!(env.db.queued_jobs(&pool(), start(), 10).await.unwrap(), []);
         let waiting = env.db.waiting(&other, start()).await.unwrap().unwrap();
-        assert!(waiting.reason.contains("another tenant"), "{}", waiting.reason);
-        assert!(!waiting.public_reason.contains("tenant"), "{}", waiting.public_reason);
+        assert!(waiting.reason.to_string().contains("another tenant"), "{}", waiting.reason);
+        assert!(!waiting.public_reason.to_string().contains("tenant"), "{}", waiting.public_reason);
         env.open_trusting(crew.builder, "key", later(1)).await;
         let queued: Vec<_> = env.db.queued_jobs(&pool(), later(1), 10).await.unwrap().iter().map(|job| job.tenant_id).collect();
         assert!(queued.contains(&other.tenant_id), "{queued:?}");

@@ -35,7 +35,7 @@ both! {
         assert_eq!(env.db.admit_job(&lead, jobs[2], start()).await.unwrap(), Admission::LimitReached);
         assert_eq!(env.running_count(world.tenant).await, 2);
         let waiting = env.db.waiting(&env.db.job(jobs[2]).await.unwrap(), start()).await.unwrap().unwrap();
-        assert!(waiting.reason.contains("plan"), "{}", waiting.reason);
+        assert!(waiting.reason.to_string().contains("plan"), "{}", waiting.reason);
         assert_eq!(env.finish(first, AttemptOutcome::Succeeded, later(1)).await, Ended::Now(JobState::Succeeded));
         assert_eq!(env.running_count(world.tenant).await, 1);
         assert_eq!(env.db.admit_job(&lead, jobs[2], later(1)).await.unwrap(), Admission::Admitted);
@@ -362,6 +362,8 @@ both! {
             started_at: Some(start()),
             finished_at,
             exit_code,
+            moved_bytes: finished_at.is_none().then_some(7),
+            total_bytes: None,
         };
         let begun = Report { phase: Some(Phase::Building), steps: vec![step(StepState::Running, None, None)] };
         let ended = Report { phase: None, steps: vec![step(StepState::Failed, Some(later(2)), Some(7))] };
@@ -372,6 +374,7 @@ both! {
         let steps = env.db.steps(attempt).await.unwrap();
         assert_eq!(steps.len(), 1);
         assert_eq!((steps[0].state, steps[0].exit_code), (StepState::Failed, Some(7)));
+        assert_eq!(steps[0].moved_bytes, Some(7), "an older builder says nothing of it");
         assert_eq!(env.db.attempt(attempt).await.unwrap().phase, Phase::Building);
     }
 }
@@ -390,7 +393,7 @@ both! {
         let cancelled = env.db.create_build(&blocked("3")).await.unwrap().build;
         assert_eq!(env.db.queued_jobs(&pool(), start(), 10).await.unwrap(), []);
         let waiting = env.db.waiting(&env.job_of(approved).await, start()).await.unwrap().unwrap();
-        assert!(waiting.reason.contains("approve"), "{}", waiting.reason);
+        assert!(waiting.reason.to_string().contains("approve"), "{}", waiting.reason);
         for _ in 0..2 {
             assert_eq!(env.db.approve_build(approved, later(1)).await.unwrap(), Approval::Approved);
         }

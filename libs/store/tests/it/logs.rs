@@ -21,7 +21,7 @@ async fn attempt(env: &Env) -> (World, AttemptRef) {
 }
 
 fn segment(attempt: AttemptRef, start: i64, end: i64, lines: i64) -> NewSegment {
-    NewSegment { attempt, start, end, lines, outline: None, whole: false }
+    NewSegment { attempt, start, end, lines, outline: None, object_bytes: end - start + 30, whole: false }
 }
 
 /// Whether a segment became part of its log.
@@ -182,5 +182,49 @@ both! {
         let first = env.db.log_segment_at(early, 3).await.unwrap().expect("booked");
         assert_eq!((first.first_line, first.lines), (0, 2));
         assert_eq!(env.db.add_log_segments(&[segment(whole, 10, 20, 1)], later(4)).await.unwrap(), [Booked::No]);
+    }
+}
+
+both! {
+    async fn a_sealed_log_of_many_segments_is_archived_once_and_then_settled(env) {
+        let (_, attempt) = attempt(&env).await;
+        assert!(add(&env, segment(attempt, 0, 10, 1)).await);
+        end_log(&env, attempt, end(30)).await;
+        assert!(!env.db.archive_log(attempt, later(1), later(2)).await.unwrap(), "it is open");
+        let last = NewSegment { whole: true, ..segment(attempt, 10, 30, 2) };
+        assert_eq!(env.db.add_log_segments(&[last], later(5)).await.unwrap(), [Booked::Sealed]);
+        let segments = env.db.log_segments(attempt, 9, 10).await.unwrap();
+        let lies: Vec<_> = segments.iter().map(|row| (row.object_start, row.object_bytes, row.archived)).collect();
+        assert_eq!(lies, [(Some(0), Some(40), false), (Some(40), Some(50), false)]);
+        assert_eq!(env.db.log_segments(attempt, 10, 10).await.unwrap(), segments[1..]);
+        assert_eq!(env.db.log_segments(attempt, 30, 10).await.unwrap(), []);
+
+        assert_eq!(env.db.lease_archives(later(4), later(9), 10).await.unwrap(), [], "not yet due");
+        let due = env.db.lease_archives(later(5), later(9), 10).await.unwrap();
+        assert_eq!(due.iter().map(|due| (due.attempt(), due.archived)).collect::<Vec<_>>(), [(attempt, false)]);
+        assert_eq!(env.db.lease_archives(later(8), later(9), 10).await.unwrap(), [], "somebody else looks");
+        assert!(env.db.archive_log(attempt, later(8), later(20)).await.unwrap());
+        assert!(!env.db.archive_log(attempt, later(9), later(30)).await.unwrap(), "it was so already");
+        assert!(env.db.log_segment_at(attempt, 3).await.unwrap().unwrap().archived);
+        assert_eq!(env.db.lease_archives(later(19), later(40), 10).await.unwrap(), []);
+        let due = env.db.lease_archives(later(20), later(40), 10).await.unwrap();
+        assert!(matches!(due[..], [due] if due.archived));
+
+        env.db.unarchive_log(attempt, later(21)).await.unwrap();
+        assert!(!env.db.log_segment_at(attempt, 3).await.unwrap().unwrap().archived);
+        let due = env.db.lease_archives(later(21), later(40), 10).await.unwrap();
+        assert!(matches!(due[..], [due] if !due.archived));
+        env.db.settle_archive(attempt).await.unwrap();
+        assert_eq!(env.db.lease_archives(later(99), later(100), 10).await.unwrap(), []);
+    }
+}
+
+both! {
+    async fn a_log_of_one_segment_needs_no_archive(env) {
+        let (_, attempt) = attempt(&env).await;
+        end_log(&env, attempt, end(30)).await;
+        let whole = NewSegment { whole: true, ..segment(attempt, 0, 30, 2) };
+        assert_eq!(env.db.add_log_segments(&[whole], later(5)).await.unwrap(), [Booked::Sealed]);
+        assert_eq!(env.db.lease_archives(later(99), later(100), 10).await.unwrap(), []);
     }
 }

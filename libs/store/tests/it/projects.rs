@@ -1,14 +1,17 @@
 //! Projects come with connection and hook or not at all, and are private unless they say otherwise.
 
+use slipway_domain::build::BuildState;
 use slipway_domain::event::ForgeKind;
 use slipway_domain::spec::BuildOptions;
 use slipway_domain::tenant::{ProjectState, Role, Visibility};
 use slipway_store::projects::{NewProject, ProjectConnection, ProjectFilter, ProjectImage, ProjectPatch};
 use slipway_store::{Scope, StoreError};
 
-use crate::env::{both, later, new_project, start};
+use crate::env::{both, commit, later, new_project, start};
 
-const ALL: ProjectFilter = ProjectFilter { after: None, limit: 100 };
+fn all() -> ProjectFilter {
+    ProjectFilter { limit: 100, ..ProjectFilter::default() }
+}
 
 both! {
     async fn a_project_reads_back_as_it_was_made(env) {
@@ -72,7 +75,7 @@ both! {
             let paused = env.db.set_project_state(&scope, public.id, ProjectState::Paused, later(1)).await;
             assert!(matches!(paused, Err(StoreError::NotFound(_))));
         }
-        let listed = async |scope: Scope| env.db.list_projects(&scope, &ALL).await.unwrap().len();
+        let listed = async |scope: Scope| env.db.list_projects(&scope, &all()).await.unwrap().len();
         assert_eq!(listed(foreign).await, 0);
         assert_eq!(listed(Scope::Public).await, 1);
         assert_eq!(listed(Scope::Operator).await, 2);
@@ -87,8 +90,8 @@ both! {
             made.push(env.db.create_project(&env.key, &new_project(tenant, name)).await.unwrap().id);
         }
         let member = Scope::Member { tenant, role: Role::Viewer };
-        let page = env.db.list_projects(&member, &ProjectFilter { after: None, limit: 2 }).await.unwrap();
-        let rest = env.db.list_projects(&member, &ProjectFilter { after: Some(made[1]), limit: 2 }).await.unwrap();
+        let page = env.db.list_projects(&member, &ProjectFilter { limit: 2, ..all() }).await.unwrap();
+        let rest = env.db.list_projects(&member, &ProjectFilter { after: Some(made[1]), limit: 2, ..all() }).await.unwrap();
         let ids: Vec<_> = page.iter().chain(&rest).map(|project| project.id).collect();
         assert_eq!(ids, made);
     }
@@ -118,5 +121,32 @@ both! {
         assert_eq!(paused.state, ProjectState::Paused);
         let again = env.db.set_project_state(&member, project.id, ProjectState::Paused, later(4)).await.unwrap();
         assert_eq!(again.state, ProjectState::Paused);
+    }
+}
+
+both! {
+    async fn projects_are_found_by_what_is_asked_for(env) {
+        let world = env.world("own").await;
+        let public = NewProject { visibility: Visibility::Public, ..new_project(world.tenant, "Team/50%_Off") };
+        let public = env.db.create_project(&env.key, &public).await.unwrap();
+        env.build(&world, "push:1", commit('a')).await;
+        let names = async |filter: ProjectFilter| {
+            let found = env.db.list_projects(&Scope::Operator, &filter).await.unwrap();
+            found.into_iter().map(|project| project.name).collect::<Vec<_>>().join(" ")
+        };
+        let text = |text: &str| ProjectFilter { text: Some(text.to_owned()), ..all() };
+        assert_eq!(names(text("team/50%_o")).await, public.name);
+        assert_eq!(names(text("ACME/")).await, "app Team/50%_Off", "by the repository, too");
+        assert_eq!((names(text("5__")).await, names(text("\\")).await), (String::new(), String::new()));
+        let last_build = |state| ProjectFilter { last_build: Some(state), ..all() };
+        assert_eq!(names(last_build(BuildState::Pending)).await, "app");
+        assert_eq!(names(last_build(BuildState::Failed)).await, "");
+        let visibility = Some(Visibility::Public);
+        assert_eq!(names(ProjectFilter { visibility, forge: Some(ForgeKind::Github), ..all() }).await, public.name);
+        assert_eq!(names(ProjectFilter { forge: Some(ForgeKind::Gitlab), ..all() }).await, "");
+        env.db.set_project_state(&Scope::Operator, public.id, ProjectState::Paused, later(1)).await.unwrap();
+        assert_eq!(names(ProjectFilter { state: Some(ProjectState::Active), ..all() }).await, "app");
+        let foreign = Scope::Member { tenant: env.tenant("other").await, role: Role::Owner };
+        assert!(env.db.list_projects(&foreign, &text("app")).await.unwrap().is_empty());
     }
 }

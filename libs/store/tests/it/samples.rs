@@ -11,6 +11,7 @@ use slipway_runtime::secret_key::SecretKey;
 use slipway_store::builds::BuildFilter;
 use slipway_store::connections::AppInstallation;
 use slipway_store::deliveries::DeliveryFilter;
+use slipway_store::fleet_samples::SampleFilter;
 use slipway_store::projects::ProjectFilter;
 use slipway_store::secrets::SecretOwner;
 use slipway_store::{Db, Scope};
@@ -19,7 +20,7 @@ use uuid::Uuid;
 /// Sealed what is secret in the samples.
 const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 /// What only writes, or answers with what it was given; tests of their own call these.
-const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_hook add_log_segments admit_job admit_jobs \
+const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_hook add_log_segments admit_job admit_jobs archive_log \
     approve_build assign_moves begin_idempotent cancel_build change_tenant channel_closed claim_job claim_jobs close close_change complete_idempotent \
     connect connect_sized create_build create_connection create_github_app create_join_token create_project create_tenant \
     create_token create_web_session decline_job delete_deliveries_without_build delete_delivery_bodies delete_github_app \
@@ -29,8 +30,8 @@ const WRITES: &str = "abandon_idempotent accept_deliveries accept_delivery add_h
     lease_deliveries lease_github_apps lease_looks leave_lead note_found note_repo_id pause_if_nothing_succeeds \
     \
     lose_attempt lose_session mark_status_sent note_moves now open_session patch_project ping postpone_admission \
-    postpone_seal put_registry put_secret refuse_job remove_deploy_key renew_token report renew_sessions replay_delivery request_leave retry_delivery_later \
-    retry_status_later return_leave revoke_token rotate_hook_secret seal_log set_project_state \
+    postpone_seal put_registry put_secret refuse_job remove_deploy_key renew_token report renew_sessions sample_fleet replay_delivery request_leave retry_delivery_later \
+    retry_status_later return_leave revoke_token rotate_hook_secret seal_log set_project_state settle_archive unarchive_log \
     settle_unreturned_leave stop_builds_of_change supersede_builds supersede_changes_of take_lead want_statuses";
 
 /// The ids of the samples.
@@ -97,7 +98,10 @@ async fn projects(db: &Db, key: &SecretKey) {
     assert_eq!(db.registry_cache(id(4), "r:5000/other").await.unwrap(), None);
     assert_eq!(db.projects(&scope, &[id(4), id(5)]).await.unwrap().len(), 1);
     assert_eq!(db.project_by_name(&scope, id(1), "app").await.unwrap().id, id(4));
-    assert_eq!(db.list_projects(&scope, &ProjectFilter { after: None, limit: 10 }).await.unwrap().len(), 1);
+    assert_eq!(
+        db.list_projects(&scope, &ProjectFilter { limit: 10, ..ProjectFilter::default() }).await.unwrap().len(),
+        1
+    );
     assert_eq!(db.hook(key, id(5)).await.unwrap().secrets, ["hook-secret"]);
     assert!(db.hooks(key, &[id(5)]).await.unwrap()[&id(5)].is_ok());
     assert_eq!(db.hooks_of_project(&scope, id(4)).await.unwrap(), [id(5)]);
@@ -115,6 +119,7 @@ async fn projects(db: &Db, key: &SecretKey) {
 async fn deliveries(db: &Db) {
     let scope = Scope::Operator;
     assert_eq!(db.delivery(&scope, id(6)).await.unwrap().builds, [id(7)]);
+    assert_eq!(db.deliveries_of_build(&scope, id(7)).await.unwrap()[0].id, id(6));
     let filter = DeliveryFilter { project: None, state: None, before: None, limit: 10 };
     assert_eq!(db.list_deliveries(&scope, &filter).await.unwrap().len(), 1);
     assert_eq!(db.delivery_payload(&scope, id(6)).await.unwrap().body, [0]);
@@ -130,7 +135,9 @@ async fn builds(db: &Db) {
     let views = db.list_build_views(&scope, &filter).await.unwrap();
     let failed = views.iter().find(|view| view.build.id == id(16)).unwrap();
     assert_eq!((failed.jobs[0].attempts.len(), failed.jobs[0].steps.len()), (2, 2));
-    assert_eq!(db.job_view(&scope, id(17)).await.unwrap().steps[1].exit_code, Some(2));
+    assert!(!db.project_trend(id(4), Some("main")).await.unwrap().is_empty());
+    let steps = db.job_view(&scope, id(17)).await.unwrap().steps;
+    assert_eq!((steps[0].moved_bytes, steps[1].exit_code), (Some(12_300_000), Some(2)));
 }
 
 async fn jobs(db: &Db) {
@@ -180,6 +187,8 @@ async fn fleet(db: &Db) {
     assert_eq!(overdue(60, 58).await, [id(12)]);
     assert!(overdue(60, 59).await.is_empty());
     assert_eq!(db.open_session_count().await.unwrap(), 1);
+    let samples = db.fleet_samples(&SampleFilter { pool: None, since: 0, step: 60 }).await.unwrap();
+    assert_eq!((samples[0].minute, samples[0].slots, samples[0].wanted), (29_453_760, 4, 5));
     assert_eq!(db.held_attempts(&[id(12), id(18)]).await.unwrap()[&id(12)].len(), 2);
     assert_eq!(db.cancelling_attempts().await.unwrap(), [(id(12), AttemptRef { job: id(22), epoch: 1 })]);
 }
@@ -193,6 +202,11 @@ async fn logs(db: &Db) {
     let outlines = db.log_outlines(sealed, 0, 10).await.unwrap();
     assert_eq!(outlines[0].outline.as_ref().unwrap()["steps"][0][1], 2);
     assert_eq!(db.log_segment_of_break(sealed, 1).await.unwrap().unwrap().end_offset, 25);
+    let segments = db.log_segments(sealed, 24, 10).await.unwrap();
+    let lies = |at: usize| (segments[at].archived, segments[at].object_start, segments[at].object_bytes);
+    assert_eq!((lies(0), lies(1)), ((true, Some(0), Some(50)), (true, Some(50), Some(40))));
+    let due = db.lease_archives(now(), now() + TimeDelta::seconds(60), 10).await.unwrap();
+    assert_eq!(due.iter().map(|due| (due.attempt(), due.archived)).collect::<Vec<_>>(), [(sealed, true)]);
     let unsealed = db.unsealed_logs(now(), now() - TimeDelta::seconds(600), 10).await.unwrap();
     assert_eq!(unsealed.iter().map(|log| log.job_id).collect::<Vec<_>>(), [id(10)]);
 }
@@ -200,7 +214,7 @@ async fn logs(db: &Db) {
 /// Last, because who takes a row over changes it.
 async fn tags_and_statuses(db: &Db) {
     assert_eq!(db.unreported_builds(10).await.unwrap().len(), 6);
-    assert_eq!(db.statuses_of_build(id(7)).await.unwrap().len(), 1);
+    assert!(db.statuses_of_build(id(7)).await.unwrap()[0].sent_at.is_some());
     assert_eq!(db.statuses_of_builds(&[id(7), id(9)]).await.unwrap().len(), 1);
     let due = db.due_statuses(now()).await.unwrap();
     let due = due.into_iter().map(|status| status.key).collect();

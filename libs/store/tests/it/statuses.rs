@@ -70,7 +70,7 @@ both! {
         let leased = lease(&env, owner, 1).await.expect("due");
         assert_eq!((leased.wanted, leased.wanted_seq, leased.attempts), (BuildState::Succeeded, 5, 1));
         assert_eq!((leased.key.commit_id.clone(), leased.git_ref.as_deref()), (commit('a'), Some("refs/heads/main")));
-        env.db.mark_status_sent(owner, &leased, ForgeAnswer { pipeline_id: Some(77), check_run_id: None }).await.unwrap();
+        env.db.mark_status_sent(owner, &leased, ForgeAnswer { pipeline_id: Some(77), check_run_id: None }, later(1)).await.unwrap();
         want(&env, reported(&world, build, BuildState::Running, 4)).await;
         assert!(lease(&env, owner, 2).await.is_none());
         want(&env, reported(&world, build, BuildState::Failed, 6)).await;
@@ -87,13 +87,14 @@ both! {
         let first = lease(&env, owner, 1).await.expect("due");
         want(&env, reported(&world, build, BuildState::Succeeded, 3)).await;
         assert!(lease(&env, other, 2).await.is_none(), "the older one may still be on its way");
-        env.db.mark_status_sent(owner, &first, ForgeAnswer::default()).await.unwrap();
+        env.db.mark_status_sent(owner, &first, ForgeAnswer::default(), later(2)).await.unwrap();
         let second = lease(&env, other, 2).await.expect("due");
         assert_eq!((second.wanted, second.attempts), (BuildState::Succeeded, 1));
-        assert!(matches!(env.db.mark_status_sent(owner, &first, ForgeAnswer::default()).await, Err(StoreError::Stale(_))));
-        env.db.mark_status_sent(other, &second, ForgeAnswer::default()).await.unwrap();
+        assert!(matches!(env.db.mark_status_sent(owner, &first, ForgeAnswer::default(), later(2)).await, Err(StoreError::Stale(_))));
+        env.db.mark_status_sent(other, &second, ForgeAnswer::default(), later(3)).await.unwrap();
         let views = env.db.statuses_of_build(build).await.unwrap();
         assert_eq!(views.iter().map(|view| (view.wanted, view.state)).collect::<Vec<_>>(), [(BuildState::Succeeded, StatusState::Sent)]);
+        assert_eq!((views[0].sent_at, views[0].attempts), (Some(later(3)), 1));
     }
 }
 

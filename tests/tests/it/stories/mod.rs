@@ -6,6 +6,7 @@ mod bad_input;
 mod bases;
 mod builders;
 mod builds;
+mod canary;
 mod cancels;
 mod changes;
 mod clipped;

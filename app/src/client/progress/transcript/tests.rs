@@ -32,6 +32,8 @@ fn step(number: i64, state: &str, started: Option<i64>, finished: Option<i64>) -
         started_at: started.map(at),
         finished_at: finished.map(at),
         exit_code: None,
+        moved_bytes: None,
+        total_bytes: None,
     }
 }
 
@@ -195,7 +197,7 @@ fn the_block_at_the_bottom_knows_what_runs() {
     let mut transcript = Transcript::default();
     transcript.tell(&[done(1, 0, 5), runs(2, 7), step(3, "pending", None, None)]);
     transcript.write(9, None, "unknown\n");
-    let running = vec![Running { step: 2, name: "step 2".to_owned(), started_at: Some(at(7)) }];
+    let running = vec![Running { step: 2, name: "step 2".to_owned(), started_at: Some(at(7)), moved: None }];
     assert_eq!(transcript.standing(), Standing { running, ended: 1, known: 3 });
 }
 

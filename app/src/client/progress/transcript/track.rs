@@ -21,6 +21,8 @@ pub struct Track {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
+    /// Bytes that it has moved so far, and of how many.
+    pub moved: Option<(i64, Option<i64>)>,
     /// How it ended.
     pub end: Option<End>,
     /// For how long the log has been silent since the step's state changed.
@@ -50,6 +52,7 @@ impl Track {
     pub fn tell(&mut self, step: &Step) {
         self.name = Some(step.name.clone());
         (self.started_at, self.finished_at) = (step.started_at, step.finished_at);
+        self.moved = step.moved_bytes.map(|moved| (moved, step.total_bytes));
         let (running, end) = match step.state.parse::<StepState>() {
             // A word of a newer server is no end.
             Ok(StepState::Pending) | Err(_) => (false, None),

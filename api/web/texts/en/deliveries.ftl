@@ -1,0 +1,17 @@
+deliveries-what = What the forges sent, and what became of it.
+deliveries-all = All
+deliveries-unreadable = unreadable
+deliveries-by-state = State:
+deliveries-by-project = Project:
+deliveries-event = Event
+deliveries-came-in = Came in
+deliveries-result = Result
+deliveries-build = build
+deliveries-replay = Replay
+deliveries-older = Older deliveries
+deliveries-no-fit = No delivery fits.
+deliveries-show-all = Show all
+deliveries-none = Nothing has come in yet
+deliveries-how = Open a { $project }, add its webhook on the forge as its page says, and push a commit. GitHub sends a ping at once, which shows up here too.
+deliveries-how-project = project
+deliveries-refused = A request whose signature is wrong is refused and does not show up; look at the forge's own list of deliveries for our answer.

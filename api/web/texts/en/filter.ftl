@@ -1,0 +1,3 @@
+filter-all = All
+filter-show = Show
+filter-clear = Clear the filters

@@ -1,0 +1,17 @@
+github-apps = GitHub Apps
+github-what = An App needs no person's token: GitHub gives it one for each repository, for an hour, and its one webhook tells of all repositories that it is installed on.
+github-none = No App yet.
+github-none-make = Make one below; GitHub asks for its name, and then on which repositories to install it.
+github-app = App
+github-name = GitHub
+github-failed = Failed deliveries
+github-asked = asked for again
+github-not-asked = cannot be asked for:{ " " }
+github-install = Install on repositories
+github-make = Make an App
+github-organisation = Organisation (empty: your own account)
+github-server = GitHub Enterprise Server (empty: github.com)
+github-continue = Continue
+github-new = New GitHub App
+github-new-what = The button goes to { $github }, which shows what the App may do: read code and pull requests, write checks and statuses. Confirm it there, and you come back here.
+github-make-on = Make it on { $github }

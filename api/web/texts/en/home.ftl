@@ -1,0 +1,13 @@
+home-search = Name or repository
+home-last-build = Last build
+home-forge = Forge
+home-visibility = Visibility
+home-private = private
+home-public = public
+home-active = active
+home-paused = paused
+home-no-build = no build yet
+home-more = More projects
+home-nothing-fits = No project fits.
+home-no-more = No more projects follow.
+home-from-start = From the beginning

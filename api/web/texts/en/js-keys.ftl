@@ -1,0 +1,14 @@
+js-keys = Keys
+js-keys-close = Close
+js-keys-steps = next or previous step
+js-keys-open = open or close the step on top
+js-keys-errors = next or previous error
+js-keys-search = search; Enter and Shift+Enter for the next and the previous place
+js-keys-ends = first or last line
+js-keys-follow = follow the end
+js-keys-view = steps or all lines
+js-keys-wrap = wrap long lines
+js-keys-times = times: off, clock, since the start, since the line before
+js-keys-help = this help
+js-keys-copy = copy the marked lines, or those of the step on top
+js-keys-link = copy the address of the marked lines

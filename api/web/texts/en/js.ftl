@@ -1,0 +1,2 @@
+js-copy = Copy
+js-copied = Copied

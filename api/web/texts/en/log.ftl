@@ -1,0 +1,21 @@
+# Around the log of a job, before a script has begun.
+log-in-order = All lines in order
+log-open-all = Open all
+log-close-all = Close all
+log-wrap = Wrap
+log-times-off = Times: off
+log-keys = Keys
+log-plain = Plain log
+log-download = Download
+log-search = Search the log
+log-search-hint = Search the log ( / )
+log-case = Match case
+log-word = Whole word
+log-regex = Regex
+log-stderr = Only stderr
+log-do-search = Search
+log-follow = Follow ↓
+log-no-scripts = Without scripts these are the last 500 lines; all of them are in the { $log }.
+log-first-lines = The first 500 lines
+log-last-lines = The last 500 lines of the log
+log-plain-all = whole plain log

@@ -1,0 +1,11 @@
+queues-no-pool = No pool yet: nothing waits, and no builder has joined.
+queues-queued = Queued
+queues-ready = Ready
+queues-free = Free slots
+queues-stuck = jobs wait, but no builder serves this pool
+queues-legend = Queued: held by the plan of its tenant, or because others come first. Ready: runs as soon as a builder has a free slot.
+queues-waiting = Waiting
+queues-nothing = Nothing waits.
+queues-since = Since
+queues-place = Place
+queues-more = Older ones wait, too.

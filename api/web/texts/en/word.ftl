@@ -1,0 +1,27 @@
+# One word per idea: what several pages say.
+word-projects = Projects
+word-project = Project
+word-builds = Builds
+word-build = Build
+word-queues = Queues
+word-builders = Builders
+word-builder = Builder
+word-deliveries = Deliveries
+word-log-in = Log in
+word-api = API
+word-state = State
+word-ref = Ref
+word-commit = Commit
+word-why = Why
+word-made = Made
+word-took = Took
+word-pool = Pool
+word-running = Running
+word-actions = Actions
+word-id = Id
+word-image = Image
+word-dockerfile = Dockerfile
+word-digest = Digest
+word-size = Size
+word-step = Step
+word-log = Log

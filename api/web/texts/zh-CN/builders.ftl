@@ -1,0 +1,16 @@
+builders-none = 还没有构建器
+builders-how = 只要 Docker 引擎有响应，{ $command } 就会自动启动一个本地构建器。要添加一台机器，请创建加入令牌，并在那台机器上启动构建器：
+builders-busy = 占用
+builders-busy-of = { $busy } / { $slots }
+builders-cpu = CPU
+builders-cpu-load = 每核 { $load }
+builders-memory = 内存
+builders-disk-free = 磁盘可用
+builders-cache = 缓存
+builders-cached-projects = { $count } 个项目
+builders-seen = 最近在线
+builders-drained = 已由管理员排空
+builders-not-taking = 不接受作业：
+builders-drain = 排空
+builders-resume = 恢复
+builders-release = 版本 { $release }

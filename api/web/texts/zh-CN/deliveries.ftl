@@ -1,0 +1,17 @@
+deliveries-what = 代码托管平台发来了什么，以及如何处理。
+deliveries-all = 全部
+deliveries-unreadable = 无法读取
+deliveries-by-state = 状态：
+deliveries-by-project = 项目：
+deliveries-event = 事件
+deliveries-came-in = 收到时间
+deliveries-result = 结果
+deliveries-build = 构建
+deliveries-replay = 重放
+deliveries-older = 更早的投递
+deliveries-no-fit = 没有符合条件的投递。
+deliveries-show-all = 显示全部
+deliveries-none = 还没有收到任何投递
+deliveries-how = 打开一个{ $project }，按其页面的说明在代码托管平台上添加 Webhook，然后推送一个提交。GitHub 会立刻发来一个 ping，它也会显示在这里。
+deliveries-how-project = 项目
+deliveries-refused = 签名错误的请求会被拒绝，不会显示在这里；我们的答复请在代码托管平台自己的投递列表中查看。

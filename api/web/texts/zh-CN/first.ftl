@@ -1,0 +1,19 @@
+# The way from an empty installation to the first image.
+first-none = 尚无项目
+first-what = 一个项目对应一个仓库，每次推送都会构建成镜像。只需四步即可得到第一个镜像：
+first-builder = 构建器
+first-builder-there = 已就绪：{ $count } 个构建器在线。
+first-builder-none = 目前没有构建器在线。{ $builders }说明了如何启动。
+first-builder-link = 构建器页面
+first-project = 项目
+first-project-client = 用客户端创建：
+first-project-api = 用 API 创建
+first-docs = 所有接口见 { $docs }。
+first-docs-link = API 文档
+first-webhook = Webhook
+first-webhook-how = 创建项目后会返回 Webhook 的地址和密钥，密钥只显示这一次。请在代码托管平台上填写这两项；项目页面说明了填写位置。
+first-webhook-deliveries = 此后代码托管平台发来的内容（包括第一次 ping）都列在{ $deliveries }中。
+first-app = 在 GitHub 上使用 { $app }，既不需要令牌也不需要 Webhook。
+first-app-link = 一个 App
+first-push = 推送
+first-push-how = 推送一个带有 Dockerfile 的提交，或在项目页面上手动构建。构建会显示在这里，日志从第一行起实时更新。

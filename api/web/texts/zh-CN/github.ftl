@@ -1,0 +1,17 @@
+github-apps = GitHub App
+github-what = App 不需要个人令牌：GitHub 会为每个仓库提供一个有效期一小时的令牌，App 的同一个 Webhook 会通知安装了它的所有仓库的事件。
+github-none = 还没有 App。
+github-none-make = 可以在下面创建一个；GitHub 会询问它的名称，然后询问安装到哪些仓库。
+github-app = App
+github-name = GitHub
+github-failed = 失败的投递
+github-asked = 会再次请求
+github-not-asked = 无法请求：
+github-install = 安装到仓库
+github-make = 创建 App
+github-organisation = 组织（留空：你自己的账户）
+github-server = GitHub Enterprise Server（留空：github.com）
+github-continue = 继续
+github-new = 新建 GitHub App
+github-new-what = 此按钮会打开 { $github }，那里会显示 App 的权限：读取代码和拉取请求，写入检查和状态。在那里确认之后，就会回到这里。
+github-make-on = 在 { $github } 上创建

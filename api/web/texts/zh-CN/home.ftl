@@ -1,0 +1,13 @@
+home-search = 名称或仓库
+home-last-build = 最近一次构建
+home-forge = 代码托管平台
+home-visibility = 可见性
+home-private = 私有
+home-public = 公开
+home-active = 启用
+home-paused = 已暂停
+home-no-build = 尚无构建
+home-more = 更多项目
+home-nothing-fits = 没有符合条件的项目。
+home-no-more = 后面没有更多项目了。
+home-from-start = 从头查看

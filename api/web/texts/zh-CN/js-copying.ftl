@@ -1,0 +1,9 @@
+js-copying-too-many = 超过 { $count } 行时不会复制；请下载日志
+js-copying-loaded = 只复制了已加载的行；要获取全部内容请下载日志
+js-copying-going = 正在复制…
+js-copying-done = 已复制 { $count } 行
+js-copying-failed = 无法复制这些行
+js-copying-lines = 复制这些行
+js-copying-step = 复制步骤
+js-copying-link = 复制链接
+js-copying-link-done = 链接已复制

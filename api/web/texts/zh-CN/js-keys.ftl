@@ -1,0 +1,14 @@
+js-keys = 快捷键
+js-keys-close = 关闭
+js-keys-steps = 下一个或上一个步骤
+js-keys-open = 展开或折叠最上面的步骤
+js-keys-errors = 下一个或上一个错误
+js-keys-search = 搜索；Enter 和 Shift+Enter 跳到下一处和上一处
+js-keys-ends = 第一行或最后一行
+js-keys-follow = 跟随末尾
+js-keys-view = 按步骤或按顺序显示
+js-keys-wrap = 长行自动换行
+js-keys-times = 时间：关闭、时钟、距开始、距上一行
+js-keys-help = 显示此帮助
+js-keys-copy = 复制已标记的行或最上面的步骤
+js-keys-link = 复制已标记行的链接

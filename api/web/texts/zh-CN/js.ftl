@@ -1,0 +1,2 @@
+js-copy = 复制
+js-copied = 已复制

@@ -1,0 +1,11 @@
+layers-title = 层
+layers-of = { $target } 的层
+layers-count = { $count } 层
+layers-made-by = 来源
+layers-unpacked = 解包后
+layers-pushed = 推送
+layers-new = 新增
+layers-same-size = 大小相同
+layers-all-shared = 与先前的构建相比：{ $size }；{ $layers }，全部共享。
+layers-some-shared = 与先前的构建相比：{ $size }；共享 { $layers }，新增 { $new } 层，移除 { $gone } 层。
+layers-grew-most = { $instruction } 增长最多（{ $change }）。

@@ -1,0 +1,21 @@
+# Around the log of a job, before a script has begun.
+log-in-order = 按顺序显示所有行
+log-open-all = 全部展开
+log-close-all = 全部折叠
+log-wrap = 自动换行
+log-times-off = 时间：关
+log-keys = 快捷键
+log-plain = 纯文本日志
+log-download = 下载
+log-search = 搜索日志
+log-search-hint = 搜索日志（/）
+log-case = 区分大小写
+log-word = 全词匹配
+log-regex = 正则表达式
+log-stderr = 仅 stderr
+log-do-search = 搜索
+log-follow = 跟随 ↓
+log-no-scripts = 未启用脚本，这里是最后 500 行；完整内容见{ $log }。
+log-first-lines = 最前面的 500 行
+log-last-lines = 日志的最后 500 行
+log-plain-all = 完整的纯文本日志

@@ -1,0 +1,27 @@
+# One word per idea: what several pages say.
+word-projects = 项目
+word-project = 项目
+word-builds = 构建
+word-build = 构建
+word-queues = 队列
+word-builders = 构建器
+word-builder = 构建器
+word-deliveries = 投递
+word-log-in = 登录
+word-api = API
+word-state = 状态
+word-ref = 引用
+word-commit = 提交
+word-why = 原因
+word-made = 创建时间
+word-took = 耗时
+word-pool = 池
+word-running = 运行中
+word-actions = 操作
+word-id = ID
+word-image = 镜像
+word-dockerfile = Dockerfile 文件
+word-digest = 摘要
+word-size = 大小
+word-step = 步骤
+word-log = 日志

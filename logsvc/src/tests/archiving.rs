@@ -1,0 +1,156 @@
+//! A sealed log becomes one object, and its segments go when nobody reads them any more.
+
+use std::path::Path;
+
+use chrono::TimeDelta;
+use slipway_store::logs::LogSegment;
+
+use super::world::World;
+use crate::archive::{archive_once, remove_after};
+use crate::flush::flush_once;
+
+const STREAM: &[u8] = b"first\nsecond\nthird has a needle\nfourth\nfifth\n";
+
+/// A log that was stored in three segments, and sealed.
+async fn sealed() -> World {
+    let world = World::without_loops().await;
+    for (from, to) in [(0, 9), (9, 30), (30, STREAM.len())] {
+        world.send(1, from as i64, &STREAM[from..to]).await;
+        if to == STREAM.len() {
+            assert!(world.end(1, STREAM).await.0.is_success());
+        }
+        flush_once(&world.logs, true).await;
+    }
+    assert_eq!(world.sealed().await, "complete");
+    world
+}
+
+async fn archive(world: &World) {
+    archive_once(&world.logs).await.expect("a pass");
+}
+
+async fn segments(world: &World) -> Vec<LogSegment> {
+    world.logs.db().log_segments(world.attempt(1), 0, 10).await.expect("rows")
+}
+
+/// Names of all objects, and how many of them are archives.
+fn objects(folder: &Path) -> (usize, usize) {
+    let mut found = (0, 0);
+    for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
+        if entry.file_type().expect("a kind").is_dir() {
+            let (all, archives) = objects(&entry.path());
+            found = (found.0 + all, found.1 + archives);
+        } else if entry.path().extension().is_some_and(|extension| extension == "zst") {
+            let is_archive = entry.file_name().to_string_lossy().starts_with("archive-");
+            found = (found.0 + 1, found.1 + usize::from(is_archive));
+        }
+    }
+    found
+}
+
+/// What every reader sees, from storage alone.
+async fn reads_whole(world: &mut World) {
+    world.restart().await;
+    assert_eq!(world.get("log?ansi=1", &[]).await.2, STREAM);
+    assert_eq!(world.get("log", &[("range", "bytes=7-15")]).await.2, STREAM[7..16]);
+    assert_eq!(world.text("log?from=3&to=4").await, "third has a needle\nfourth\n");
+    assert_eq!(world.text("log?tail=1").await, "fifth\n");
+    let found: serde_json::Value = serde_json::from_str(&world.text("log/search?q=needle").await).expect("JSON");
+    assert_eq!((&found["total"], &found["hits"][0]["line"]), (&1.into(), &3.into()));
+    assert_eq!(found["holes"], serde_json::json!([]));
+    let packed = world.get("log.zst", &[]).await.2;
+    assert_eq!(zstd::stream::decode_all(&packed[..]).expect("zstd"), STREAM);
+}
+
+#[tokio::test]
+async fn a_sealed_log_becomes_one_object() {
+    let mut world = sealed().await;
+    assert_eq!(objects(world.folder.path()), (3, 0));
+    archive(&world).await;
+    assert_eq!(objects(world.folder.path()), (4, 1), "who reads segments goes on");
+    assert!(segments(&world).await.iter().all(|segment| segment.archived));
+    reads_whole(&mut world).await;
+    world.clock.advance(remove_after() - std::time::Duration::from_secs(1));
+    archive(&world).await;
+    assert_eq!(objects(world.folder.path()), (4, 1));
+    world.clock.advance(std::time::Duration::from_secs(1));
+    archive(&world).await;
+    assert_eq!(objects(world.folder.path()), (1, 1));
+    reads_whole(&mut world).await;
+    let last = segments(&world).await.pop().expect("segments");
+    let bytes = (last.object_start.expect("a place") + last.object_bytes.expect("bytes")) as u64;
+    let mark = world.mark(1);
+    let archived = world.logs.blobs().archive_range(world.attempt(1), mark, 0..bytes).await.expect("an archive");
+    assert_eq!(zstd::stream::decode_all(&archived[..]).expect("any reader of zstd"), STREAM);
+}
+
+#[tokio::test]
+async fn whoever_dies_on_the_way_is_followed_by_another() {
+    let mut world = sealed().await;
+    let (attempt, now) = (world.attempt(1), world.logs.db().now(&world.clock).await.expect("a time"));
+    // It took the lease and died.
+    let lease = TimeDelta::seconds(60);
+    assert_eq!(world.logs.db().lease_archives(now, now + lease, 9).await.expect("due").len(), 1);
+    archive(&world).await;
+    assert_eq!(objects(world.folder.path()), (3, 0));
+    world.clock.advance(std::time::Duration::from_secs(60));
+    archive(&world).await;
+    assert_eq!(objects(world.folder.path()), (4, 1));
+    // It had stored the archive and died before the row said so.
+    world.logs.db().unarchive_log(attempt, now).await.expect("as it was");
+    reads_whole(&mut world).await;
+    archive(&world).await;
+    world.clock.advance(remove_after());
+    // Half of the segments were removed.
+    world.logs.blobs().delete_segment(world.segment(1, 9)).await.expect("deleted");
+    archive(&world).await;
+    assert_eq!(objects(world.folder.path()), (1, 1));
+    // A database that was brought back knows segments that are gone.
+    world.logs.db().unarchive_log(attempt, now).await.expect("as it was");
+    reads_whole(&mut world).await;
+    archive(&world).await;
+    reads_whole(&mut world).await;
+    assert_eq!(objects(world.folder.path()), (1, 1));
+}
+
+#[tokio::test]
+async fn segments_stay_while_there_is_no_archive() {
+    let world = sealed().await;
+    archive(&world).await;
+    world.logs.blobs().delete_log(world.attempt(1)).await.expect("deleted");
+    // All of it is lost: shown as it is, and nothing is removed on the word of a row.
+    world.clock.advance(remove_after());
+    archive(&world).await;
+    assert!(segments(&world).await.iter().all(|segment| !segment.archived));
+
+    let mut world = {
+        drop(world);
+        sealed().await
+    };
+    archive(&world).await;
+    let (attempt, mark) = (world.attempt(1), world.mark(1));
+    let none = futures_util::stream::iter([Ok::<_, slipway_blobs::BlobError>(bytes::Bytes::from_static(b"half"))]);
+    world.logs.blobs().put_archive(attempt, mark, none).await.expect("put");
+    world.clock.advance(remove_after());
+    archive(&world).await;
+    assert_eq!(objects(world.folder.path()), (4, 1), "it was made anew");
+    reads_whole(&mut world).await;
+    world.clock.advance(remove_after());
+    archive(&world).await;
+    assert_eq!(objects(world.folder.path()), (1, 1));
+    reads_whole(&mut world).await;
+}
+
+#[tokio::test]
+async fn a_log_with_a_hole_stays_in_segments() {
+    let mut world = sealed().await;
+    world.logs.blobs().delete_segment(world.segment(1, 9)).await.expect("deleted");
+    archive(&world).await;
+    world.clock.advance(remove_after());
+    archive(&world).await;
+    assert_eq!(objects(world.folder.path()), (2, 0));
+    world.restart().await;
+    let text = world.text("log").await;
+    assert!(text.starts_with("first\nsec[slipway] This part"), "{text}");
+    assert!(text.ends_with("fourth\nfifth\n"), "{text}");
+}
