@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use slipway_blobs::{Mark, Put, SegmentKey};
 use slipway_domain::timing;
-use slipway_logfmt::chunk::Part;
+use slipway_logfmt::chunk::{DecodeError, Part};
 use slipway_logfmt::digest::StreamDigest;
 use slipway_logfmt::outline::Outline;
 use slipway_logfmt::segment::Segment;
@@ -188,7 +188,7 @@ async fn store_batch(logs: &Logs, log: &OpenLog, batch: Vec<Part>, permit: Permi
         lines: count_lines(&booked.0.bytes),
         outline: Outline::of(&booked.0)
             .filter(Outline::is_small)
-            .map(|outline| if begins_line { outline.at_line_start() } else { outline })
+            .map(|outline| log.bounded(if begins_line { outline.at_line_start() } else { outline }))
             .and_then(|outline| serde_json::to_value(outline).ok()),
         object_bytes: i64::try_from(object_bytes)?,
         whole: digest.as_ref().is_some_and(announced),
@@ -230,6 +230,8 @@ async fn existing(logs: &Logs, key: SegmentKey) -> anyhow::Result<Option<(Segmen
     let stored = stood_at(logs, key).await?;
     match Segment::decode(&stored) {
         Ok(segment) if segment.0.offset == key.start => Ok(Some((segment, stored.len()))),
+        // A newer release's is no garbage.
+        Err(DecodeError::Version(version)) => anyhow::bail!("an object of version {version} stands at {}", key.start),
         Ok(_) | Err(_) => {
             if logs.db().log_segment_at(key.attempt, key.start).await?.is_none() {
                 logs.blobs().delete_segment(key).await.context("cannot remove an unreadable object")?;

@@ -152,14 +152,17 @@ impl Follower {
             () = self.logs.life().stopping() => return Some(Step::Stopped),
         };
         let chunk = match message {
+            // Its bytes are here already, for all viewers.
+            Event::Message(message) if Chunk::has_bytes(&message) && self.logs.open_log(self.attempt()).is_some() => {
+                return None;
+            }
             Event::Message(message) => Chunk::decode(&message).ok(),
             Event::Lagged => None,
         };
         match chunk {
             Some(chunk) if !chunk.bytes.is_empty() => {
-                let here = self.logs.open_log(self.attempt()).is_some();
                 let fits = chunk.offset <= self.at && self.at < chunk.end();
-                (!here && fits).then(|| self.take(Piece::stored(chunk)))
+                fits.then(|| self.take(Piece::stored(chunk)))
             }
             Some(_) | None => {
                 self.recheck = true;

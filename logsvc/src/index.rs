@@ -23,7 +23,7 @@ const LOGS: u64 = 64;
 /// One that nobody asks for is forgotten after this time.
 const IDLE: Duration = Duration::from_secs(120);
 /// Rows of one read.
-const ROWS: i64 = 2000;
+const ROWS: i64 = 128;
 
 /// The indexes of logs that somebody reads, by attempt and the hash of its token: a database that was brought back from a
 /// backup may give the epoch again.

@@ -77,7 +77,12 @@ async fn append(
     match appended {
         Appended::Stored => {
             // One encoding for everybody: the builder's own.
-            let message = if body.len() <= LIVE_MAX_BYTES { body } else { Chunk::empty(part.chunk.end()).encode() };
+            let message = match part.chunk.bytes.len() {
+                ..=LIVE_MAX_BYTES if part.packed.is_none() => body,
+                // Unpacked once, and not by every viewer.
+                ..=LIVE_MAX_BYTES => part.chunk.encode(),
+                _ => Chunk::empty(part.chunk.end()).encode(),
+            };
             logs.live().publish(Topic::Log(attempt), message);
             if ack.received - ack.durable >= SEGMENT_BYTES as i64 {
                 logs.hurry(log);

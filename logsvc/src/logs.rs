@@ -9,6 +9,8 @@ use slipway_domain::agent::{LogAck, LogEnd};
 use slipway_domain::attempt::AttemptRef;
 use slipway_live::Live;
 use slipway_logfmt::digest::StreamDigest;
+use slipway_logfmt::groups::MAX_LOG_MARKS;
+use slipway_logfmt::outline::Outline;
 use slipway_runtime::batch::Batcher;
 use slipway_runtime::breakers::Breakers;
 use slipway_runtime::clock::Clock;
@@ -17,7 +19,7 @@ use slipway_runtime::lifecycle::Life;
 use slipway_runtime::wake::Wake;
 use slipway_store::Db;
 use slipway_store::logs::LogRow;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::batches::{Ends, Segments};
 use crate::index::{self, Indexes};
@@ -25,6 +27,9 @@ use crate::reader::{self, Pieces};
 use crate::storage;
 use crate::tail::Tail;
 
+/// Pieces that are read before they are asked for, of all logs together, about 1 MiB each: an object store answers only so
+/// many at once.
+const AHEAD: usize = 16;
 /// Searches at the same time, of all logs together, by whom we know.
 const SEARCHES: usize = 4;
 /// The same by everybody else.
@@ -60,6 +65,8 @@ struct Inner {
     seal_wake: Wake,
     /// Logs that shall be stored at once.
     urgent: Mutex<Vec<Arc<OpenLog>>>,
+    /// What is read before somebody asks for it, for all readers together.
+    ahead: Arc<Semaphore>,
     segments: Batcher<Segments>,
     ends: Batcher<Ends>,
     searches: Arc<Semaphore>,
@@ -77,6 +84,8 @@ pub(crate) struct OpenLog {
     acks: watch::Sender<LogAck>,
     /// Somebody stores of it just now.
     pub(crate) flushing: tokio::sync::Mutex<()>,
+    /// Lines that begin or end groups, as far as they were written down here.
+    marks: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -99,6 +108,7 @@ impl Logs {
             segments: Batcher::new(Segments(deps.clone()), deps.life.clone()),
             ends: Batcher::new(Ends(deps.clone()), deps.life.clone()),
             urgent: Mutex::default(),
+            ahead: Arc::new(Semaphore::new(AHEAD)),
             indexes: index::indexes(),
             pieces: reader::pieces(),
             deps,
@@ -157,6 +167,11 @@ impl Logs {
         &self.inner.ends
     }
 
+    /// Leave to read one more piece before it is asked for; `None` while many are.
+    pub(crate) fn read_ahead(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.inner.ahead).try_acquire_owned().ok()
+    }
+
     /// Places for searches, each of which takes a core for as long as it lasts.
     pub(crate) fn searches(&self, by_anybody: bool) -> Arc<Semaphore> {
         Arc::clone(if by_anybody { &self.inner.public_searches } else { &self.inner.searches })
@@ -206,6 +221,7 @@ impl Logs {
                     counted: true,
                 }),
                 flushing: tokio::sync::Mutex::default(),
+                marks: AtomicUsize::default(),
             })
         };
         self.open().entry(row.attempt()).or_insert_with(make).clone()
@@ -247,6 +263,14 @@ impl Logs {
 }
 
 impl OpenLog {
+    /// What is written down of a run: of groups no more than anybody reads.
+    pub(crate) fn bounded(&self, mut outline: Outline) -> Outline {
+        let known = self.marks.load(Ordering::Relaxed);
+        outline.marks.truncate(MAX_LOG_MARKS.saturating_sub(known));
+        self.marks.fetch_add(outline.marks.len(), Ordering::Relaxed);
+        outline
+    }
+
     /// The whole stream is announced.
     pub(crate) fn announce_end(&self, end: &LogEnd) {
         let mut held = self.lock();

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{self, Stream, TryStreamExt as _};
+use futures_util::Stream;
 use moka::sync::Cache;
 use slipway_blobs::{BlobError, Mark, SegmentKey};
 use slipway_domain::attempt::AttemptRef;
 use slipway_logfmt::chunk::Chunk;
 use slipway_logfmt::segment::Segment;
+use slipway_runtime::lifecycle::Task;
 use slipway_store::logs::{LogRow, LogSegment};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::warn;
 
 use crate::flush::STORAGE_TIMEOUT;
@@ -22,7 +24,8 @@ use crate::tail::Piece;
 
 /// Stored pieces that are read at once for one reader of many: enough that none waits for each answer.
 const AHEAD: usize = 8;
-/// Rows that are read at once for it.
+/// Rows that are read at once for it, at first and at most.
+const FIRST_ROWS: i64 = 8;
 const ROWS: i64 = 256;
 /// What is kept of unpacked pieces, bytes.
 const KEPT_BYTES: u64 = 32 << 20;
@@ -83,48 +86,91 @@ fn piece_here(logs: &Logs, (attempt, durable): (AttemptRef, i64), offset: i64) -
 }
 
 /// The pieces that hold the bytes in `[from, to)`, in order, up to the first that is not there; stored ones are read while
-/// those before them are still looked at.
+/// those before them are still looked at. A piece may begin before the last one ended: another writer's, or merged ones.
 pub(crate) fn pieces_of(
     logs: Logs,
     attempt: AttemptRef,
     from: i64,
     to: i64,
 ) -> impl Stream<Item = Result<Arc<Piece>, ReadError>> {
-    let places = stream::try_unfold((from, VecDeque::new()), {
-        let logs = logs.clone();
-        move |(at, mut rows): (i64, VecDeque<LogSegment>)| {
-            let logs = logs.clone();
-            async move {
-                if at >= to {
-                    return Ok(None);
+    async_stream::try_stream! {
+        let mut places = Places { logs, attempt, at: from, to, rows: VecDeque::new(), page: FIRST_ROWS };
+        let mut ahead: VecDeque<Reading> = VecDeque::new();
+        loop {
+            while ahead.len() < AHEAD {
+                // One is always read: whoever is slow to take it holds up nobody else.
+                let leave = if ahead.is_empty() { None } else { places.logs.read_ahead() };
+                if leave.is_none() && !ahead.is_empty() {
+                    break;
                 }
-                if rows.is_empty() {
-                    match piece_here(&logs, (attempt, to), at) {
-                        Here::Yes(piece) => {
-                            let end = piece.chunk.end();
-                            return Ok(Some((Ok(piece), (end, rows))));
-                        }
-                        Here::NotYet => return Ok(None),
-                        Here::Elsewhere => rows.extend(logs.db().log_segments(attempt, at, ROWS).await?),
+                match places.next().await? {
+                    Some(Place::Here(piece)) => ahead.push_back(Reading::Done(piece)),
+                    Some(Place::Stored(row)) => {
+                        let logs = places.logs.clone();
+                        let life = logs.life().clone();
+                        // A task of its own, so that it ends also where nobody asks for it any more just now.
+                        let read = life.task("read log segment", async move { piece_of(&logs, attempt, &row).await });
+                        ahead.push_back(Reading::Running(read, leave));
                     }
+                    None => break,
                 }
-                let Some(row) = rows.pop_front().filter(|row| row.start_offset <= at) else { return Ok(None) };
-                let end = row.end_offset;
-                Ok::<_, ReadError>(Some((Err(row), (end, rows))))
+            }
+            match ahead.pop_front() {
+                Some(Reading::Done(piece)) => yield piece,
+                Some(Reading::Running(read, _leave)) => yield read.join().await.map_err(|_| ReadError::Unpacking)??,
+                None => break,
             }
         }
-    });
-    places
-        .map_ok(move |place| {
-            let logs = logs.clone();
-            async move {
-                match place {
-                    Ok(piece) => Ok(piece),
-                    Err(row) => piece_of(&logs, attempt, &row).await,
+    }
+}
+
+/// A piece that will be asked for.
+enum Reading {
+    Done(Arc<Piece>),
+    Running(Task<Result<Arc<Piece>, ReadError>>, Option<OwnedSemaphorePermit>),
+}
+
+/// Where the next piece lies.
+enum Place {
+    Here(Arc<Piece>),
+    Stored(LogSegment),
+}
+
+/// Finds the places of pieces that follow each other.
+struct Places {
+    logs: Logs,
+    attempt: AttemptRef,
+    at: i64,
+    to: i64,
+    rows: VecDeque<LogSegment>,
+    /// Rows that are read next.
+    page: i64,
+}
+
+impl Places {
+    /// `None` where all was found, or the rest is not there yet.
+    async fn next(&mut self) -> Result<Option<Place>, ReadError> {
+        if self.at >= self.to {
+            return Ok(None);
+        }
+        if self.rows.is_empty() {
+            match piece_here(&self.logs, (self.attempt, self.to), self.at) {
+                Here::Yes(piece) => {
+                    self.at = piece.chunk.end();
+                    return Ok(Some(Place::Here(piece)));
                 }
+                Here::NotYet => return Ok(None),
+                Here::Elsewhere => {}
             }
-        })
-        .try_buffered(AHEAD)
+            self.rows.extend(self.logs.db().log_segments(self.attempt, self.at, self.page).await?);
+            self.page = (self.page * 4).min(ROWS);
+        }
+        let row = self.rows.pop_front().filter(|row| row.start_offset <= self.at);
+        if let Some(row) = &row {
+            self.at = row.end_offset;
+        }
+        Ok(row.map(Place::Stored))
+    }
 }
 
 /// Pieces that were read lately: whose, their first byte, and the hash of the attempt's token.
@@ -168,18 +214,24 @@ pub(crate) async fn stored_at(logs: &Logs, attempt: AttemptRef, offset: i64) -> 
 }
 
 async fn stored(logs: &Logs, attempt: AttemptRef, row: &LogSegment) -> Result<Chunk, ReadError> {
+    let object = async || unpacked(logs, row, segment_object(logs, attempt, row).await?).await;
+    let archived = async || unpacked(logs, row, archived(logs, attempt, row).await?).await;
     // Whoever reads a row that is older than the archive, or newer than its loss, finds it in the other place.
-    let stored = if row.archived {
-        match archived(logs, attempt, row).await {
-            Err(ReadError::Blob(BlobError::NotFound(_))) => segment_object(logs, attempt, row).await?.1,
-            other => other?,
+    let first = if row.archived { archived().await } else { object().await };
+    match first {
+        Err(error @ (ReadError::Blob(BlobError::NotFound(_)) | ReadError::Damaged { .. })) => {
+            let second = if row.archived { object().await } else { archived().await };
+            match (error, second) {
+                (damaged @ ReadError::Damaged { .. }, Err(ReadError::Blob(BlobError::NotFound(_)))) => Err(damaged),
+                (_, second) => second,
+            }
         }
-    } else {
-        match segment_object(logs, attempt, row).await {
-            Err(ReadError::Blob(BlobError::NotFound(_))) => archived(logs, attempt, row).await?,
-            other => other?.1,
-        }
-    };
+        first => first,
+    }
+}
+
+/// A segment as it was stored.
+async fn unpacked(logs: &Logs, row: &LogSegment, stored: Bytes) -> Result<Chunk, ReadError> {
     let damaged = |reason| ReadError::Damaged { start: row.start_offset, reason };
     let unpacked = logs.life().blocking("unpack log segment", move || Segment::decode(&stored));
     let Segment(chunk) = unpacked.await.map_err(|_| ReadError::Unpacking)?.map_err(damaged)?;
@@ -189,23 +241,18 @@ async fn stored(logs: &Logs, attempt: AttemptRef, row: &LogSegment) -> Result<Ch
     Ok(chunk)
 }
 
-/// The object of a segment, and its name.
-pub(crate) async fn segment_object(
-    logs: &Logs,
-    attempt: AttemptRef,
-    row: &LogSegment,
-) -> Result<(SegmentKey, Bytes), ReadError> {
+/// The object of a segment.
+pub(crate) async fn segment_object(logs: &Logs, attempt: AttemptRef, row: &LogSegment) -> Result<Bytes, ReadError> {
     let (key, mark) = (SegmentKey { attempt, start: row.start_offset, mark: None }, Mark::of(&row.token_hash));
     let stored = in_time(logs.blobs().get_segment(key)).await?;
     if is_of(&stored, mark) {
-        return Ok((key, stored));
+        return Ok(stored);
     }
-    let key = SegmentKey { mark: Some(mark), ..key };
-    Ok((key, in_time(logs.blobs().get_segment(key)).await?))
+    in_time(logs.blobs().get_segment(SegmentKey { mark: Some(mark), ..key })).await
 }
 
 /// A segment out of its log's archive.
-async fn archived(logs: &Logs, attempt: AttemptRef, row: &LogSegment) -> Result<Bytes, ReadError> {
+pub(crate) async fn archived(logs: &Logs, attempt: AttemptRef, row: &LogSegment) -> Result<Bytes, ReadError> {
     let place = row.object_start.zip(row.object_bytes);
     let place = place.and_then(|(start, bytes)| Some(u64::try_from(start).ok()?..u64::try_from(start + bytes).ok()?));
     // An older release stored it, and no archive holds it.

@@ -24,7 +24,7 @@ pub const TAIL_MAX_BYTES: usize = 16 << 20;
 pub struct Piece {
     /// Bytes and spans.
     pub chunk: Chunk,
-    /// The bytes as they came packed, until they are stored.
+    /// The bytes as they came packed.
     pub packed: Option<Bytes>,
     /// True if a line begins with its first byte.
     pub at_line_start: bool,

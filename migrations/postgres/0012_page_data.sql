@@ -13,3 +13,4 @@ create table fleet_samples (
 alter table statuses add column sent_at timestamptz;
 
 create index delivery_builds_by_build on delivery_builds (build_id);
+create index statuses_by_build on statuses (build_id);

@@ -1,9 +1,15 @@
 //! The past of the pools: once a minute the leader writes down how many slots there are and how many jobs want them.
 
+use std::time::Duration;
+
 use slipway_store::fleet_samples::minute_of;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::Deps;
+
+/// The leader admits nothing while it counts.
+const WITHIN: Duration = Duration::from_secs(2);
 
 /// Remembers which minute was written, so that other passes of it cost nothing.
 #[derive(Debug, Default)]
@@ -22,8 +28,10 @@ impl Sampler {
             let now = deps.db.now(&deps.clock).await?;
             deps.db.sample_fleet(now).await
         };
-        if let Err(error) = sampled.await {
-            warn!(%error, "the pools' samples of a minute could not be written");
+        match timeout(WITHIN, sampled).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => warn!(%error, "the pools' samples of a minute could not be written"),
+            Err(_) => warn!(within = ?WITHIN, "counting the pools' jobs took too long; a minute has no samples"),
         }
     }
 

@@ -1,6 +1,6 @@
-//! Object storage behind verbs of the domain: the segments of logs, and large bodies of deliveries. Only names that are written once and
-//! never changed, so that a folder and every S3-like store behave alike. The layout of names lives here
-//! and nowhere else. Objects are small (a segment is about 1 MiB) and sent whole; only the archive of a log, which holds
+//! Object storage behind verbs of the domain: the segments of logs, and large bodies of deliveries. Names are written once
+//! and never changed, or again with the same bytes, so that a folder and every S3-like store behave alike. The layout of
+//! names lives here and nowhere else. Objects are small (a segment is about 1 MiB) and sent whole; only the archive of a log, which holds
 //! all its segments, is sent in parts where it is large.
 
 #[cfg(test)]
@@ -151,12 +151,6 @@ impl Blobs {
         }
     }
 
-    /// Bytes of a segment's object.
-    pub async fn segment_range(&self, key: SegmentKey, range: Range<u64>) -> Result<Bytes> {
-        let path = segment_path(key);
-        self.within(DEADLINE, self.store.get_range(&path, range)).await
-    }
-
     /// Stores the archive of an attempt's log, durably, in place of one that was there: whoever writes it writes the same
     /// bytes. Nothing is changed where the bytes break off with an error.
     pub async fn put_archive<E: From<BlobError>>(
@@ -176,21 +170,21 @@ impl Blobs {
                 while waiting.len() >= PART_BYTES {
                     let part = waiting.split_to(PART_BYTES).freeze();
                     if upload.is_none() {
-                        upload = Some(self.within(DEADLINE, self.store.put_multipart(&path)).await?);
+                        upload = Some(self.sent(self.store.put_multipart(&path)).await?);
                     }
                     if let Some(upload) = &mut upload {
-                        self.within(DEADLINE, upload.put_part(part.into())).await?;
+                        self.sent(upload.put_part(part.into())).await?;
                     }
                 }
             }
             let rest = PutPayload::from(waiting.split().freeze());
             match &mut upload {
-                None => self.within(DEADLINE, self.store.put(&path, rest)).await?,
+                None => self.sent(self.store.put(&path, rest)).await?,
                 Some(upload) => {
                     if rest.content_length() > 0 {
-                        self.within(DEADLINE, upload.put_part(rest)).await?;
+                        self.sent(upload.put_part(rest)).await?;
                     }
-                    self.within(DEADLINE, upload.complete()).await?
+                    self.sent(upload.complete()).await?
                 }
             };
             Ok(())
@@ -205,18 +199,16 @@ impl Blobs {
         sent
     }
 
-    /// Bytes of an archive.
+    /// Bytes of an archive; not found where it ends before them.
     pub async fn archive_range(&self, attempt: AttemptRef, mark: Mark, range: Range<u64>) -> Result<Bytes> {
-        let path = archive_path(attempt, mark);
-        self.within(DEADLINE, self.store.get_range(&path, range)).await
-    }
-
-    /// How many bytes an archive has; `None` where there is none.
-    pub async fn archive_bytes(&self, attempt: AttemptRef, mark: Mark) -> Result<Option<u64>> {
-        match self.within(DEADLINE, self.store.head(&archive_path(attempt, mark))).await {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(BlobError::NotFound(_)) => Ok(None),
-            Err(error) => Err(error),
+        let (path, end) = (archive_path(attempt, mark), range.end);
+        match self.within(DEADLINE, self.store.get_range(&path, range)).await {
+            // Stores say so in many ways.
+            Err(error @ BlobError::Storage(_)) => match self.within(DEADLINE, self.store.head(&path)).await {
+                Ok(there) if there.size < end => Err(BlobError::NotFound(path.to_string())),
+                _ => Err(error),
+            },
+            other => other,
         }
     }
 
@@ -259,6 +251,15 @@ impl Blobs {
         let removed = self.within(REMOVAL_DEADLINE, self.remove_all(&log_path(attempt))).await?;
         debug!(%attempt, removed, "log removed from object storage");
         Ok(removed)
+    }
+
+    /// A call of an upload. What the store does not find is the upload, which it ended: with success where the answer was
+    /// lost.
+    async fn sent<T>(&self, call: impl Future<Output = object_store::Result<T>>) -> Result<T> {
+        self.within(DEADLINE, call).await.map_err(|error| match error {
+            BlobError::NotFound(what) => BlobError::Storage(format!("{}: the upload of {what} is gone", self.place)),
+            error => error,
+        })
     }
 
     async fn create(&self, path: &Path, bytes: Bytes) -> Result<Put> {

@@ -171,7 +171,7 @@ impl FailureClass {
                 "Add a Dockerfile at the root of the repository, or set build.dockerfile of the project to where it is."
             }
             Self::BaseImageMissing => {
-                "Check the image name in FROM; for a private image add its registry under Registries."
+                "Check the image name in FROM; for a private image store its registry's login with POST /api/v1/registries."
             }
             Self::TargetMissing => "Set build.target to a stage that the Dockerfile names with AS.",
             Self::CopySourceMissing => "Check that the path is in the repository and not excluded by .dockerignore.",
@@ -191,7 +191,7 @@ impl FailureClass {
                 "Keep large files out of the repository, in a registry or an object store for example."
             }
             Self::SourceForbidden => "An operator can allow this address with SLIPWAY_FETCH_ALLOW.",
-            Self::RegistryAuth => "Correct user and password of the registry under Registries.",
+            Self::RegistryAuth => "Store the registry's correct user and password with POST /api/v1/registries.",
             Self::RegistryDenied => "Check that the registry's user may push to this repository.",
             Self::ImageTooLarge => {
                 "Leave out of the image what it does not need at run time (a second stage, fewer packages), or ask an \

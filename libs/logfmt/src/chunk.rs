@@ -23,6 +23,8 @@ pub(crate) const LEVEL: i32 = 3;
 
 const VERSION: u8 = 1;
 const VERSION_PACKED: u8 = 2;
+/// How frames of zstd begin (RFC 8878, 3.1.1).
+const FRAME: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Which output of a step, or a line of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -156,6 +158,13 @@ impl Chunk {
         out.into()
     }
 
+    /// Whether an encoded chunk says that it has bytes, without a look at them.
+    pub fn has_bytes(encoded: &[u8]) -> bool {
+        let mut reader = Reader::new(encoded);
+        let length = reader.byte().and_then(|_| reader.offset()).and_then(|_| reader.length(MAX_CHUNK_BYTES));
+        length.is_ok_and(|length| length > 0)
+    }
+
     /// Reads what [`Chunk::encode`] or [`Chunk::pack`] wrote, sharing the bytes. Never panics and never unpacks more than
     /// a chunk may hold, whatever it is given.
     pub fn decode(encoded: &Bytes) -> Result<Self, DecodeError> {
@@ -192,8 +201,8 @@ impl Part {
         let rest = encoded.slice(body_len - reader.rest().len()..body_len);
         let (bytes, packed) = match version {
             VERSION => (rest, None),
-            // Packing makes nothing longer; what is longer all the same is padded.
-            _ if rest.len() >= len => return Err(DecodeError::Packed),
+            // Packing makes nothing longer.
+            _ if rest.len() >= len || !is_one_frame(&rest, len) => return Err(DecodeError::Packed),
             _ => (zstd::bulk::decompress(&rest, len).map_err(|_| DecodeError::Packed)?.into(), Some(rest)),
         };
         if bytes.len() != len {
@@ -217,6 +226,14 @@ impl Part {
     pub fn cost(&self) -> usize {
         self.chunk.cost() + self.packed.as_ref().map_or(0, Bytes::len)
     }
+}
+
+/// Whether packed bytes are one frame as we write them, of so many bytes: no frame that readers pass over, none of formats
+/// of old, and nothing behind it. It is stored as it is.
+fn is_one_frame(packed: &[u8], len: usize) -> bool {
+    packed.starts_with(&FRAME)
+        && zstd::zstd_safe::find_frame_compressed_size(packed).is_ok_and(|size| size == packed.len())
+        && matches!(zstd::zstd_safe::get_frame_content_size(packed), Ok(Some(size)) if size == len as u64)
 }
 
 impl From<Chunk> for Part {
@@ -343,11 +360,17 @@ pub(crate) mod tests {
         let frame = |len: usize| zstd::bulk::compress(&vec![b'x'; len], LEVEL).expect("it packs");
         let decode = |bytes: &[u8]| Part::decode(&chunk.with_bytes(VERSION_PACKED, bytes));
         assert_eq!(decode(&frame(100_000)).map(|part| part.chunk).as_ref(), Ok(&chunk));
-        assert_eq!(decode(&frame(99_999)), Err(DecodeError::Short));
+        assert_eq!(decode(&frame(99_999)), Err(DecodeError::Packed));
         assert_eq!(decode(&frame(100_001)), Err(DecodeError::Packed));
         assert_eq!(decode(&frame(1 << 30)), Err(DecodeError::Packed));
         let padding = [&[0x50, 0x2a, 0x4d, 0x18][..], &100_000u32.to_le_bytes(), &[0; 100_000]].concat();
         assert_eq!(decode(&[&padding[..], &frame(100_000)].concat()), Err(DecodeError::Packed));
+        let unseen = [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, b'!'];
+        assert_eq!(decode(&[&unseen[..], &frame(100_000)].concat()), Err(DecodeError::Packed));
+        assert_eq!(decode(&[&frame(100_000)[..], &unseen].concat()), Err(DecodeError::Packed));
+        assert_eq!(decode(&[frame(99_999), frame(1)].concat()), Err(DecodeError::Packed));
+        assert!(Chunk::has_bytes(&chunk.pack()) && Chunk::has_bytes(&chunk.encode()));
+        assert!(!Chunk::has_bytes(&Chunk::empty(7).encode()) && !Chunk::has_bytes(&[2]));
         let part = decode(&frame(100_000)).expect("it reads");
         assert!(part.slice(0, i64::MAX).is_some_and(|all| all.packed.is_some()));
         assert!(part.slice(8, i64::MAX).is_some_and(|rest| rest.packed.is_none() && rest.chunk.offset == 8));

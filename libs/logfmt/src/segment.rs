@@ -30,7 +30,7 @@ const MARK_FRAME: [u8; 4] = [0x5c, 0x2a, 0x4d, 0x18];
 const CRC_BYTES: usize = 4;
 const MARK_BYTES: usize = 8;
 /// Bytes of the last frame.
-pub const TRAILER_BYTES: usize = 4 + 4 + MARK_BYTES + CRC_BYTES;
+const TRAILER_BYTES: usize = 4 + 4 + MARK_BYTES + CRC_BYTES;
 
 /// A run of the stream as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Segment {
         Ok(out.into())
     }
 
-    /// The mark of a stored form or of its last [`TRAILER_BYTES`], if it has one.
+    /// The mark of a stored form, if it has one.
     pub fn mark(stored: &[u8]) -> Option<u64> {
         let (body, _checksum) = stored.split_last_chunk::<CRC_BYTES>()?;
         let (body, mark) = body.split_last_chunk::<MARK_BYTES>()?;
@@ -108,6 +108,13 @@ impl Segment {
         let length =
             [MARK_BYTES + CRC_BYTES, MARK_BYTES].into_iter().any(|len| head.ends_with(&(len as u32).to_le_bytes()));
         (head.starts_with(&MARK_FRAME) && length).then(|| u64::from_le_bytes(*mark))
+    }
+
+    /// Whether a stored form may be part of an archive: nothing of it has changed, and it is nothing but frames.
+    pub fn is_intact(stored: &[u8]) -> bool {
+        stored.split_last_chunk::<CRC_BYTES>().is_some_and(|(body, checksum)| {
+            body.starts_with(&HEAD_FRAME) && crc32fast::hash(body).to_le_bytes() == *checksum
+        })
     }
 
     /// Reads the stored form. Never panics and never unpacks more than a segment may hold.
@@ -137,7 +144,11 @@ impl Segment {
         let (spans, bytes) = if version == VERSION {
             let plain = unpack(reader.rest(), span_count * MAX_SPAN_BYTES)?;
             let mut reader = Reader::new(&plain);
-            (reader.spans(span_count)?, Bytes::from(unpack(frames, len)?))
+            let spans = reader.spans(span_count)?;
+            if !reader.rest().is_empty() {
+                return Err(DecodeError::Long);
+            }
+            (spans, Bytes::from(unpack(frames, len)?))
         } else {
             let plain = unpack(reader.rest(), len + span_count * MAX_SPAN_BYTES)?;
             let mut reader = Reader::new(&plain);
@@ -203,7 +214,7 @@ mod tests {
                     prop_assert_eq!(segment.0.end(), offset);
                     let stored = segment.encode(&frames, mark).expect("it packs");
                     prop_assert_eq!(Segment::mark(&stored), Some(mark));
-                    prop_assert_eq!(Segment::mark(&stored[stored.len() - TRAILER_BYTES..]), Some(mark));
+                    prop_assert!(Segment::is_intact(&stored));
                     let twice = [&stored[..], &stored[..]].concat();
                     prop_assert_eq!(zstd::stream::decode_all(&twice[..]).expect("any reader of zstd"), bytes.repeat(2));
                     prop_assert_eq!(Segment::decode(&stored), Ok(segment));
@@ -236,6 +247,7 @@ mod tests {
             let mut stored = segment.encode(&frames, 7).expect("it packs").to_vec();
             let place = place.index(stored.len());
             stored[place] ^= 1 << bit;
+            prop_assert!(!Segment::is_intact(&stored));
             prop_assert!(Segment::decode(&stored).is_err());
         }
     }

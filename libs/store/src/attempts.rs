@@ -146,7 +146,7 @@ async fn upsert_step(tx: &mut Tx, attempt: AttemptRef, step: &StepReport) -> Res
         name = excluded.name, started_at = coalesce(steps.started_at, excluded.started_at), \
         finished_at = excluded.finished_at, exit_code = excluded.exit_code, \
         moved_bytes = coalesce(excluded.moved_bytes, steps.moved_bytes), \
-        total_bytes = coalesce(excluded.total_bytes, steps.total_bytes) \
+        total_bytes = case when excluded.moved_bytes is null then steps.total_bytes else excluded.total_bytes end \
         where steps.finished_at is null or excluded.finished_at >= steps.finished_at";
     execute!(
         tx,

@@ -27,6 +27,8 @@ pub struct FleetSample {
     pub running: i64,
     /// Jobs on a builder, and those that waited for one.
     pub wanted: i64,
+    /// In so many of these minutes more was wanted than there were slots.
+    pub short_minutes: i64,
 }
 
 /// Which samples to read.
@@ -49,8 +51,8 @@ impl Db {
     /// Writes how every pool with jobs or builders stands, unless its minute is there already, and forgets what is
     /// older than [`KEPT`]. Gives the number of pools that were written.
     pub async fn sample_fleet(&self, now: DateTime<Utc>) -> Result<u64> {
-        const SAMPLE: &str = "insert into fleet_samples (minute, pool, slots, running, waiting) \
-            select $1, pool, cast(sum(slots) as bigint), cast(sum(running) as bigint), cast(sum(waiting) as bigint) from ( \
+        const COUNT: &str = "select pool, cast(sum(slots) as bigint), cast(sum(running) as bigint), \
+            cast(sum(waiting) as bigint) from ( \
             select pool, 0 as slots, \
                 case when state in ('running', 'cancelling') then 1 else 0 end as running, \
                 case when state in ('queued', 'ready', 'dispatched') then 1 else 0 end as waiting \
@@ -58,10 +60,17 @@ impl Db {
             union all \
             select s.pool, b.slots, 0, 0 from sessions s join builders b on b.id = s.builder_id \
                 where s.state = 'open' and not s.draining and not b.drained \
-            ) as counts where true group by pool on conflict (minute, pool) do nothing";
+            ) as counts group by pool";
+        const SAMPLE: &str = "insert into fleet_samples (minute, pool, slots, running, waiting) \
+            values ($1, $2, $3, $4, $5) on conflict (minute, pool) do nothing";
         const FORGET: &str = "delete from fleet_samples where minute < $1";
+        // Counting a long backlog takes a while, and nobody's write waits for it.
+        let counts: Vec<(String, i64, i64, i64)> = on_db!(self, conn => sqlx::query_as(COUNT).fetch_all(conn).await?);
         let mut tx = self.begin_write().await?;
-        let written = execute!(&mut tx, SAMPLE, minute_of(now));
+        let mut written = 0;
+        for (pool, slots, running, waiting) in counts {
+            written += execute!(&mut tx, SAMPLE, minute_of(now), pool, slots, running, waiting);
+        }
         execute!(&mut tx, FORGET, minute_of(now - KEPT));
         tx.commit().await?;
         Ok(written)
@@ -70,7 +79,8 @@ impl Db {
     /// The samples of all pools or of one, by pool and time.
     pub async fn fleet_samples(&self, filter: &SampleFilter) -> Result<Vec<FleetSample>> {
         const SAMPLES: &str = "select pool, minute / $1 * $1 as minute, min(slots) as slots, max(running) as running, \
-            max(running + waiting) as wanted from fleet_samples \
+            max(running + waiting) as wanted, \
+            cast(sum(case when running + waiting > slots then 1 else 0 end) as bigint) as short_minutes from fleet_samples \
             where minute >= $2 and ($3 is null or pool = $3) group by 1, 2 order by 1, 2";
         let samples: Rows<FleetSample> = on_db!(self, conn => split(&sqlx::query(SAMPLES)
             .bind(filter.step.max(1))

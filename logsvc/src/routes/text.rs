@@ -248,8 +248,12 @@ pub(super) fn bytes(
     from: i64,
     to: i64,
 ) -> impl Stream<Item = Result<Bytes, ReadError>> {
-    let pieces = reader::pieces_of(logs, attempt, from, to);
-    pieces.map_ok(move |piece| piece.chunk.slice(from, to).map(|chunk| chunk.bytes).unwrap_or_default())
+    let (mut at, pieces) = (from, reader::pieces_of(logs, attempt, from, to));
+    pieces.map_ok(move |piece| {
+        let chunk = piece.chunk.slice(at, to);
+        at = at.max(piece.chunk.end());
+        chunk.map(|chunk| chunk.bytes).unwrap_or_default()
+    })
 }
 
 /// The bytes of some lines as they are stored.

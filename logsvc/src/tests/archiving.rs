@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use slipway_store::logs::LogSegment;
 
 use super::world::World;
-use crate::archive::{archive_once, remove_after};
+use crate::archive::{REMOVE_AFTER, archive_once};
 use crate::flush::flush_once;
 
 const STREAM: &[u8] = b"first\nsecond\nthird has a needle\nfourth\nfifth\n";
@@ -27,6 +27,10 @@ async fn sealed() -> World {
 
 async fn archive(world: &World) {
     archive_once(&world.logs).await.expect("a pass");
+}
+
+fn remove_after() -> std::time::Duration {
+    REMOVE_AFTER.to_std().expect("a time")
 }
 
 async fn segments(world: &World) -> Vec<LogSegment> {
@@ -153,4 +157,47 @@ async fn a_log_with_a_hole_stays_in_segments() {
     let text = world.text("log").await;
     assert!(text.starts_with("first\nsec[slipway] This part"), "{text}");
     assert!(text.ends_with("fourth\nfifth\n"), "{text}");
+}
+
+#[tokio::test]
+async fn what_changed_on_the_way_is_no_copy() {
+    let mut world = sealed().await;
+    archive(&world).await;
+    let (attempt, mark) = (world.attempt(1), world.mark(1));
+    let last = segments(&world).await.pop().expect("segments");
+    let bytes = (last.object_start.expect("a place") + last.object_bytes.expect("bytes")) as u64;
+    let archived = world.logs.blobs().archive_range(attempt, mark, 0..bytes).await.expect("an archive");
+    for changed in [archived.len() / 2, 3] {
+        let mut other = archived.to_vec();
+        other[changed] ^= 1;
+        let other = futures_util::stream::iter([Ok::<_, slipway_blobs::BlobError>(bytes::Bytes::from(other))]);
+        world.logs.blobs().put_archive(attempt, mark, other).await.expect("put");
+        // The segments are still there.
+        reads_whole(&mut world).await;
+    }
+    world.clock.advance(remove_after());
+    archive(&world).await;
+    assert_eq!(objects(world.folder.path()), (4, 1), "it was made anew");
+    world.clock.advance(remove_after());
+    archive(&world).await;
+    assert_eq!(objects(world.folder.path()), (1, 1));
+    reads_whole(&mut world).await;
+}
+
+#[tokio::test]
+async fn a_download_goes_on_where_it_was_when_a_log_is_stored_meanwhile() {
+    use http_body_util::BodyExt as _;
+    let world = World::without_loops().await;
+    let piece = vec![b'x'; 512 << 10];
+    for at in 0..4 {
+        world.send(1, at * piece.len() as i64, &piece).await;
+    }
+    let mut body = world.open("log?ansi=1", &[("range", "bytes=0-")]).await.into_body();
+    let mut read = body.frame().await.expect("bytes").expect("read").into_data().expect("data").len();
+    // The pieces that were in memory are merged in storage.
+    flush_once(&world.logs, true).await;
+    while let Some(frame) = body.frame().await {
+        read += frame.expect("read").into_data().map_or(0, |data| data.len());
+    }
+    assert_eq!(read, 4 * piece.len());
 }

@@ -23,7 +23,7 @@ both! {
         assert_eq!(env.db.sample_fleet(start()).await.unwrap(), 1);
         env.db.drain_builder(crew.builder, true).await.unwrap();
         assert_eq!(env.db.sample_fleet(later(1)).await.unwrap(), 0, "the minute has its sample");
-        let sample = |minute, slots| FleetSample { pool: pool(), minute, slots, running: 1, wanted: 4 };
+        let sample = |minute, slots| FleetSample { pool: pool(), minute, slots, running: 1, wanted: 4, short_minutes: 1 };
         let first = minute_of(start());
         assert_eq!(env.db.fleet_samples(&since(0, 1)).await.unwrap(), [sample(first, 2)]);
         assert_eq!(env.db.sample_fleet(later(60)).await.unwrap(), 1);
@@ -50,6 +50,8 @@ both! {
             samples.into_iter().map(|sample| (sample.minute - first, sample.wanted)).collect::<Vec<_>>()
         };
         assert_eq!(wanted(since(60, 10)).await, [(0, 1), (10, 1)], "the most of each step");
+        let samples = env.db.fleet_samples(&since(60, 10)).await.unwrap();
+        assert!(samples.iter().all(|sample| sample.short_minutes == 0), "there were slots in each minute");
         assert_eq!(wanted(since(60, 1)).await, [(0, 0), (9, 1), (10, 1)]);
         assert_eq!(wanted(since(60, 0)).await.len(), 3, "a step is a minute at least");
         env.db.sample_fleet(at(9) + KEPT).await.unwrap();

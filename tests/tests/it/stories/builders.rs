@@ -143,7 +143,7 @@ async fn build_on(site: &Site, told: &Told, round: u32, (name, cache): (&str, &s
     let build = api.finished_build(&build, BUILD).await?;
     ensure!((build.state.as_str(), builder_of(&build)?.as_str()) == ("succeeded", name), "{build:?}");
     let log = api.log(&job(&build)?.id).await?;
-    ensure!(log.contains(&format!("{cache} cache on {name}: ")), "{log}");
+    ensure!(log.contains(&format!("{cache} cache: ")) && !log.contains(&format!("on {name}")), "{log}");
     let idle = eventually("a word of the cache", JOINS, || async {
         let list: Value = api.expect(Method::GET, "/api/v1/builders", None).await?;
         let found = list["items"].as_array().into_iter().flatten().find(|builder| builder["name"] == name);
