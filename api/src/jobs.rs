@@ -29,5 +29,6 @@ async fn get(
     PathOf(id): PathOf<JobId>,
 ) -> Result<Json<JobJson>, ApiError> {
     let view = state.db.job_view(&caller.scope, id).await.or_problem()?;
-    Ok(Json(view.into()))
+    let is_member = caller.scope.covers(view.job.tenant_id);
+    Ok(Json(JobJson::new(view, is_member)))
 }

@@ -40,20 +40,25 @@ pub fn searched(field: &str, text: Option<String>) -> Result<Option<String>, Api
 }
 
 /// A span of time for people: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 1 min`.
-pub fn span(span: TimeDelta) -> String {
+pub fn span(span: TimeDelta, texts: Texts) -> String {
     let millis = span.num_milliseconds().max(0);
     let secs = millis / 1000;
-    match secs {
-        0..10 => format!("{}.{} s", secs, millis % 1000 / 100),
-        10..60 => format!("{secs} s"),
-        60..3600 => format!("{} min {} s", secs / 60, secs % 60),
-        _ => format!("{} h {} min", secs / 3600, secs % 3600 / 60),
-    }
+    let told = match secs {
+        0..10 => texts.t("time-seconds").with("secs", format!("{secs}.{}", millis % 1000 / 100)),
+        10..60 => texts.t("time-seconds").with("secs", secs),
+        60..3600 => texts.t("time-minutes").with("mins", secs / 60).with("secs", secs % 60),
+        _ => texts.t("time-hours").with("hours", secs / 3600).with("mins", secs % 3600 / 60),
+    };
+    told.to_string()
 }
 
 /// How long something took, or has taken until now; empty if it has not begun.
-pub fn took(started: Option<DateTime<Utc>>, finished: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
-    started.map(|started| span(finished.unwrap_or(now) - started)).unwrap_or_default()
+pub fn took(
+    started: Option<DateTime<Utc>>,
+    finished: Option<DateTime<Utc>>,
+    (now, texts): (DateTime<Utc>, Texts),
+) -> String {
+    started.map(|started| span(finished.unwrap_or(now) - started, texts)).unwrap_or_default()
 }
 
 /// How long ago something was; an older time is named.
@@ -94,6 +99,8 @@ impl Ago {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::texts::ENGLISH;
+    use crate::texts::language::Language;
 
     #[test]
     fn names_are_what_people_can_see() {
@@ -117,15 +124,17 @@ mod tests {
 
     #[test]
     fn spans_read_well() {
-        for (millis, wanted) in [
-            (0, "0.0 s"),
-            (449, "0.4 s"),
-            (12_400, "12 s"),
-            (185_000, "3 min 5 s"),
-            (7_260_000, "2 h 1 min"),
-            (-5, "0.0 s"),
+        let chinese = Texts { language: Language::Chinese };
+        for (millis, wanted, in_chinese) in [
+            (0, "0.0 s", "0.0 秒"),
+            (449, "0.4 s", "0.4 秒"),
+            (12_400, "12 s", "12 秒"),
+            (185_000, "3 min 5 s", "3 分 5 秒"),
+            (7_260_000, "2 h 1 min", "2 小时 1 分"),
+            (-5, "0.0 s", "0.0 秒"),
         ] {
-            assert_eq!(span(TimeDelta::milliseconds(millis)), wanted);
+            let length = TimeDelta::milliseconds(millis);
+            assert_eq!((span(length, ENGLISH).as_str(), span(length, chinese).as_str()), (wanted, in_chinese));
         }
     }
 }

@@ -121,12 +121,13 @@ impl EngineCache {
         self.state().ledger.built.iter().any(|built| built.project == project && built.trusted)
     }
 
-    /// What a project's own builds find here, for their log.
-    pub fn words(&self, project: ProjectId, builder: &str) -> String {
+    /// What a project's own builds find here, for their log; without the builder's name, since anybody may read the log of
+    /// a public project.
+    pub fn words(&self, project: ProjectId) -> String {
         let now = self.0.clock.now();
         match self.state().ledger.built.iter().find(|built| built.project == project && built.trusted) {
-            Some(built) => format!("Warm cache on {builder}: it built this project {}.", ago(now - built.used)),
-            None => format!("Cold cache on {builder}: it has not built this project lately."),
+            Some(built) => format!("Warm cache: this builder built the project {}.", ago(now - built.used)),
+            None => "Cold cache: this builder has not built the project lately.".to_owned(),
         }
     }
 
@@ -347,8 +348,8 @@ mod tests {
         assert_eq!(telling.next(&cache, 6).map(|told| told.len()), Some(2), "it changed after the fifth");
         telling.answered(6);
         assert_eq!(telling.next(&cache, 7), None);
-        assert!(cache.words(project, "b").starts_with("Warm cache on b: it built this project 0 s ago"));
-        assert!(cache.words(new_id(), "b").starts_with("Cold cache on b"));
+        assert!(cache.words(project).starts_with("Warm cache: this builder built the project 0 s ago"));
+        assert!(cache.words(new_id()).starts_with("Cold cache: "));
     }
 
     #[test]

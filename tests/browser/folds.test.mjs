@@ -95,3 +95,35 @@ test("a named line opens its groups, and a hidden row is that of its group", () 
   assert.equal(rows.rowOf(5, 5), 5);
   assert.deepEqual(rows.at(4), { kind: "line", step: 5, number: 4, group: { ...group(4, 6), level: 1 }, isOpen: true, count: 2 });
 });
+
+test("lines from one to another open the groups among them and around them, and no other", () => {
+  const rows = new Rows();
+  rows.groups = [{ step: 5, groups: [group(1, 4), group(5, 12), { ...group(7, 8), level: 1 }, group(14, 15), group(20, 22), group(24, 26)] }];
+  rows.set([step(5, "good", 30)], 30);
+  rows.rowOf(5, 10, 20);
+  const folds = rows.folds.get(5);
+  assert.deepEqual(folds.groups.filter((one) => folds.isOpen(one)).map(({ line }) => line), [5, 14]);
+  rows.rowOf(5, 6, 21);
+  assert.deepEqual(folds.groups.filter((one) => folds.isOpen(one)).map(({ line }) => line), [5, 7, 14, 20]);
+});
+
+test("what is held is open when its group is told of later", () => {
+  const rows = new Rows();
+  rows.held = { step: 5, from: 2, to: 10 };
+  rows.groups = [{ step: 5, groups: [group(1, 2), group(4, 6), group(11, 12)] }];
+  rows.set([step(5, "good", 30)], 30);
+  const folds = rows.folds.get(5);
+  assert.deepEqual(folds.groups.map((one) => folds.isOpen(one)), [true, true, false]);
+});
+
+test("all are closed again, and so are their groups", () => {
+  const rows = new Rows();
+  rows.groups = [{ step: 1, groups: [group(1, 3), group(4, 6, true)] }];
+  rows.set([step(1, "bad", 6)], 6);
+  rows.openAll(true);
+  assert.equal(rows.count, 7);
+  rows.openAll(false);
+  assert.equal(rows.count, 1);
+  rows.open(1, true);
+  assert.equal(rows.count, 3);
+});

@@ -43,8 +43,8 @@ test("a place in the address holds while the log grows", LIMIT, async (t) => {
   const { page, faults } = await open(t);
   await openLog(page, "running", `#s${RUNNING}:L5`);
   const held = await sees(page, (lines) => lines.some((line) => line.target && line.text !== ""), "line 5");
-  const before = await page.locator("[id^=log-status]").textContent();
-  await page.waitForFunction((words) => document.querySelector("[id^=log-status]").textContent !== words, before);
+  const before = await page.locator("[id^=log-told]").textContent();
+  await page.waitForFunction((words) => document.querySelector("[id^=log-told]").textContent !== words, before);
   await page.waitForFunction(() => /\d new/.test(document.querySelector("[id^=log-follow]").textContent));
   const now = await seen(page);
   assert.equal(now[0].key, held[0].key);

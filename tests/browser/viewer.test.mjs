@@ -92,13 +92,92 @@ test("n and p go from error to error, a failed step's end is one", LIMIT, async 
     await sees(page, (lines) => lines.some((line) => line.target && line.key === place), place);
     assert.equal(await status.textContent(), words);
   };
-  await goes("n", "6:6", "Error 1 of 3");
-  await goes("n", "6:16", "Error 2 of 3");
-  await goes("n", `${FAILING}:25`, "Error 3 of 3");
-  await goes("n", "6:6", "Error 1 of 3");
-  await goes("p", `${FAILING}:25`, "Error 3 of 3");
-  await goes("p", "6:16", "Error 2 of 3");
+  await goes("n", "6:6", "Error or warning 1 of 3");
+  await goes("n", "6:16", "Error or warning 2 of 3");
+  await goes("n", `${FAILING}:25`, "Error or warning 3 of 3");
+  await goes("n", "6:6", "Error or warning 1 of 3");
+  await goes("p", `${FAILING}:25`, "Error or warning 3 of 3");
+  await goes("p", "6:16", "Error or warning 2 of 3");
   assert.deepEqual(faults, []);
+});
+
+test("more errors than one answer has are read, up to a bound", LIMIT, async (t) => {
+  const { page, faults } = await open(t);
+  const asked = [];
+  let most = 700;
+  await page.route(/\/log\/search\?/, (route) => {
+    const query = new URL(route.request().url()).searchParams;
+    if (query.has("step")) return route.fulfill({ json: { hits: [], next: null } });
+    const after = Number(query.get("after"));
+    asked.push(after);
+    const count = Math.min(500, most - after);
+    const hits = Array.from({ length: count }, (_, at) => ({ line: after + at + 1, step: 6, step_line: after + at + 1 }));
+    return route.fulfill({ json: { epoch: 1, state: "complete", hits, next: after + count < most ? after + count : null } });
+  });
+  await openLog(page, "failed");
+  await page.keyboard.press("g");
+  await page.keyboard.press("n");
+  await page.getByText("Error or warning 1 of 701", { exact: true }).waitFor();
+  assert.deepEqual(asked, [0, 500]);
+  most = 9000;
+  await page.reload();
+  await head(page, FAILING).or(page.locator("[role=log] .row").first()).first().waitFor();
+  await page.keyboard.press("g");
+  await page.keyboard.press("n");
+  await page.getByText("Error or warning 1 of 5,001+", { exact: true }).waitFor();
+  assert.equal(asked.length, 12);
+  assert.deepEqual(faults, []);
+});
+
+test("what failed is open at its first error, if it tells one and the reader has not moved", LIMIT, async (t) => {
+  const { page, faults } = await open(t);
+  await page.setViewportSize({ width: 900, height: 500 });
+  let answered = () => {};
+  await page.route(/\/log\/search\?/, async (route) => {
+    const query = new URL(route.request().url()).searchParams;
+    assert.equal(query.get("step"), String(FAILING));
+    assert.doesNotMatch(query.get("q"), /warning/);
+    await new Promise((done) => { answered = done; setTimeout(done, 300); });
+    await route.fulfill({ json: { hits: [{ line: 57, step: FAILING, step_line: 3 }], next: null } }).catch(() => {});
+  });
+  await openLog(page, "failed");
+  const isAt = (line) => (lines) => lines.some(({ key, text }) => key === `${FAILING}:${line}` && text !== "");
+  assert.equal(isAt(3)(await sees(page, isAt(25), "its last line")), false);
+  assert.equal(isAt(25)(await sees(page, isAt(3), "its first error")), false);
+  await page.reload();
+  await sees(page, isAt(25), "its last line");
+  await page.keyboard.press("G");
+  answered();
+  const until = Date.now() + 500;
+  while (Date.now() < until) assert.ok(isAt(25)(await seen(page)), "it moved under its reader");
+  assert.deepEqual(faults.filter((fault) => !/log\/search/.test(fault)), []);
+});
+
+test("the count of lines is not read aloud, an end and answers are", LIMIT, async (t) => {
+  const { page, faults } = await open(t);
+  const known = { lines: 100, state: "live" };
+  await page.route(/\/log\/outline/, async (route) => {
+    const answer = await route.fetch();
+    await route.fulfill({ json: { ...await answer.json(), ...known, end: known.lines * 10 } });
+  });
+  await page.route(/\/log\/stream/, (route) => route.abort());
+  const look = () => page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await openLog(page, "failed");
+  const status = page.locator("[id^=log-status]");
+  await page.getByText("Live, 100 lines", { exact: true }).waitFor();
+  await page.locator(`.log-rows [data-row="${FAILING}:20"] a.no`).click();
+  const said = "Line 20 is in the address";
+  assert.equal(await status.textContent(), said);
+  known.lines = 101;
+  await look();
+  await page.getByText("Live, 101 lines", { exact: true }).waitFor();
+  assert.equal(await page.getByText("Live, 101 lines", { exact: true }).evaluate((told) => told.closest("[role=status], [aria-live]")), null);
+  assert.equal(await status.textContent(), said);
+  known.state = "complete";
+  await look();
+  await page.getByText("101 lines", { exact: true }).waitFor();
+  assert.equal(await status.textContent(), "The log is complete");
+  assert.deepEqual(faults.filter((fault) => !/log\/stream/.test(fault)), []);
 });
 
 test("times are shown in four ways, and long lines wrap or do not", LIMIT, async (t) => {

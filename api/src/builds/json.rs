@@ -68,6 +68,18 @@ pub struct BuildJson {
     url: String,
 }
 
+/// What a caller is told of a build beside its row and its jobs.
+pub struct Told {
+    /// Whether the caller belongs to the build's tenant.
+    pub is_member: bool,
+    /// Why it waits.
+    pub waiting: Option<WaitingJson>,
+    /// How its commit status stands.
+    pub statuses: Vec<StatusView>,
+    /// Its page.
+    pub url: String,
+}
+
 /// What the forge shall show for a build.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StatusJson {
@@ -123,10 +135,11 @@ pub struct JobJson {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AttemptJson {
     epoch: i64,
-    /// The builder's name.
-    builder: String,
-    #[schema(value_type = uuid::Uuid)]
-    builder_id: BuilderId,
+    /// The builder's name; null for whoever does not belong to the build's tenant.
+    builder: Option<String>,
+    /// The builder; null for whoever does not belong to the build's tenant.
+    #[schema(value_type = Option<uuid::Uuid>)]
+    builder_id: Option<BuilderId>,
     #[schema(value_type = String)]
     state: AttemptState,
     #[schema(value_type = String)]
@@ -209,9 +222,10 @@ fn in_words<S: Serializer>(reason: &WaitReason, serializer: S) -> Result<S::Ok, 
 }
 
 impl BuildJson {
-    /// The whole build.
-    pub fn new(view: BuildView, waiting: Option<WaitingJson>, statuses: Vec<StatusView>, url: String) -> Self {
+    /// The whole build, as this caller may see it.
+    pub fn new(view: BuildView, told: Told) -> Self {
         let BuildView { build, project_name, jobs, public: _ } = view;
+        let Told { is_member, waiting, statuses, url } = told;
         Self {
             id: build.id,
             project: build.project_id,
@@ -227,7 +241,7 @@ impl BuildJson {
             started_at: build.started_at,
             finished_at: build.finished_at,
             waiting,
-            jobs: jobs.into_iter().map(JobJson::from).collect(),
+            jobs: jobs.into_iter().map(|job| JobJson::new(job, is_member)).collect(),
             statuses: statuses.into_iter().map(StatusJson::from).collect(),
             url,
         }
@@ -249,8 +263,9 @@ impl From<StatusView> for StatusJson {
     }
 }
 
-impl From<JobView> for JobJson {
-    fn from(view: JobView) -> Self {
+impl JobJson {
+    /// As a member of the build's tenant is told, or somebody else.
+    pub fn new(view: JobView, is_member: bool) -> Self {
         let failure = failure_of(&view);
         let newest = newest(&view);
         let images = newest.map(|attempt| attempt.images.0.clone()).unwrap_or_default();
@@ -264,17 +279,17 @@ impl From<JobView> for JobJson {
             built: None,
             failure,
             steps: view.steps.into_iter().map(StepJson::from).collect(),
-            attempts: view.attempts.into_iter().map(AttemptJson::from).collect(),
+            attempts: view.attempts.into_iter().map(|attempt| AttemptJson::new(attempt, is_member)).collect(),
         }
     }
 }
 
-impl From<Attempt> for AttemptJson {
-    fn from(attempt: Attempt) -> Self {
+impl AttemptJson {
+    fn new(attempt: Attempt, is_member: bool) -> Self {
         Self {
             epoch: attempt.epoch,
-            builder: attempt.builder_name,
-            builder_id: attempt.builder_id,
+            builder: is_member.then_some(attempt.builder_name),
+            builder_id: is_member.then_some(attempt.builder_id),
             state: attempt.state,
             phase: attempt.phase,
             outcome: attempt.outcome,

@@ -17,7 +17,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::builds::json::{BuildJson, CreateBuild, WaitingJson};
+use crate::builds::json::{BuildJson, CreateBuild, Told, WaitingJson};
 use crate::caller::Caller;
 use crate::idempotency;
 use crate::openapi::ProblemDoc;
@@ -114,9 +114,11 @@ async fn list(
     let show = |view: BuildView| {
         let id = view.build.id;
         let waiting = view.jobs.iter().find_map(|job| waiting.remove(&job.job.id));
-        let waiting = waiting.map(|waiting| WaitingJson::new(waiting, covered.contains(&id)));
+        let is_member = covered.contains(&id);
+        let waiting = waiting.map(|waiting| WaitingJson::new(waiting, is_member));
+        let statuses = statuses.remove(&id).unwrap_or_default();
         let url = state.config.url(&format!("builds/{id}"));
-        BuildJson::new(view, waiting, statuses.remove(&id).unwrap_or_default(), url)
+        BuildJson::new(view, Told { is_member, waiting, statuses, url })
     };
     Ok(Json(PageOf { items: page.items.into_iter().map(show).collect(), next_cursor: page.next_cursor }))
 }
@@ -217,9 +219,10 @@ pub async fn statuses(state: &ApiState, caller: Caller, view: &BuildView) -> Res
 
 async fn shown(state: &ApiState, caller: Caller, id: BuildId) -> Result<BuildJson, ApiError> {
     let view = state.db.build_view(&caller.scope, id).await.or_problem()?;
+    let is_member = caller.scope.covers(view.build.tenant_id);
     let waiting = waiting(state, caller, &view).await?;
     let statuses = statuses(state, caller, &view).await?;
     let outputs = outputs::outputs(state, caller, &view).await?;
     let url = state.config.url(&format!("builds/{id}"));
-    Ok(BuildJson::new(view, waiting, statuses, url).with(outputs))
+    Ok(BuildJson::new(view, Told { is_member, waiting, statuses, url }).with(outputs))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use slipway_domain::ids::{DeliveryId, JobId};
-use slipway_domain::spec::JobSpec;
+use slipway_domain::spec::{BuildOptions, JobSpec};
 use slipway_domain::status::StatusState;
 use slipway_runtime::problem::ApiError;
 use slipway_store::builds::{BuildView, JobView};
@@ -44,6 +44,8 @@ pub(super) struct AboutJob {
     /// Names of those that it may mount.
     pub(super) secrets: Vec<SecretName>,
     pub(super) many_secrets: bool,
+    /// What builds the same with another engine.
+    pub(super) command: Option<String>,
 }
 
 /// Build arguments, as they are declared.
@@ -145,6 +147,7 @@ impl AboutJob {
             args: Args::default(),
             secrets: Vec::new(),
             many_secrets: false,
+            command: None,
         }
     }
 
@@ -152,8 +155,27 @@ impl AboutJob {
         let reached = secrets.values().filter(|secret| secret.reach.covers(spec));
         let name = |secret: &Secret| SecretName { name: secret.name.clone(), of_tenant: secret.project_id.is_none() };
         let secrets: Vec<SecretName> = reached.map(name).collect();
-        Self { args: Args::of(spec), many_secrets: secrets.len() > MANY, secrets, ..self }
+        Self { args: Args::of(spec), many_secrets: secrets.len() > MANY, secrets, command: command(spec), ..self }
     }
+}
+
+/// `docker build` of the commit, for a shell; `None` where a value cannot stand in one.
+fn command(spec: &JobSpec) -> Option<String> {
+    let of = |pick: fn(&BuildOptions) -> Option<&String>| pick(&spec.asked).or_else(|| pick(&spec.project_options));
+    let mut words = vec!["docker".to_owned(), "build".to_owned()];
+    let mut add = |option: &str, value: &str| words.extend([option.to_owned(), value.to_owned()]);
+    if let Some(dockerfile) = of(|options| options.dockerfile.as_ref()) {
+        add("--file", dockerfile);
+    }
+    if let Some(target) = of(|options| options.target.as_ref()) {
+        add("--target", target);
+    }
+    for (name, value) in Args::of(spec).args {
+        add("--build-arg", &format!("{name}={value}"));
+    }
+    let folder = of(|options| options.context.as_ref()).map_or_else(String::new, |folder| format!(":{folder}"));
+    words.push(format!("{}#{}{folder}", spec.clone_url, spec.commit));
+    shlex::try_join(words.iter().map(String::as_str)).ok()
 }
 
 impl Args {

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use serde::Deserialize;
+use slipway_domain::attempt::StepState;
 use slipway_domain::ids::{BuildId, JobId, ProjectId};
 use slipway_domain::job::JobState;
 use slipway_domain::size::bytes;
@@ -77,6 +78,8 @@ struct JobFacts {
     images: Vec<ImageRow>,
     built: Vec<BuiltFacts>,
     steps: Vec<StepRow>,
+    /// The first one that failed, in the log.
+    failed_step: Option<i64>,
     timeline: Option<Timeline>,
     /// How its steps differ from those of that build.
     differences: Option<(BuildId, Vec<String>)>,
@@ -190,7 +193,7 @@ pub async fn retry(
 impl BuildFacts {
     fn new(view: &BuildView, waiting: Option<WaitingJson>, (now, texts): (DateTime<Utc>, Texts)) -> Self {
         let build = &view.build;
-        let took = took(build.started_at, build.finished_at, now);
+        let took = took(build.started_at, build.finished_at, (now, texts));
         let live = !build.state.is_terminal();
         let blocked = view.jobs.iter().any(|job| job.job.state == JobState::Blocked);
         let stopping = view.jobs.iter().any(|job| job.job.state == JobState::Cancelling);
@@ -252,6 +255,7 @@ impl JobFacts {
                 })
                 .collect(),
             built: outputs.iter().map(|output| BuiltFacts::new(output, texts)).collect(),
+            failed_step: view.steps.iter().find(|step| step.state == StepState::Failed).map(|step| step.number),
             steps: view
                 .steps
                 .iter()
@@ -259,7 +263,11 @@ impl JobFacts {
                     number: step.number,
                     name: step.name.clone(),
                     badge: step_badge(step),
-                    took: if step.cached { String::new() } else { took(step.started_at, step.finished_at, now) },
+                    took: if step.cached {
+                        String::new()
+                    } else {
+                        took(step.started_at, step.finished_at, (now, texts))
+                    },
                     exit_code: step.exit_code.map(|code| code.to_string()).unwrap_or_default(),
                     moved: step.moved_bytes,
                     total: step.total_bytes,
@@ -275,7 +283,7 @@ impl JobFacts {
                     badge: attempt_badge(attempt),
                     builder: attempt.builder_name.clone(),
                     started: moment(Some(attempt.started_at), now),
-                    took: took(Some(attempt.started_at), attempt.finished_at, now),
+                    took: took(Some(attempt.started_at), attempt.finished_at, (now, texts)),
                     reason: attempt.failure.as_ref().map(|failure| failure.0.message.clone()).unwrap_or_default(),
                 })
                 .collect(),

@@ -100,7 +100,7 @@ impl Chart {
         let runs: Vec<Run<'a>> = builds.into_iter().map(Into::into).collect();
         let point = |run: &Run<'_>| {
             let badge = build_badge(run.state);
-            let took = took(run.started_at, run.finished_at, now);
+            let took = took(run.started_at, run.finished_at, (now, texts));
             let label = label([texts.t(badge.key).to_string(), took, ref_word(run.git_ref, texts)]);
             Point { build: run.build, tone: badge.tone, label, value: Some(run.millis(now)) }
         };
@@ -108,7 +108,9 @@ impl Chart {
             runs.iter().filter(|run| run.state == BuildState::Succeeded).map(|run| run.millis(now)).collect();
         ended.sort_unstable();
         let words = match ended.get(ended.len() / 2) {
-            Some(median) => texts.t("chart-succeeded-within").with("took", span(TimeDelta::milliseconds(*median))),
+            Some(median) => {
+                texts.t("chart-succeeded-within").with("took", span(TimeDelta::milliseconds(*median), texts))
+            }
             None => texts.t("chart-succeeded"),
         };
         let words = words.with("good", ended.len()).with("count", runs.len()).to_string();

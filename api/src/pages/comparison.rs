@@ -37,8 +37,8 @@ pub fn differences(steps: &[Step], earlier: &[Step], texts: Texts) -> Vec<String
         .filter_map(|step| {
             let (now, then) = (took(step)?, took(before(step).filter(|before| !before.cached && !step.cached)?)?);
             let is_slower = now * 2 > then * SLOWER_TIMES && now - then > SLOWER_BY;
-            let told = || texts.t("comparison-slower").with("step", &step.name).with("now", span(now));
-            is_slower.then(|| (now - then, told().with("before", span(then)).to_string()))
+            let told = || texts.t("comparison-slower").with("step", &step.name).with("now", span(now, texts));
+            is_slower.then(|| (now - then, told().with("before", span(then, texts)).to_string()))
         })
         .collect();
     slower.sort_by_key(|(by, _)| std::cmp::Reverse(*by));

@@ -66,10 +66,18 @@ struct Shown {
 
 /// The verdict in words and as JSON.
 struct Meaning {
-    sentence: String,
+    sentence: Sentence,
     events: Vec<String>,
     more_events: usize,
     json: Excerpt,
+}
+
+/// Words with an English reason among them.
+#[derive(Default)]
+struct Sentence {
+    before: String,
+    reason: String,
+    after: String,
 }
 
 /// The beginning of a text.
@@ -153,23 +161,35 @@ impl Shown {
 
 impl Meaning {
     fn new(inspection: &Inspection, project: &Project, texts: Texts) -> Result<Self, ApiError> {
-        let reason = inspection.reason.as_deref().unwrap_or_default();
-        let told = match inspection.outcome {
-            Some("ping") => texts.t("delivery-ping").to_string(),
-            Some("events") => String::new(),
-            Some("lifecycle" | "ignored") => reason.to_owned(),
-            Some(other) => format!("{other} {reason}"),
-            None => texts.t("delivery-unreadable").with("reason", reason).to_string(),
-        };
         let events = inspection.events.iter().take(MAX_EVENTS);
         Ok(Self {
-            sentence: told,
+            sentence: Sentence::new(inspection, texts),
             events: events
                 .map(|event| Telling { forge: project.forge, texts }.sentence(event, &project.repo_path))
                 .collect(),
             more_events: inspection.events.len().saturating_sub(MAX_EVENTS),
             json: excerpt(&serde_json::to_string_pretty(inspection).map_err(ApiError::internal)?),
         })
+    }
+}
+
+impl Sentence {
+    fn new(inspection: &Inspection, texts: Texts) -> Self {
+        let reason = inspection.reason.clone().unwrap_or_default();
+        match inspection.outcome {
+            Some("ping") => Self { before: texts.t("delivery-ping").to_string(), ..Self::default() },
+            Some("events") => Self::default(),
+            Some("lifecycle" | "ignored") => Self { reason, ..Self::default() },
+            Some(other) => Self { reason: format!("{other} {reason}"), ..Self::default() },
+            None => {
+                let (before, after) = texts.t("delivery-unreadable").around("reason");
+                Self { before, reason, after }
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.before.is_empty() && self.reason.is_empty()
     }
 }
 
@@ -187,5 +207,36 @@ fn auth_key(auth: HookAuth) -> &'static str {
         HookAuth::SharedToken => "delivery-by-token",
         HookAuth::TimestampOnly => "delivery-by-timestamp",
         HookAuth::None => "delivery-by-nothing",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slipway_forges::inspect::Exit;
+
+    use super::*;
+    use crate::texts::ENGLISH;
+
+    #[test]
+    fn what_a_forge_said_is_kept_apart_from_our_words() {
+        let inspection = Inspection {
+            verified: true,
+            auth: HookAuth::SharedToken,
+            outcome: None,
+            reason: Some("no ref".to_owned()),
+            events: Vec::new(),
+            exit: Exit::Malformed,
+        };
+        for (outcome, before, reason) in [
+            (Some("ping"), "The forge tries whether we listen.", ""),
+            (Some("events"), "", ""),
+            (Some("lifecycle"), "", "no ref"),
+            (Some("ignored"), "", "no ref"),
+            (None, "It cannot be read: ", "no ref"),
+        ] {
+            let told = Sentence::new(&Inspection { outcome, ..inspection.clone() }, ENGLISH);
+            assert_eq!((told.before.as_str(), told.reason.as_str(), told.after.as_str()), (before, reason, ""));
+            assert_eq!(told.is_empty(), outcome == Some("events"), "{outcome:?}");
+        }
     }
 }

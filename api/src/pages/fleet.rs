@@ -74,10 +74,11 @@ impl PoolPicture {
         let last = samples.last()?;
         let most_wanted = samples.iter().map(|sample| sample.wanted).max().unwrap_or(0);
         let most_slots = samples.iter().map(|sample| sample.slots).max().unwrap_or(0);
-        let short = samples.iter().filter(|sample| sample.wanted > sample.slots).count();
-        let short = i64::try_from(short).unwrap_or(i64::MAX).saturating_mul(history.step);
-        let words =
-            texts.t("fleet-words").with("wanted", most_wanted).with("slots", last.slots).with("now", last.wanted);
+        let short: i64 = samples.iter().map(|sample| sample.short_minutes).sum();
+        // A pool with neither jobs nor builders has no samples; the newest ones may not be written yet.
+        let is_now = last.minute + 2 * history.step > history.until;
+        let (slots, now) = if is_now { (last.slots, last.wanted) } else { (0, 0) };
+        let words = texts.t("fleet-words").with("wanted", most_wanted).with("slots", slots).with("now", now);
         let most = most_wanted.max(most_slots).max(1);
         let place = |sample: &FleetSample| (sample.minute - history.since) / history.step;
         // Where nobody looked there is nothing: each stretch between such gaps is drawn for itself.
@@ -118,7 +119,8 @@ mod tests {
     use crate::texts::ENGLISH;
 
     fn sample(pool: &str, minute: i64, (slots, running, wanted): (i64, i64, i64)) -> FleetSample {
-        FleetSample { pool: pool.parse().expect("a pool"), minute, slots, running, wanted }
+        let short_minutes = i64::from(wanted > slots);
+        FleetSample { pool: pool.parse().expect("a pool"), minute, slots, running, wanted, short_minutes }
     }
 
     #[test]
@@ -138,7 +140,14 @@ mod tests {
         assert_eq!(drawn.slots, "M0 50V50H1V50H2M4 0V0H5");
         assert_eq!(
             drawn.words,
-            "At most 4 jobs wanted a slot. Now 0 do, and there are 4 slots. For 2 minutes there were too few."
+            "At most 4 jobs wanted a slot. Now 0 do, and there are 4 slots. For 1 minute there were too few."
+        );
+        let later = History { until: 40, samples: Vec::new(), ..history };
+        let words = PoolPicture::new(&later, &history.samples[1..], ENGLISH).map(|it| it.words);
+        assert_eq!(
+            words.as_deref(),
+            Some("At most 4 jobs wanted a slot. Now 0 do, and there are 0 slots. For 1 minute there were too few."),
+            "who has no samples any more has nothing now"
         );
         assert_eq!(fleet.pools[0].most, 1, "a scale has no height of nothing");
         let choices: Vec<(&str, bool)> = fleet.choices.iter().map(|link| (link.href.as_str(), link.here)).collect();

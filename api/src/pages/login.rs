@@ -108,12 +108,12 @@ fn set_cookie(secure: bool, session: &str, max_age_secs: i64) -> Result<HeaderVa
     HeaderValue::from_str(&cookie).map_err(ApiError::internal)
 }
 
-/// Only paths of this service: nobody is sent elsewhere after signing in.
+/// Only paths of this service: nobody is sent elsewhere after signing in. Visible ASCII, as a header can hold it.
 pub fn local_path(next: &str) -> &str {
     let safe = next.starts_with('/')
         && !next.starts_with("//")
         && !next.contains('\\')
-        && !next.chars().any(|c| c.is_control());
+        && next.chars().all(|c| c.is_ascii_graphic());
     if safe { next } else { "/" }
 }
 
@@ -126,6 +126,9 @@ mod tests {
         assert_eq!(local_path("/builds/1?x=2"), "/builds/1?x=2");
         for elsewhere in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "builds"] {
             assert_eq!(local_path(elsewhere), "/", "{elsewhere:?}");
+        }
+        for no_header in ["/项目", "/caf\u{e9}", "/a b", "/a\u{7f}", "/\u{a0}"] {
+            assert_eq!(local_path(no_header), "/", "{no_header:?}");
         }
         assert_eq!(login_url("/builds/1?a=b&c"), "/login?next=%2Fbuilds%2F1%3Fa%3Db%26c");
     }

@@ -78,7 +78,7 @@ impl Timeline {
             let (from, to) = (percent(lane.from), percent(lane.to));
             let width = (to - from).max(LEAST);
             let badge = step_badge(lane.step);
-            let took = if lane.step.cached { String::new() } else { span(lane.to - lane.from) };
+            let took = if lane.step.cached { String::new() } else { span(lane.to - lane.from, texts) };
             Row {
                 number: lane.step.number,
                 label: format!("{}: {} {took}", lane.step.name, texts.t(badge.key)),
@@ -137,10 +137,10 @@ fn critical(lanes: &[Lane<'_>]) -> HashSet<usize> {
 fn words(lanes: &[Lane<'_>], real: TimeDelta, texts: Texts) -> String {
     let together = lanes.iter().fold(TimeDelta::zero(), |sum, lane| sum + lane.took());
     let cached = lanes.iter().filter(|lane| lane.step.cached).count();
-    let mut words = span(real);
+    let mut words = span(real, texts);
     if together > real + real / 10 {
         let at_once = together.num_milliseconds() as f64 / real.num_milliseconds().max(1) as f64;
-        let told = texts.t("timeline-together").with("took", words).with("together", span(together));
+        let told = texts.t("timeline-together").with("took", words).with("together", span(together, texts));
         words = told.with("rate", format!("{at_once:.1}")).to_string();
     }
     if cached > 0 {

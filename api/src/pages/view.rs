@@ -191,6 +191,6 @@ pub fn build_row(build: &Build, project_name: &str, now: DateTime<Utc>, texts: T
         commit_short: short_commit(&build.commit_id),
         trigger: trigger_key(build.trigger),
         created: moment(Some(build.created_at), now),
-        took: took(build.started_at, build.finished_at, now),
+        took: took(build.started_at, build.finished_at, (now, texts)),
     }
 }

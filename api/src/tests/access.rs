@@ -2,11 +2,10 @@
 
 use axum::body::Body;
 use http::{Method, Request, StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 use slipway_domain::builder::Load;
 use slipway_domain::tenant::Role;
 use slipway_store::sessions::Renewal;
-use slipway_store::tenants::NewTenant;
 
 use super::{App, form_request};
 
@@ -59,17 +58,8 @@ async fn why_a_public_build_waits_names_its_builder_to_members_only() {
     let load = Load { not_taking: Some("its disk /var/lib is full".to_owned()), ..Load::default() };
     let renewal = Renewal { session: crew.session, free: 0, load, draining: false };
     app.state.db.renew_sessions(&[renewal], app.state.clock.now()).await.expect("renewed");
-    let other = NewTenant {
-        id: slipway_runtime::ids::new_id(),
-        name: "other".into(),
-        class: "standard".into(),
-        running_limit: 2,
-        plan: "team".to_owned(),
-        own_limit: true,
-        now: app.state.clock.now(),
-    };
-    app.state.db.create_tenant(&other).await.expect("a tenant");
-    let (member, stranger) = (app.member(Role::Viewer).await, app.member_of(other.id, Role::Owner).await);
+    let other = app.other_tenant().await;
+    let (member, stranger) = (app.member(Role::Viewer).await, app.member_of(other, Role::Owner).await);
     let id = build["id"].as_str().expect("an id");
     let list = format!("/api/v1/builds?project={}", project["id"].as_str().expect("an id"));
     for path in [format!("/api/v1/builds/{id}"), list, format!("/builds/{id}")] {
@@ -84,22 +74,48 @@ async fn why_a_public_build_waits_names_its_builder_to_members_only() {
 }
 
 #[tokio::test]
+async fn who_built_a_public_build_is_told_to_members_only() {
+    let app = App::new().await;
+    let (project, crew) = (app.project("open", "public").await, app.crew("host-7.internal").await);
+    let build = app.build(&project).await;
+    let id = build["id"].as_str().expect("an id");
+    app.start(&crew, id.parse().expect("an id")).await;
+    let other = app.other_tenant().await;
+    let (member, stranger) = (app.member(Role::Viewer).await, app.member_of(other, Role::Owner).await);
+    let list = format!("/api/v1/builds?project={}", project["id"].as_str().expect("an id"));
+    let job = format!("/api/v1/jobs/{}", build["jobs"][0]["id"].as_str().expect("an id"));
+    let first = |told: &Value, at: &str| told.pointer(at).cloned().expect("an attempt");
+    for (path, at) in [
+        (format!("/api/v1/builds/{id}"), "/jobs/0/attempts/0"),
+        (list, "/items/0/jobs/0/attempts/0"),
+        (job, "/attempts/0"),
+    ] {
+        for token in [&member, &app.admin] {
+            let attempt = first(&app.get_as(token, &path).await.json(), at);
+            assert_eq!(attempt["builder"], "host-7.internal", "{path}");
+            assert!(attempt["builder_id"].is_string(), "{path}: {attempt}");
+        }
+        for public in [app.get_public(&path).await, app.get_as(&stranger, &path).await] {
+            let attempt = first(&public.json(), at);
+            let told = (attempt.get("builder"), attempt.get("builder_id"));
+            assert_eq!(told, (Some(&Value::Null), Some(&Value::Null)), "{path}");
+            assert!(!public.text.contains("host-7"), "{path}: {}", public.text);
+        }
+    }
+    let page = format!("/builds/{id}");
+    assert!(app.get_as(&member, &page).await.text.contains("host-7"));
+    for public in [app.get_public(&page).await, app.get_as(&stranger, &page).await] {
+        assert!(public.status == StatusCode::OK && !public.text.contains("host-7"), "{}", public.text);
+    }
+}
+
+#[tokio::test]
 async fn what_is_private_is_404_for_strangers_and_other_tenants() {
     let app = App::new().await;
     let project = app.project("secret", "private").await;
     let build = app.build(&project).await;
-    let now = app.state.clock.now();
-    let other = NewTenant {
-        id: slipway_runtime::ids::new_id(),
-        name: "other".into(),
-        class: "standard".into(),
-        running_limit: 1,
-        plan: "team".to_owned(),
-        own_limit: true,
-        now,
-    };
-    app.state.db.create_tenant(&other).await.expect("a tenant");
-    let stranger = app.member_of(other.id, Role::Owner).await;
+    let other = app.other_tenant().await;
+    let stranger = app.member_of(other, Role::Owner).await;
     let (project, job) = (project["id"].as_str().expect("an id"), build["jobs"][0]["id"].as_str().expect("an id"));
     let build = build["id"].as_str().expect("an id");
     for path in [
@@ -127,18 +143,8 @@ async fn members_see_builders_that_build_for_them_without_their_hosts() {
     let (project, crew) = (app.project("app", "private").await, app.crew("alpha").await);
     let now = app.state.clock.now();
     let own = app.state.db.ensure_default_tenant(now).await.expect("a tenant");
-    let (name, class) = ("other".to_owned(), "standard".to_owned());
-    let other = NewTenant {
-        id: slipway_runtime::ids::new_id(),
-        name,
-        class,
-        running_limit: 1,
-        plan: "team".to_owned(),
-        own_limit: true,
-        now,
-    };
-    app.state.db.create_tenant(&other).await.expect("a tenant");
-    let (member, stranger) = (app.member_of(own, Role::Viewer).await, app.member_of(other.id, Role::Owner).await);
+    let other = app.other_tenant().await;
+    let (member, stranger) = (app.member_of(own, Role::Viewer).await, app.member_of(other, Role::Owner).await);
     let seen = async |token: &str| app.get_as(token, "/api/v1/builders").await.json()["items"].clone();
     assert_eq!(seen(&stranger).await[0]["name"], "alpha", "it is shared as long as it serves nobody");
     let build = app.build(&project).await;

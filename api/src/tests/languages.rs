@@ -52,6 +52,7 @@ async fn a_choice_is_kept_and_leads_back() {
     for (form, referer) in [
         ("language=en&next=https%3A%2F%2Fevil.example", "http://127.0.0.1:8080/queues"),
         ("language=en&next=%2F%2Fevil.example", "http://127.0.0.1:8080/queues"),
+        ("language=en&next=%2F%E9%A1%B9%E7%9B%AE", "http://127.0.0.1:8080/queues"),
         ("language=en", "https://evil.example//evil.example/"),
     ] {
         assert_eq!(choose(&app, form, referer).await.header(header::LOCATION), "/", "{form} {referer}");

@@ -36,6 +36,7 @@ use slipway_runtime::ids::{new_id, new_token, token_hash};
 use slipway_runtime::lifecycle::Life;
 use slipway_runtime::secret_key::SecretKey;
 use slipway_store::Db;
+use slipway_store::tenants::NewTenant;
 use slipway_store::tokens::{NewToken, TokenOwner};
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -188,6 +189,21 @@ impl App {
         };
         self.state.db.create_token(&new).await.expect("a token");
         token
+    }
+
+    /// A tenant beside the first.
+    async fn other_tenant(&self) -> TenantId {
+        let other = NewTenant {
+            id: new_id(),
+            name: "other".to_owned(),
+            class: "standard".to_owned(),
+            running_limit: 1,
+            plan: "team".to_owned(),
+            own_limit: true,
+            now: self.state.clock.now(),
+        };
+        self.state.db.create_tenant(&other).await.expect("a tenant");
+        other.id
     }
 
     /// The session cookie of a browser that logged in, as `name=value`.

@@ -87,13 +87,15 @@ async fn a_build_tells_its_members_what_it_was_made_of_and_the_public_only_where
         let text = app.get_as(token, &page).await.text;
         assert!(text.contains("GREETING=&#60;i&#62;hello&#60;/i&#62;"), "{text}");
         assert!(text.contains("<code>npm</code>") && text.contains("<code>shared</code>"), "{text}");
+        let command = "docker build --build-arg &#39;GREETING=&#60;i&#62;hello&#60;/i&#62;&#39; ";
+        assert!(text.contains(command), "{text}");
         assert!(!text.contains("only-main"), "a bare commit is of no branch");
         assert!(text.contains("<code>linux-amd64</code>") && text.contains("No delivery told of it"), "{text}");
         assert!(!text.contains("canary"), "values are never shown");
     }
     let text = app.get_public(&page).await.text;
     assert!(text.contains("<code>linux-amd64</code>"), "{text}");
-    for hidden in ["GREETING", "<code>npm</code>", "shared</code>", "Commit statuses", "canary"] {
+    for hidden in ["GREETING", "docker build", "<code>npm</code>", "shared</code>", "Commit statuses", "canary"] {
         assert!(!text.contains(hidden), "{hidden} is shown to the public");
     }
 }

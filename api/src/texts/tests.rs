@@ -15,6 +15,7 @@ const CHINESE: Texts = Texts { language: Language::Chinese };
 const NAMES: &[&str] = &[
     "word-api",
     "word-id",
+    "word-dockerfile",
     "builders-cpu",
     "builders-busy-of",
     "github-app",
@@ -144,7 +145,8 @@ fn what_is_used_is_there_and_what_is_there_is_used() {
 
 #[test]
 fn chinese_is_chinese() {
-    let (han, narrow) = (regex(r"\p{Han}"), regex(r"\p{Han}\s*[,;:!?()]|\p{Han}\.(?:\s|$)"));
+    let han = regex(r"\p{Han}");
+    let narrow = regex(r"\p{Han}\s*[,;:!?()]|[,;:!?()]\s*\p{Han}|\p{Han}\.(?:\s|$)");
     let mut wrong = Vec::new();
     for (_, source) in sources(Language::Chinese) {
         let tree = fluent_syntax::parser::parse(source.as_str()).expect("a tree");

@@ -24,13 +24,13 @@ export class Folds {
 
   /**
    * What is seen once stays as it is: a group that grows is open, and not closed under its reader's eyes when it ends.
-   * @param {Group[]} groups @param {{ isRunning: boolean, held: number|null }} step
+   * @param {Group[]} groups @param {{ isRunning: boolean, held: { from: number, to: number }|null }} step
    */
   set(groups, { isRunning, held }) {
     this.groups = groups;
     for (const group of groups) {
       if (this.opened.has(group.line)) continue;
-      const holds = held !== null && contains(group, held);
+      const holds = held !== null && hides(group, held.from, held.to);
       this.opened.set(group.line, group.open || holds || (isRunning && group.last === null));
     }
   }
@@ -73,9 +73,9 @@ export class Folds {
     for (const { line } of this.groups) this.opened.set(line, open);
   }
 
-  /** Opens the groups that a line is in. True if one was closed. @param {number} line */
-  reveal(line) {
-    const closed = this.groups.filter((group) => contains(group, line) && !this.isOpen(group));
+  /** Opens the groups that lines are in. True if one was closed. @param {number} from @param {number} [to] */
+  reveal(from, to = from) {
+    const closed = this.groups.filter((group) => hides(group, from, to) && !this.isOpen(group));
     for (const group of closed) this.choose(group.line, true);
     return closed.length > 0;
   }
@@ -106,9 +106,9 @@ export class Folds {
   }
 }
 
-/** @param {Group} group @param {number} line */
-function contains(group, line) {
-  return line > group.line && line <= (group.last ?? Infinity);
+/** True if one of the lines is in the group; its title is not. @param {Group} group @param {number} from @param {number} to */
+function hides(group, from, to) {
+  return to > group.line && from <= (group.last ?? Infinity);
 }
 
 /** How many from the front are so; all that are stand in front. @template T @param {T[]} sorted @param {(one: T) => boolean} isSo */

@@ -2,6 +2,10 @@
 // The server renders once for everybody; there is no second template in the browser.
 
 const SLOWEST_MS = 30_000;
+/** What takes the focus by keyboard. */
+const STOPS = "a[href], button, input, select, textarea, summary, [tabindex]";
+/** What somebody fills in or is about to send. */
+const FILLED_IN = "input, select, textarea, form button";
 
 /** @param {Document} page */
 export function startLiveParts(page) {
@@ -51,19 +55,46 @@ class LiveParts {
 
   /** @param {Document} fresh */
   replace(fresh) {
-    const every = fresh.querySelector("main")?.dataset.refreshMs;
-    if (every) this.main.dataset.refreshMs = every; else delete this.main.dataset.refreshMs;
+    const focused = this.page.activeElement;
+    const isFilledIn = focused?.matches(FILLED_IN) ?? false;
+    if (fresh.documentElement.lang !== this.page.documentElement.lang) {
+      // Chosen in another tab: half a page in each language helps nobody, a form half filled in is not thrown away.
+      if (!isFilledIn) location.reload();
+      return;
+    }
+    let isLate = false;
+    let refocus = () => {};
     this.page.title = fresh.title;
     for (const part of this.page.querySelectorAll("[data-live]")) {
       const next = fresh.getElementById(part.id);
-      // Somebody types or is about to press here: keep it until the next round.
-      if (!next || part.contains(this.page.activeElement) || this.told.get(part) === next.innerHTML) continue;
+      if (!next || this.told.get(part) === next.innerHTML) continue;
+      const hasFocus = part.contains(focused);
+      // Somebody types or presses here: keep it until the next round.
+      if (hasFocus && isFilledIn || part.matches(":active")) {
+        isLate = true;
+        continue;
+      }
       this.told.set(part, next.innerHTML);
+      if (hasFocus && focused) refocus = this.refocusing(part, focused);
       const wereOpen = Array.from(part.querySelectorAll("details"), (it) => it.open);
       part.replaceChildren(...Array.from(next.childNodes, (node) => this.page.importNode(node, true)));
       // A reader opened them.
       part.querySelectorAll("details").forEach((it, place) => { it.open ||= wereOpen[place] ?? false; });
     }
+    const every = fresh.querySelector("main")?.dataset.refreshMs;
+    if (every) this.main.dataset.refreshMs = every; else if (!isLate) delete this.main.dataset.refreshMs;
     this.page.dispatchEvent(new Event("slipway:refreshed"));
+    // Scripts have added their buttons again.
+    refocus();
+  }
+
+  /** Gives the focus to what stands where it was; never to what sends a form. @param {Element} part @param {Element} focused */
+  refocusing(part, focused) {
+    const place = [...part.querySelectorAll(STOPS)].indexOf(focused);
+    return () => {
+      const stop = part.querySelectorAll(STOPS)[place];
+      const isLike = stop?.localName === focused.localName && !stop.matches(FILLED_IN);
+      if (isLike && (stop instanceof HTMLElement || stop instanceof SVGElement)) stop.focus({ preventScroll: true });
+    };
   }
 }

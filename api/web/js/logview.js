@@ -15,6 +15,8 @@ import { t } from "./texts.js";
 
 /** Lines around what is in sight that are read before they are seen. */
 const AHEAD = 150;
+/** What readers begin with when they do something. */
+const ACTS = ["keydown", "pointerdown", "wheel"];
 const TIMES = ["off", "clock", "start", "gap"];
 
 /** @param {Document} page */
@@ -32,7 +34,7 @@ export class LogView {
     this.url = box.dataset.log ?? "";
     this.job = box.dataset.job ?? "";
     this.feed = new Feed(page, this.url, {
-      told: (told) => this.take(told), lost: (status) => this.lose(status), broke: () => this.say(t("js-log-reconnecting")),
+      told: (told) => this.take(told), lost: (status) => this.lose(status), broke: () => this.complain(t("js-log-reconnecting")),
     });
     this.rows = new Rows();
     this.rows.bySteps = kept("view", "steps") === "steps";
@@ -49,8 +51,16 @@ export class LogView {
     /** What the address names: a step or all, first and last line. @type {{ step: number|null, from: number, to: number }|null} */
     this.target = null;
     this.began = false;
+    this.acted = new AbortController();
     this.isLive = false;
     this.status = this.part("status");
+    // Beside what is read aloud: it changes all the time.
+    this.told = page.createElement("span");
+    this.told.className = "quiet";
+    this.told.id = `log-told-${this.job}`;
+    this.status?.before(this.told);
+    this.state = "";
+    this.hasComplained = false;
     this.box.replaceChildren();
     this.sticky = page.createElement("div");
     this.sticky.className = "log-sticky";
@@ -118,15 +128,26 @@ export class LogView {
 
   /** @param {number|null} status */
   came(status) {
-    if (status !== null) this.lose(status);
-    else this.scroller.draw();
+    if (status !== null) return this.lose(status);
+    this.settle();
+    this.scroller.draw();
   }
 
   /** Tells why nothing comes. @param {number} status */
   lose(status) {
-    if (status === 404) this.say(t("js-log-gone"));
-    else if (status === 401 || status === 403) this.say(t("js-log-denied"));
-    else this.say(t("js-log-no-answer"));
+    if (status === 404) this.complain(t("js-log-gone"));
+    else if (status === 401 || status === 403) this.complain(t("js-log-denied"));
+    else this.complain(t("js-log-no-answer"));
+  }
+
+  /** Says what is wrong until it is right again. @param {string} text */
+  complain(text) {
+    this.say(text);
+    this.hasComplained = true;
+  }
+
+  settle() {
+    if (this.hasComplained) this.say("");
   }
 
   /** @param {import("./feed.js").Told} told */
@@ -141,7 +162,11 @@ export class LogView {
     this.rows.lines = told.lines;
     this.rows.groups = told.groups ?? [];
     this.steps();
-    this.say(stateWords(told.state, this.rows.lines));
+    this.settle();
+    const words = stateWords(told.state, this.rows.lines);
+    if (this.told.textContent !== words) this.told.textContent = words;
+    if (this.state && this.state !== told.state) this.say(t("js-log-changed", { state: told.state }));
+    this.state = told.state;
     if (told.lines > 0) this.page.dispatchEvent(new CustomEvent("slipway:lines", { detail: { log: this.url } }));
     this.isLive = told.state === "live";
     if (!this.began && told.epoch > 0) {
@@ -187,7 +212,21 @@ export class LogView {
     if (this.named()) return;
     const failed = this.rows.bySteps ? this.rows.steps.find((step) => step.tone === "bad" && step.lines > 0) : undefined;
     if (this.isLive) this.follow(true);
-    else if (failed) this.scroller.showAt(this.rows.rowOf(failed.number, failed.lines), 0.7);
+    else if (failed) {
+      this.scroller.showAt(this.rows.rowOf(failed.number, failed.lines), 0.7);
+      void this.showCause(failed.number);
+    }
+  }
+
+  /** Goes on to the first error of what failed, unless the reader does something meanwhile. @param {number} step */
+  async showCause(step) {
+    const { errors } = this.moves;
+    const { signal } = this.acted;
+    for (const act of ACTS) this.page.addEventListener(act, () => this.acted.abort(), { signal, capture: true, passive: true });
+    const hit = await errors.firstOf(step, signal).catch(() => undefined);
+    const isFree = !signal.aborted && !this.target && errors === this.moves.errors;
+    if (hit && isFree) this.scroller.showAt(this.rows.rowOf(step, hit.step_line), 1 / 3);
+    this.acted.abort();
   }
 
   // Rows.
@@ -258,7 +297,7 @@ export class LogView {
     this.copying.form();
     this.follow(false);
     if (this.rows.bySteps !== (step !== null)) this.setView(step !== null);
-    this.scroller.showAt(this.rows.rowOf(step, from), 1 / 3);
+    this.scroller.showAt(this.rows.rowOf(step, from, to), 1 / 3);
     this.box.scrollIntoView({ block: "nearest" });
     return true;
   }
@@ -358,6 +397,7 @@ export class LogView {
   /** @param {boolean} byReader */
   moved(byReader) {
     if (byReader) {
+      this.acted.abort();
       const follows = this.scroller.atEnd && this.isLive;
       if (this.following && !follows) this.seen = this.rows.lines;
       this.following = follows;
@@ -391,6 +431,7 @@ export class LogView {
 
   /** @param {string} text */
   say(text) {
+    this.hasComplained = false;
     if (this.status && this.status.textContent !== text) this.status.textContent = text;
   }
 }

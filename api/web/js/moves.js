@@ -85,6 +85,6 @@ export class Moves {
     const { number, count, hit } = errors.next(by, here, ends);
     if (!hit) return view.say(t("js-log-no-errors"));
     view.goTo(rows.bySteps ? { step: hit.step, from: hit.step_line } : { step: null, from: hit.line });
-    view.say(t("js-log-error-of", { number, count }));
+    view.say(t(errors.isFull ? "js-log-error-of-more" : "js-log-error-of", { number, count }));
   }
 }

@@ -26,7 +26,7 @@ export class Rows {
     this.folds = new Map();
     /** The groups that the server told last. @type {{ step: number, groups: Group[] }[]} */
     this.groups = [];
-    /** A line that stays in sight. @type {{ step: number|null, from: number }|null} */
+    /** Lines that stay in sight. @type {{ step: number|null, from: number, to: number }|null} */
     this.held = null;
     /** The first row of each step. @type {number[]} */
     this.starts = [];
@@ -47,7 +47,7 @@ export class Rows {
     for (const { step, groups } of this.groups) {
       const folds = this.folds.get(step) ?? new Folds();
       this.folds.set(step, folds);
-      const held = this.held?.step === step ? this.held.from : null;
+      const held = this.held?.step === step ? this.held : null;
       // A log may tell of a step before the page does.
       folds.set(groups, { isRunning: !ENDED.includes(this.step(step)?.tone ?? ""), held });
     }
@@ -87,7 +87,7 @@ export class Rows {
   /** @param {boolean} open */
   openAll(open) {
     for (const step of this.steps) this.chosen.set(step.number, open);
-    if (open) for (const folds of this.folds.values()) folds.chooseAll(true);
+    for (const folds of this.folds.values()) folds.chooseAll(open);
     this.lay();
   }
 
@@ -144,13 +144,16 @@ export class Rows {
     return step === null ? this.lines : this.step(step)?.lines ?? 0;
   }
 
-  /** The row of a line of a step, or of all; opens its step and its groups. @param {number|null} step @param {number} number */
-  rowOf(step, number) {
+  /**
+   * The row of a line of a step, or of all; opens its step and the groups of the lines up to another.
+   * @param {number|null} step @param {number} number @param {number} [to]
+   */
+  rowOf(step, number, to = number) {
     if (!this.bySteps) return number - 1;
     const known = this.step(step);
     if (!known) return -1;
     if (number > 0 && !this.isOpen(known)) this.open(known.number, true);
-    if (this.folds.get(known.number)?.reveal(number)) this.lay();
+    if (this.folds.get(known.number)?.reveal(number, to)) this.lay();
     return this.placed(known.number, number);
   }
 

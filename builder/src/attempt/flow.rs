@@ -92,11 +92,11 @@ impl Flow {
     pub async fn run(self) -> Result<(), Failure> {
         self.log.hide([self.api.token().to_owned()])?;
         let what = self.spec.git_ref.as_ref().map_or_else(String::new, |git_ref| format!(" ({})", git_ref.short()));
-        let (project, commit, builder) = (&self.spec.project_name, &self.spec.commit, &self.agent.config.name);
-        self.log.meta(0, &format!("Building {project} at {commit}{what} on {builder}"))?;
+        let (project, commit) = (&self.spec.project_name, &self.spec.commit);
+        self.log.meta(0, &format!("Building {project} at {commit}{what}"))?;
         self.log.meta(0, &format!("It may use {}.", self.spec.limits))?;
         if self.spec.is_trusted() {
-            self.log.meta(0, &self.agent.cache.words(self.spec.project, builder))?;
+            self.log.meta(0, &self.agent.cache.words(self.spec.project))?;
         }
         make_private_dir(&self.workspace).map_err(no_room)?;
         let checkout = self.fetch().await?;

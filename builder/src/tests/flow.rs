@@ -92,6 +92,7 @@ async fn a_failing_fetch_ends_in_one_last_word_and_a_whole_log() {
         assert_eq!(finish.log_sha256, hex::encode(Sha256::digest(&told.log)), "every byte arrived once");
         let text = String::from_utf8_lossy(&told.log);
         assert!(text.starts_with("Building story at 0123"), "{text}");
+        assert!(!text.contains("on test") && text.contains("Cold cache: "), "anybody may read it: {text}");
         assert!(text.contains(&failure.message), "{text}");
         assert!(!text.contains(PASSWORD), "{text}");
         assert!(told.reports.iter().any(|report| report.phase == Some(Phase::Fetching)));

@@ -26,3 +26,5 @@ about-again = again at { $time }
 about-status-due = Due
 about-status-sent = Sent
 about-status-given-up = Given up
+about-command = Build it elsewhere
+about-command-why = As it was asked for; what slipway.yml sets comes on top.

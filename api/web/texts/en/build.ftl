@@ -28,3 +28,4 @@ build-attempt = Attempt
 build-no-attempt = None yet: no builder has claimed the job. It waits in { $pool }.
 build-began = Began
 build-why-ended = Why it ended
+build-to-step = Go to its log

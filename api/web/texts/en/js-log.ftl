@@ -19,8 +19,16 @@ js-log-attempt = [slipway] about this attempt
 js-log-line-named = Line { $line } is in the address
 js-log-lines-named = Lines { $from } to { $to } are in the address
 js-log-errors-unread = The log could not be searched for errors
-js-log-no-errors = No line of this log speaks of an error
-js-log-error-of = Error { $number } of { $count }
+js-log-no-errors = No line of this log speaks of an error or a warning
+js-log-error-of = Error or warning { $number } of { $count }
+js-log-error-of-more = Error or warning { $number } of { $count }+
+js-log-changed = { $state ->
+    [live] The log is live
+    [none] The log has not begun
+    [cut] The end of the log is missing
+    [damaged] A part of the log is damaged
+   *[other] The log is complete
+}
 js-log-lines = { $count ->
     [one] 1 line
    *[other] { $count } lines

@@ -12,6 +12,7 @@ word-api = API
 word-state = State
 word-ref = Ref
 word-commit = Commit
+word-trigger = Why
 word-why = Why
 word-made = Made
 word-took = Took

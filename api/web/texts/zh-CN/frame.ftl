@@ -3,5 +3,5 @@ frame-skip = 跳到正文
 frame-main = 主导航
 frame-log-out = 退出登录
 frame-unsafe = 此连接未加密。
-frame-unsafe-why = 途中的任何人都能接管你的会话。请让 Slipway 使用 https,并设置 { $setting }。
+frame-unsafe-why = 途中的任何人都能接管你的会话。请让 Slipway 使用 https，并设置 { $setting }。
 frame-language = 语言

@@ -1,6 +1,6 @@
 # 日志查看器的文字。
 js-log-times = { $times ->
-    [clock] 时间：时钟
+    [clock] 时间：时刻
     [start] 时间：距开始
     [gap] 时间：距上一行
    *[other] 时间：关闭
@@ -19,8 +19,16 @@ js-log-attempt = [slipway] 关于本次尝试
 js-log-line-named = 第 { $line } 行已写入地址栏
 js-log-lines-named = 第 { $from } 至 { $to } 行已写入地址栏
 js-log-errors-unread = 无法在日志中查找错误
-js-log-no-errors = 该日志中没有提到错误的行
-js-log-error-of = 第 { $number } 个错误，共 { $count } 个
+js-log-no-errors = 该日志中没有提到错误或警告的行
+js-log-error-of = 第 { $number } 个错误或警告，共 { $count } 个
+js-log-error-of-more = 第 { $number } 个错误或警告，共 { $count }+ 个
+js-log-changed = { $state ->
+    [live] 日志正在实时更新
+    [none] 日志尚未开始
+    [cut] 日志末尾缺失
+    [damaged] 日志的一部分已损坏
+   *[other] 日志已完整
+}
 js-log-lines = { $count } 行
 js-log-live = 实时，{ $count } 行
 js-log-cut = { $count } 行；末尾缺失：其构建器未能交付

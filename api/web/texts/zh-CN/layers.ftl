@@ -1,9 +1,9 @@
 layers-title = 层
 layers-of = { $target } 的层
 layers-count = { $count } 层
-layers-made-by = 来源
-layers-unpacked = 解包后
-layers-pushed = 推送
+layers-made-by = 创建指令
+layers-unpacked = 解包后大小
+layers-pushed = 推送大小
 layers-new = 新增
 layers-same-size = 大小相同
 layers-all-shared = 与先前的构建相比：{ $size }；{ $layers }，全部共享。

@@ -6,6 +6,6 @@ queues-stuck = 有作业在等待，但没有构建器服务于此池
 queues-legend = 排队：受租户的套餐限制，或者其他作业在前。就绪：只要构建器有空闲槽位就会运行。
 queues-waiting = 等待中
 queues-nothing = 没有等待中的构建。
-queues-since = 开始等待
+queues-since = 等待自
 queues-place = 位置
 queues-more = 还有更早的构建在等待。
