@@ -264,6 +264,7 @@ fn job_log_lines() {}
     ("after" = Option<u64>, Query, description = "Only hits behind this line; all are counted"),
     ("limit" = Option<u64>, Query, description = "Most hits, 50 unless set, at most 500"),
     ("context" = Option<u64>, Query, description = "Lines beside each hit, at most 10"),
+    ("format" = Option<String>, Query, description = "`json` unless set, or `text`: `line:text` of each hit, as grep writes it"),
     ("first" = Option<u8>, Query, description = "1 answers as soon as `limit` hits are found; `partial` says that the rest was not looked at"),
     ("epoch" = Option<i64>, Query, description = "Of this attempt; the last one unless set"),
 ), responses(

@@ -271,3 +271,12 @@ test("without scripts the last lines are there", LIMIT, async (t) => {
   await page.goto(PAGES["build-failed"].path);
   await page.frameLocator("iframe.plain").getByText("ended with exit code 7").first().waitFor();
 });
+
+test("without scripts a log is searched by a form", LIMIT, async (t) => {
+  const { page } = await openPage(t, { javaScriptEnabled: false });
+  await page.goto(PAGES["build-failed"].path);
+  const form = page.locator("form[role=search]:visible");
+  await form.getByRole("searchbox").fill("exit code");
+  const [found] = await Promise.all([page.waitForEvent("popup"), form.getByRole("button").click()]);
+  await found.getByText(/^\d+ lines? ha(s|ve) it\.\s+\d+:.*exit code 7/).waitFor();
+});

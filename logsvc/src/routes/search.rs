@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
 use futures_util::TryStreamExt as _;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ use crate::logs::Logs;
 use crate::problem::{ReadError, store_problem};
 use crate::reader;
 use crate::routes::flag;
+use crate::routes::text::text_headers;
 use crate::search::{Found, Query, Search, SearchError};
 
 /// Hits of an answer unless asked otherwise.
@@ -55,11 +57,23 @@ pub(super) struct SearchQuery {
     #[serde(default, deserialize_with = "flag")]
     first: bool,
     epoch: Option<i64>,
+    #[serde(default)]
+    format: Format,
+}
+
+/// How the answer is written.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Format {
+    #[default]
+    Json,
+    /// As grep writes it, for people without scripts and for pipes.
+    Text,
 }
 
 /// What was found.
 #[derive(Debug, Serialize)]
-pub(super) struct SearchAnswer {
+struct SearchAnswer {
     epoch: i64,
     /// `live`, `complete`, `cut`, `damaged` or `none`.
     state: &'static str,
@@ -78,8 +92,8 @@ pub(super) async fn search(
     PathOf(job): PathOf<JobId>,
     QueryOf(query): QueryOf<SearchQuery>,
     headers: HeaderMap,
-) -> Result<Json<SearchAnswer>, ApiError> {
-    let epoch = query.epoch;
+) -> Result<Response, ApiError> {
+    let (epoch, format) = (query.epoch, query.format);
     let query = Query {
         text: query.q,
         regex: query.regex,
@@ -97,7 +111,7 @@ pub(super) async fn search(
     let view = logs.db().log_view(&scope, job, epoch).await.map_err(store_problem)?;
     let Some(log) = view.log else {
         let (found, next) = (Found::default(), None);
-        return Ok(Json(SearchAnswer { epoch: 0, state: "none", end: 0, found, holes: Vec::new(), next }));
+        return Ok(SearchAnswer { epoch: 0, state: "none", end: 0, found, holes: Vec::new(), next }.written(format));
     };
     // Nobody without an account keeps those with one from searching.
     let places = logs.searches(scope == Scope::Public);
@@ -107,7 +121,42 @@ pub(super) async fn search(
     let end = reader::readable_end(&logs, &log);
     let (found, end, holes) = look(&logs, &log, end, (query, place)).await?;
     let next = found.hits.last().filter(|_| found.more).map(|hit| hit.line);
-    Ok(Json(SearchAnswer { epoch: log.epoch, state: state_word(&log), end, found, holes, next }))
+    Ok(SearchAnswer { epoch: log.epoch, state: state_word(&log), end, found, holes, next }.written(format))
+}
+
+impl SearchAnswer {
+    fn written(self, format: Format) -> Response {
+        match format {
+            Format::Json => Json(self).into_response(),
+            Format::Text => (text_headers(self.state, self.epoch, self.end), self.text()).into_response(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = match (self.found.total, self.found.partial) {
+            (1, false) => "1 line has it.\n".to_owned(),
+            (total, false) => format!("{total} lines have it.\n"),
+            (total, true) => format!("{total} lines have it, and perhaps more.\n"),
+        };
+        for hole in &self.holes {
+            text.push_str(&format!(
+                "Bytes {} to {} of the log are lost; nothing is found there.\n",
+                hole.from, hole.to
+            ));
+        }
+        text.push('\n');
+        for hit in &self.found.hits {
+            let first = hit.line - hit.before.len() as i64;
+            let before = (first..).zip(&hit.before).map(|(line, text)| format!("{line}-{text}\n"));
+            let after = (hit.line + 1..).zip(&hit.after).map(|(line, text)| format!("{line}-{text}\n"));
+            let own: String = hit.parts.iter().map(|part| part.text.as_str()).collect();
+            text.extend(before.chain([format!("{}:{own}\n", hit.line)]).chain(after));
+        }
+        if let Some(next) = self.next {
+            text.push_str(&format!("\nThere are more behind line {next}: ask again with after={next}.\n"));
+        }
+        text
+    }
 }
 
 /// Reads and looks at the same time, and says how far. Whoever gives up waiting ends both, and the place is free when they

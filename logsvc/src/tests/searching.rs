@@ -35,6 +35,22 @@ async fn a_log_is_searched_wherever_it_lies() {
 }
 
 #[tokio::test]
+async fn what_is_found_can_be_read_as_text() {
+    let world = World::without_loops().await;
+    world.send(1, 0, b"one\ntwo <b>\n\x1b[31mthree\x1b[0m\nfour\n").await;
+    let (status, headers, body) = world.get("log/search?q=o&format=text&context=1&limit=2", &[]).await;
+    assert_eq!(
+        (status, &headers["content-type"]),
+        (StatusCode::OK, &"text/plain; charset=utf-8".parse().expect("a value"))
+    );
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let more = "There are more behind line 2: ask again with after=2.";
+    assert_eq!(text, format!("3 lines have it.\n\n1:one\n2:two <b>\n3-three\n\n{more}\n"));
+    let (_, _, body) = world.get("log/search?q=thr&format=text", &[]).await;
+    assert_eq!(body, "1 line has it.\n\n3:three\n");
+}
+
+#[tokio::test]
 async fn bad_searches_are_refused_in_words() {
     let world = World::without_loops().await;
     world.send(1, 0, b"one\n").await;
