@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { LIMIT, useBrowser } from "./lib/browser.mjs";
+import { LIMIT, isTooWide, useBrowser } from "./lib/browser.mjs";
 import { site } from "./lib/site.mjs";
 
 const { hostile } = site;
@@ -17,6 +17,10 @@ const PLACES = {
   deliveries: [`/deliveries?project=${hostile.project}`, [hostile.name]],
 };
 
+const PHONE = { width: 360, height: 740 };
+/** Those that run; texts for them are data. */
+const countScripts = (page) => page.locator("script:not([type='application/json'])").count();
+
 for (const [name, [path, texts]] of Object.entries(PLACES)) {
   test(`page ${name} shows hostile texts and runs none`, LIMIT, async (t) => {
     const { page, faults } = await open(t);
@@ -28,7 +32,9 @@ for (const [name, [path, texts]] of Object.entries(PLACES)) {
     const text = await page.locator("main").innerText();
     for (const words of texts) assert.ok(text.includes(words), `"${words}" is not on the page:\n${text}`);
     assert.equal(await page.evaluate(() => window.__xss), undefined);
-    assert.equal(await page.evaluate(() => document.querySelectorAll("script:not([type=\"application/json\"])").length), 1, "scripts on the page");
+    assert.equal(await countScripts(page), 1, "scripts on the page");
+    await page.setViewportSize(PHONE);
+    assert.equal(await isTooWide(page), false, "the page scrolls sideways");
     assert.equal(await page.locator("img[src=x], svg[onload], [onerror]").count(), 0, "elements made of text");
     assert.deepEqual(faults, []);
   });
@@ -41,6 +47,6 @@ test("a delivery shows its hostile payload and runs nothing", LIMIT, async (t) =
   await page.waitForURL(/\/deliveries\/[^?]+$/);
   await page.getByText("window.__xss=1").first().waitFor();
   assert.equal(await page.evaluate(() => window.__xss), undefined);
-  assert.equal(await page.evaluate(() => document.querySelectorAll("script:not([type=\"application/json\"])").length), 1, "scripts on the page");
+  assert.equal(await countScripts(page), 1, "scripts on the page");
   assert.deepEqual(faults, []);
 });
