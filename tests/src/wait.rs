@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How often a condition is looked at.
+/// How often a condition is looked at: at first, and where it takes longer. Many tests that wait at once would else keep
+/// the machine from what they wait for.
 const INTERVAL: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_millis(100);
 
 /// Asks `check` until it has an answer; an error that names `what` after `deadline`. An error of `check`
 /// ends the wait.
@@ -16,6 +18,7 @@ where
     Fut: Future<Output = Result<Option<T>>>,
 {
     let end = Instant::now() + deadline;
+    let mut pause = INTERVAL;
     loop {
         if let Some(answer) = check().await? {
             return Ok(answer);
@@ -23,7 +26,8 @@ where
         if Instant::now() >= end {
             bail!("waited {deadline:?} for {what}");
         }
-        tokio::time::sleep(INTERVAL).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause + INTERVAL / 4).min(LONGEST);
     }
 }
 
