@@ -35,7 +35,10 @@ async fn a_builder_without_an_engine_says_so_and_recovers() -> Result<()> {
     assert!(told.contains("engine does not answer"), "{told}");
     let page = reqwest::Client::new().get(format!("{}/builders", world.slipway.base_url()));
     let page = page.bearer_auth(world.slipway.token()).send().await?.error_for_status()?.text().await?;
-    assert!(page.contains("takes nothing: <span lang=\"en\">the engine does not answer"), "the page does not say it:\n{page}");
+    assert!(
+        page.contains("takes nothing: <span lang=\"en\">the engine does not answer"),
+        "the page does not say it:\n{page}"
+    );
 
     let project = new_project(&world, "down", json!({})).await?;
     let build = start_dockerfile(&world, &project, &format!("FROM {BASE_IMAGE}\nRUN echo {}\n", world.name)).await?;
