@@ -175,6 +175,9 @@ fn waiting_reason(
         builder.pool == job.pool && matches!(builder.state, BuilderState::Online | BuilderState::Draining)
     };
     let here: Vec<&BuilderView> = builders.iter().filter(online).collect();
+    // Those that serve another tenant take none of its jobs, and nothing is told of them.
+    let takes = |builder: &&BuilderView| builder.serves_tenant.is_none_or(|tenant| tenant == job.tenant_id);
+    let own: Vec<&BuilderView> = here.iter().copied().filter(takes).collect();
     let refusing = |builder: &&&BuilderView| builder.busy < builder.slots && builder.load.not_taking.is_some();
     let pool = || job.pool.clone();
     if job.state == JobState::Blocked {
@@ -185,12 +188,12 @@ fn waiting_reason(
         (WaitReason::Plan, None)
     } else if here.is_empty() {
         (WaitReason::NoBuilder(pool()), None)
-    } else if here.iter().all(|builder| builder.serves_tenant.is_some_and(|tenant| tenant != job.tenant_id)) {
+    } else if own.is_empty() {
         (WaitReason::OtherTenant(pool()), Some(WaitReason::Nobody(pool())))
-    } else if here.iter().all(|builder| builder.busy >= builder.slots) {
+    } else if own.iter().all(|builder| builder.busy >= builder.slots) {
         (WaitReason::Busy(pool()), None)
-    } else if let Some(builder) = here.iter().find(refusing)
-        && here.iter().all(|builder| builder.busy >= builder.slots || builder.load.not_taking.is_some())
+    } else if let Some(builder) = own.iter().find(refusing)
+        && own.iter().all(|builder| builder.busy >= builder.slots || builder.load.not_taking.is_some())
     {
         let why = builder.load.not_taking.as_deref().unwrap_or_default().trim_end_matches('.').to_owned();
         (WaitReason::NotTaking { builder: builder.name.clone(), why }, Some(WaitReason::Nobody(pool())))

@@ -167,6 +167,19 @@ both! {
         let waiting = env.db.waiting(&other, start()).await.unwrap().unwrap();
         assert!(waiting.reason.to_string().contains("another tenant"), "{}", waiting.reason);
         assert!(!waiting.public_reason.to_string().contains("tenant"), "{}", waiting.public_reason);
+        // What the builder of a tenant says is for that tenant; the others hear of those that could serve them.
+        let ill = |session, why: &str| Renewal {
+            session,
+            free: 0,
+            load: Load { not_taking: Some(why.to_owned()), ..Load::default() },
+            draining: false,
+        };
+        let (second, opened) = env.open(new_id(), "another", &[], start()).await;
+        opened.expect("a second builder");
+        let renewals = [ill(crew.session, "the disk of own is full"), ill(second, "its engine does not answer")];
+        env.db.renew_sessions(&renewals, start()).await.unwrap();
+        let reason = env.db.waiting(&other, start()).await.unwrap().unwrap().reason.to_string();
+        assert!(reason.contains("its engine does not answer"), "{reason}");
         env.open_trusting(crew.builder, "key", later(1)).await;
         let queued: Vec<_> = env.db.queued_jobs(&pool(), later(1), 10).await.unwrap().iter().map(|job| job.tenant_id).collect();
         assert!(queued.contains(&other.tenant_id), "{queued:?}");
