@@ -1,5 +1,6 @@
 //! Makes one object of a sealed log: its segments one behind the other, which any reader of zstd reads as the whole log,
-//! and of which each segment is a range. Any number of services may run this.
+//! and of which each segment is a range; at its end is a table of its frames, so that other tools may seek in it. Any number
+//! of services may run this.
 //!
 //! 1. A log that was sealed with several segments is due. Whoever takes the lease copies them; if it dies, the next one
 //!    does so again, to the same name and with the same bytes.
@@ -17,6 +18,7 @@ use futures_util::{Stream, TryStreamExt as _};
 use slipway_blobs::{BlobError, Mark, SegmentKey};
 use slipway_domain::attempt::AttemptRef;
 use slipway_logfmt::chunk::DecodeError;
+use slipway_logfmt::seek_table::SeekTable;
 use slipway_logfmt::segment::Segment;
 use slipway_store::log_archives::DueArchive;
 use slipway_store::logs::LogSegment;
@@ -50,11 +52,10 @@ pub(crate) async fn run(logs: Logs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Does what is due, until nothing is, or storage is out.
+/// Does what is due, until nothing is, or storage fails.
 pub(crate) async fn archive_once(logs: &Logs) -> Result<(), ReadError> {
-    while !logs.life().is_stopping() {
-        // What would fail is not begun: its lease would be lost.
-        let (Ok(reads), Ok(writes)) = (logs.storage().ask(READS), logs.storage().ask(WRITES)) else { break };
+    // What would fail is not begun: its lease would be lost.
+    while !logs.life().is_stopping() && !logs.storage().is_out(READS) && !logs.storage().is_out(WRITES) {
         let now = logs.db().now(logs.clock()).await?;
         let due = logs.db().lease_archives(now, now + LEASE, 1).await?;
         let Some(log) = due.first().copied() else { break };
@@ -64,21 +65,15 @@ pub(crate) async fn archive_once(logs: &Logs) -> Result<(), ReadError> {
             () = logs.life().stopping() => break,
         };
         match done {
-            Ok(()) => {
-                reads.answered();
-                writes.answered();
-            }
+            Ok(()) => {}
             Err(error @ (ReadError::Damaged { .. } | ReadError::Blob(BlobError::NotFound(_)))) => {
                 warn!(%attempt, error = format!("{error:#}"), "a log stays in segments");
-                logs.db().settle_archive(attempt).await?;
+                logs.db().settle_archive(log).await?;
             }
             // It is due again when the lease is over.
             Err(error) => {
                 warn!(%attempt, error = format!("{error:#}"), "log not archived yet");
-                if matches!(error, ReadError::Blob(BlobError::Storage(_)) | ReadError::Timeout) {
-                    reads.failed();
-                    writes.failed();
-                }
+                break;
             }
         }
     }
@@ -88,14 +83,15 @@ pub(crate) async fn archive_once(logs: &Logs) -> Result<(), ReadError> {
 async fn look(logs: &Logs, log: DueArchive) -> Result<(), ReadError> {
     let attempt = log.attempt();
     let mark = Mark::of(&logs.db().attempt_log(attempt).await?.token_hash);
-    if log.archived { remove_segments(logs, attempt, mark).await } else { archive(logs, attempt, mark).await }
+    if log.archived { remove_segments(logs, log, mark).await } else { archive(logs, log, mark).await }
 }
 
-async fn archive(logs: &Logs, attempt: AttemptRef, mark: Mark) -> Result<(), ReadError> {
+async fn archive(logs: &Logs, log: DueArchive, mark: Mark) -> Result<(), ReadError> {
+    let attempt = log.attempt();
     let segments = logs.db().log_segments(attempt, 0, 2).await?;
     // One needs no archive; those of older releases have no place in one. The others are looked at as they are read.
     if segments.len() < 2 || segments.iter().any(|row| row.object_start.is_none()) {
-        return Ok(logs.db().settle_archive(attempt).await?);
+        return Ok(logs.db().settle_archive(log).await?);
     }
     logs.blobs().put_archive(attempt, mark, objects(logs.clone(), attempt, mark)).await?;
     let now = logs.db().now(logs.clock()).await?;
@@ -105,11 +101,11 @@ async fn archive(logs: &Logs, attempt: AttemptRef, mark: Mark) -> Result<(), Rea
     Ok(())
 }
 
-/// The objects of all segments, in order; an error where one is not what the archive must have there. One at a time: what
+/// The objects of all segments, in order, and a table of their frames; an error where one is not what the archive must have there. One at a time: what
 /// is not asked for just now would hold a place among the calls to storage.
 fn objects(logs: Logs, attempt: AttemptRef, mark: Mark) -> impl Stream<Item = Result<Bytes, ReadError>> {
     async_stream::try_stream! {
-        let mut end = 0;
+        let (mut end, mut table) = (0, SeekTable::default());
         for await row in rows(logs.clone(), attempt) {
             let row = row?;
             let object = reader::segment_object(&logs, attempt, &row).await?;
@@ -118,7 +114,11 @@ fn objects(logs: Logs, attempt: AttemptRef, mark: Mark) -> impl Stream<Item = Re
                 Err(ReadError::Damaged { start: row.start_offset, reason: DecodeError::Checksum })?;
             }
             end += bytes;
+            table.push(&object).map_err(|reason| ReadError::Damaged { start: row.start_offset, reason })?;
             yield object;
+        }
+        if let Some(table) = table.finish() {
+            yield table.into();
         }
     }
 }
@@ -138,7 +138,8 @@ fn rows(logs: Logs, attempt: AttemptRef) -> impl Stream<Item = Result<LogSegment
     }
 }
 
-async fn remove_segments(logs: &Logs, attempt: AttemptRef, mark: Mark) -> Result<(), ReadError> {
+async fn remove_segments(logs: &Logs, log: DueArchive, mark: Mark) -> Result<(), ReadError> {
+    let attempt = log.attempt();
     let rows: Vec<LogSegment> = rows(logs.clone(), attempt).try_collect().await?;
     for row in &rows {
         // From now on it is the only copy.
@@ -150,7 +151,7 @@ async fn remove_segments(logs: &Logs, attempt: AttemptRef, mark: Mark) -> Result
         if !whole {
             warn!(%attempt, start = row.start_offset, "the archive of a log is not whole; it is made anew");
             let now = logs.db().now(logs.clock()).await?;
-            return Ok(logs.db().unarchive_log(attempt, now).await?);
+            return Ok(logs.db().unarchive_log(log, now).await?);
         }
     }
     for row in &rows {
@@ -163,7 +164,7 @@ async fn remove_segments(logs: &Logs, attempt: AttemptRef, mark: Mark) -> Result
         };
         logs.blobs().delete_segment(SegmentKey { mark, ..key }).await?;
     }
-    Ok(logs.db().settle_archive(attempt).await?)
+    Ok(logs.db().settle_archive(log).await?)
 }
 
 /// Whether an object is unchanged, and of this attempt.

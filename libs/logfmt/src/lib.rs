@@ -13,6 +13,7 @@ pub mod groups;
 pub mod line;
 pub mod mask;
 pub mod outline;
+pub mod seek_table;
 pub mod segment;
 pub mod terminal;
 pub mod text;

@@ -20,6 +20,8 @@ pub struct DueArchive {
     epoch: i64,
     /// Its archive exists, and its segments are to be removed; else it is to be archived.
     pub archived: bool,
+    /// Somebody else has it from then on.
+    archive_after: DateTime<Utc>,
 }
 
 impl DueArchive {
@@ -59,20 +61,22 @@ impl Db {
         Ok(archived == 1)
     }
 
-    /// Readers find a log in its segments again, because its archive is gone; it is due to be archived again.
-    pub async fn unarchive_log(&self, attempt: AttemptRef, now: DateTime<Utc>) -> Result<()> {
-        const UNARCHIVE: &str =
-            "update attempt_logs set archived_at = null, archive_after = $3 where job_id = $1 and epoch = $2";
+    /// Readers find a log in its segments again, because its archive is not whole; it is due to be archived again. Nothing
+    /// is done where the lease is over and somebody else has it.
+    pub async fn unarchive_log(&self, log: DueArchive, now: DateTime<Utc>) -> Result<()> {
+        const UNARCHIVE: &str = "update attempt_logs set archived_at = null, archive_after = $4 \
+            where job_id = $1 and epoch = $2 and archive_after = $3";
         let mut tx = self.begin_write().await?;
-        execute!(&mut tx, UNARCHIVE, attempt.job, attempt.epoch, now);
+        execute!(&mut tx, UNARCHIVE, log.job_id, log.epoch, log.archive_after, now);
         tx.commit().await
     }
 
-    /// A log stays as it is.
-    pub async fn settle_archive(&self, attempt: AttemptRef) -> Result<()> {
-        const SETTLE: &str = "update attempt_logs set archive_after = null where job_id = $1 and epoch = $2";
+    /// A log stays as it is, unless somebody else has it meanwhile.
+    pub async fn settle_archive(&self, log: DueArchive) -> Result<()> {
+        const SETTLE: &str = "update attempt_logs set archive_after = null \
+            where job_id = $1 and epoch = $2 and archive_after = $3";
         let mut tx = self.begin_write().await?;
-        execute!(&mut tx, SETTLE, attempt.job, attempt.epoch);
+        execute!(&mut tx, SETTLE, log.job_id, log.epoch, log.archive_after);
         tx.commit().await
     }
 }

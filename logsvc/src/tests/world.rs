@@ -170,6 +170,11 @@ impl World {
         self.sql("update attempt_logs set durable = 0, lines = 0, stored_bytes = 0, end_offset = null").await;
     }
 
+    /// As before the archive was booked.
+    pub(super) async fn forget_archive(&mut self) {
+        self.sql("update attempt_logs set archived_at = null, archive_after = sealed_at").await;
+    }
+
     pub(super) async fn publish_project(&mut self) {
         self.sql("update projects set visibility = 'public'").await;
     }

@@ -178,10 +178,10 @@ pub(crate) async fn lease_archives(
         postgres: "update attempt_logs l set archive_after = $2 from (select job_id, epoch from attempt_logs \
             where archive_after <= $1 order by archive_after limit $3 for update skip locked) as due \
             where l.job_id = due.job_id and l.epoch = due.epoch \
-            returning l.job_id, l.epoch, l.archived_at is not null as archived",
+            returning l.job_id, l.epoch, l.archived_at is not null as archived, l.archive_after",
         sqlite: "update attempt_logs set archive_after = $2 where (job_id, epoch) in (select job_id, epoch \
             from attempt_logs where archive_after <= $1 order by archive_after limit $3) \
-            returning job_id, epoch, archived_at is not null as archived",
+            returning job_id, epoch, archived_at is not null as archived, archive_after",
     };
     let lease = LEASE.in_tx(tx);
     Ok(on_tx!(tx, conn => sqlx::query_as(lease).bind(now).bind(lease_until).bind(limit).fetch_all(conn).await?))

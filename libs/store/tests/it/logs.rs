@@ -207,14 +207,18 @@ both! {
         assert!(!env.db.archive_log(attempt, later(9), later(30)).await.unwrap(), "it was so already");
         assert!(env.db.log_segment_at(attempt, 3).await.unwrap().unwrap().archived);
         assert_eq!(env.db.lease_archives(later(19), later(40), 10).await.unwrap(), []);
+        let late = due[0];
         let due = env.db.lease_archives(later(20), later(40), 10).await.unwrap();
         assert!(matches!(due[..], [due] if due.archived));
 
-        env.db.unarchive_log(attempt, later(21)).await.unwrap();
+        env.db.unarchive_log(late, later(21)).await.unwrap();
+        env.db.settle_archive(late).await.unwrap();
+        assert!(env.db.log_segment_at(attempt, 3).await.unwrap().unwrap().archived, "whose lease is over changes nothing");
+        env.db.unarchive_log(due[0], later(21)).await.unwrap();
         assert!(!env.db.log_segment_at(attempt, 3).await.unwrap().unwrap().archived);
         let due = env.db.lease_archives(later(21), later(40), 10).await.unwrap();
         assert!(matches!(due[..], [due] if !due.archived));
-        env.db.settle_archive(attempt).await.unwrap();
+        env.db.settle_archive(due[0]).await.unwrap();
         assert_eq!(env.db.lease_archives(later(99), later(100), 10).await.unwrap(), []);
     }
 }
