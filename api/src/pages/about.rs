@@ -12,7 +12,7 @@ use slipway_store::builds::{BuildView, JobView};
 use slipway_store::deliveries::Delivery;
 use slipway_store::secrets::{Secret, SecretOwner};
 use slipway_store::statuses::StatusView;
-use tracing::warn;
+use tracing::debug;
 
 use crate::builds::json::newest;
 use crate::caller::Caller;
@@ -119,7 +119,7 @@ async fn spec(state: &ApiState, job: JobId) -> Option<JobSpec> {
     match state.db.job_spec(job).await {
         Ok(spec) => Some(spec),
         Err(error) => {
-            warn!(job.id = %job, %error, "the spec of a job does not read");
+            debug!(job.id = %job, %error, "the spec of a job does not read");
             None
         }
     }

@@ -3,8 +3,6 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use slipway_domain::tenant::Role;
-use slipway_runtime::ids::new_id;
-use slipway_store::tenants::NewTenant;
 
 use super::{App, project_body};
 
@@ -59,17 +57,8 @@ async fn secrets_are_for_members_and_setting_them_for_maintainers() {
     let (app, of_project) = setup().await;
     let one = format!("{of_project}/a");
     assert_eq!(app.call_as(Method::PUT, &app.admin, &one, json!({"value": "x"})).await.status, StatusCode::CREATED);
-    let other = NewTenant {
-        id: new_id(),
-        name: "other".to_owned(),
-        class: "standard".to_owned(),
-        running_limit: 1,
-        plan: "team".to_owned(),
-        own_limit: true,
-        now: app.state.clock.now(),
-    };
-    app.state.db.create_tenant(&other).await.expect("a tenant");
-    let (reader, stranger) = (app.member(Role::Viewer).await, app.member_of(other.id, Role::Owner).await);
+    let other = app.other_tenant().await;
+    let (reader, stranger) = (app.member(Role::Viewer).await, app.member_of(other, Role::Owner).await);
     let asked = async |token: &str, method: Method, path: &str| {
         app.call_as(method, token, path, json!({"value": "y"})).await.status
     };

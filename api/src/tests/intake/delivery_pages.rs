@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use slipway_domain::event::HookAuth;
 use slipway_domain::tenant::Role;
 use slipway_store::deliveries::{NewDelivery, Verdict};
-use slipway_store::tenants::NewTenant;
 
 use super::super::form_request;
 use super::*;
@@ -43,18 +42,7 @@ impl Hooked {
 
     /// A token of somebody who has nothing to do with this project.
     async fn stranger(&self) -> String {
-        let (name, class) = ("other".to_owned(), "standard".to_owned());
-        let other = NewTenant {
-            id: new_id(),
-            name,
-            class,
-            running_limit: 1,
-            plan: "team".to_owned(),
-            own_limit: true,
-            now: self.now(),
-        };
-        self.app.state.db.create_tenant(&other).await.expect("a tenant");
-        self.app.member_of(other.id, Role::Owner).await
+        self.app.member_of(self.app.other_tenant().await, Role::Owner).await
     }
 }
 
