@@ -4,10 +4,11 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { AXE, findings } from "./lib/axe.mjs";
-import { LIMIT, isTooWide, useBrowser } from "./lib/browser.mjs";
+import { LIMIT, PHONE, isTooWide, useBrowser } from "./lib/browser.mjs";
 import { PAGES, site } from "./lib/site.mjs";
 
-const PHONE = { width: 360, height: 740 };
+/** Pools are counted once a minute, and the first count may be older than the first builder. */
+const SAMPLED_MS = 75_000;
 
 const { open } = useBrowser();
 
@@ -57,7 +58,7 @@ test("a build tells what it was made of and who told of it", LIMIT, async (t) =>
   await about.getByRole("link", { name: "push" }).click();
   await page.waitForURL(/\/deliveries\/[0-9a-f-]{36}$/);
   await page.goto(`/builds/${site.hostile.build}`);
-  const argument = about.getByText(`GREETING=${site.hostile.name}`);
+  const argument = about.getByText(`GREETING=${site.hostile.name}`, { exact: true });
   assert.ok(await argument.isVisible(), "arguments are text");
   assert.deepEqual(faults, []);
 });
@@ -72,22 +73,6 @@ test("a digest is short to look at and whole to copy", LIMIT, async (t) => {
   assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^sha256:[0-9a-f]{64}$/);
 });
 
-test("pools are drawn over time", LIMIT, async (t) => {
-  const { page, faults } = await open(t, { scripts: [AXE] });
-  await page.goto("/builders");
-  const pools = page.getByRole("region", { name: "Slots against demand" });
-  const picture = pools.getByRole("img").first();
-  assert.match(await picture.getAttribute("aria-label"), /linux-amd64: At most \d+ jobs? wanted a slot/);
-  assert.match(await picture.locator("path.slots").getAttribute("d"), /^M\d+ \d+V\d+H\d+/);
-  await pools.getByRole("link", { name: "24 hours" }).click();
-  await page.waitForURL(/hours=24/);
-  assert.match(await pools.innerText(), /24 hours ago/);
-  assert.deepEqual(await findings(page, "builders"), []);
-  await page.setViewportSize(PHONE);
-  assert.equal(await isTooWide(page), false);
-  assert.deepEqual(faults, []);
-});
-
 test("what a reader opened stays open while the page keeps itself fresh", LIMIT, async (t) => {
   const { page } = await open(t);
   await page.goto(PAGES["build-running"].path);
@@ -99,4 +84,21 @@ test("what a reader opened stays open while the page keeps itself fresh", LIMIT,
   await again();
   assert.equal(await steps.evaluate((it) => it.open), true);
   assert.ok(await page.getByRole("button", { name: "Copy", exact: true }).first().isVisible());
+});
+
+test("pools are drawn over time", { timeout: LIMIT.timeout + SAMPLED_MS }, async (t) => {
+  const { page, faults } = await open(t, { scripts: [AXE] });
+  await page.goto("/builders");
+  const pools = page.getByRole("region", { name: "Slots against demand" });
+  const picture = pools.getByRole("img").first();
+  await picture.waitFor({ timeout: SAMPLED_MS });
+  assert.match(await picture.getAttribute("aria-label"), /linux-amd64: At most \d+ jobs? wanted a slot/);
+  assert.match(await picture.locator("path.slots").getAttribute("d"), /^M\d+ \d+V\d+H\d+/);
+  await pools.getByRole("link", { name: "24 hours" }).click();
+  await page.waitForURL(/hours=24/);
+  assert.match(await pools.innerText(), /24 hours ago/);
+  assert.deepEqual(await findings(page, "builders"), []);
+  await page.setViewportSize(PHONE);
+  assert.equal(await isTooWide(page), false);
+  assert.deepEqual(faults, []);
 });

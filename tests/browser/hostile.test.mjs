@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { LIMIT, isTooWide, useBrowser } from "./lib/browser.mjs";
+import { LIMIT, PHONE, isTooWide, useBrowser } from "./lib/browser.mjs";
 import { site } from "./lib/site.mjs";
 
 const { hostile } = site;
@@ -17,7 +17,6 @@ const PLACES = {
   deliveries: [`/deliveries?project=${hostile.project}`, [hostile.name]],
 };
 
-const PHONE = { width: 360, height: 740 };
 /** Those that run; texts for them are data. */
 const countScripts = (page) => page.locator("script:not([type='application/json'])").count();
 

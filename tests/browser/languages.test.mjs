@@ -3,12 +3,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { AXE, findings } from "./lib/axe.mjs";
-import { LIMIT, isTooWide, showsLog, useBrowser } from "./lib/browser.mjs";
+import { AXE, isForEverybody } from "./lib/axe.mjs";
+import { LIMIT, showsLog, useBrowser } from "./lib/browser.mjs";
 import { PAGES, site } from "./lib/site.mjs";
 
 const CHINESE = "zh-CN";
-const PHONE = { width: 360, height: 740 };
 const HEADING = { en: "Queues", [CHINESE]: "队列" };
 /** What labels are made of that no language of ours translates: names, units, and what the field writes in English. */
 const NAMES = new Set([
@@ -80,16 +79,7 @@ for (const [name, { path, log, stranger, link }] of Object.entries({ ...PAGES, .
     await t.test("has no key without a text", async () => {
       assert.doesNotMatch(await page.locator("body").innerText(), /\b(?:word|state|js|build|project|home|queues|builders)-[a-z]+-[a-z-]+\b/);
     });
-    for (const colorScheme of ["light", "dark"]) {
-      await t.test(`has no grave findings of axe when ${colorScheme}`, async () => {
-        await page.emulateMedia({ colorScheme });
-        assert.deepEqual(await findings(page, name), []);
-      });
-    }
-    await t.test("fits a phone", async () => {
-      await page.setViewportSize(PHONE);
-      assert.equal(await isTooWide(page), false, "the page scrolls sideways");
-    });
+    await isForEverybody(t, page, name);
     assert.deepEqual(faults, []);
   });
 }

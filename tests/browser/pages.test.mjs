@@ -3,11 +3,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { AXE, findings } from "./lib/axe.mjs";
-import { LIMIT, isTooWide, showsLog, useBrowser } from "./lib/browser.mjs";
+import { AXE, isForEverybody } from "./lib/axe.mjs";
+import { LIMIT, showsLog, useBrowser } from "./lib/browser.mjs";
 import { PAGES } from "./lib/site.mjs";
-
-const PHONE = { width: 360, height: 740 };
 
 const { open } = useBrowser();
 
@@ -23,16 +21,7 @@ for (const [name, { path, shows, log, stranger }] of Object.entries(PAGES)) {
       for (const words of shows) assert.ok(text.includes(words), `"${words}" is not on the page:\n${text}`);
       if (log) await showsLog(page);
     });
-    for (const colorScheme of ["light", "dark"]) {
-      await t.test(`has no grave findings of axe when ${colorScheme}`, async () => {
-        await page.emulateMedia({ colorScheme });
-        assert.deepEqual(await findings(page, name), []);
-      });
-    }
-    await t.test("fits a phone", async () => {
-      await page.setViewportSize(PHONE);
-      assert.equal(await isTooWide(page), false, "the page scrolls sideways");
-    });
+    await isForEverybody(t, page, name);
     assert.deepEqual(faults, []);
   });
 }

@@ -4,11 +4,10 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { AXE, findings } from "./lib/axe.mjs";
-import { LIMIT, PATIENCE_MS, isTooWide, useBrowser } from "./lib/browser.mjs";
+import { LIMIT, PATIENCE_MS, PHONE, isTooWide, useBrowser } from "./lib/browser.mjs";
 import { site } from "./lib/site.mjs";
 import { EYES, frame, head, logUrl, openLog, sees } from "./lib/viewer.mjs";
 
-const PHONE = { width: 360, height: 740 };
 /** The steps of the build: one with GitHub's and GitLab's groups, and the one that fails with Buildkite's. */
 const [MARKED, FAILING] = [5, 6];
 

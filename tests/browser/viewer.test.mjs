@@ -4,11 +4,10 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { AXE, findings } from "./lib/axe.mjs";
-import { LIMIT, isTooWide, useBrowser } from "./lib/browser.mjs";
+import { LIMIT, PHONE, isTooWide, useBrowser } from "./lib/browser.mjs";
 import { PAGES } from "./lib/site.mjs";
 import { EYES, countRows, head, openLog, seen, sees, steps } from "./lib/viewer.mjs";
 
-const PHONE = { width: 360, height: 740 };
 const FAILING = 7;
 
 const { open: openPage } = useBrowser();

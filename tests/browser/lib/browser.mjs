@@ -12,6 +12,8 @@ import { site } from "./site.mjs";
 export const PATIENCE_MS = 15_000;
 /** The limit of one test, for `test(name, LIMIT, …)`. */
 export const LIMIT = { timeout: 60_000 };
+/** The smallest window that pages are made for, in CSS pixels. */
+export const PHONE = { width: 360, height: 740 };
 
 const ARGUMENTS = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
