@@ -8,12 +8,12 @@ use chrono::{DateTime, TimeDelta};
 use http::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use sha2::{Digest as _, Sha256};
-use slipway_domain::agent::{Finish, LogAck, LogEnd};
-use slipway_domain::attempt::AttemptOutcome;
+use slipway_domain::agent::{LogAck, LogEnd};
 use slipway_logfmt::chunk::{Chunk, Span, Stream};
-use slipway_tests::bench::fake_builder::{FakeBuilder, HandedOver, Places};
+use slipway_tests::bench::fake_builder::{FakeBuilder, HandedOver, Places, succeeded};
 use slipway_tests::chaos::random::Random;
 use slipway_tests::scripted_engine::log_lines;
+use slipway_tests::wait::eventually;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -26,8 +26,8 @@ const WRITTEN: usize = 50_000;
 const PIECE_BYTES: i64 = 40_000;
 /// Bytes of a span, at most.
 const SPAN_BYTES: i64 = 300;
-/// A busy log service is asked again so often.
-const AGAIN: Duration = Duration::from_millis(20);
+/// How long a log service may be too busy for a chunk.
+const ROOM: Duration = Duration::from_secs(60);
 /// How long a claim may take, also of a job whose builder was lost.
 const CLAIMED: Duration = Duration::from_secs(60);
 
@@ -84,15 +84,13 @@ impl Writer {
     }
 
     async fn send_encoded(&self, encoded: Bytes) -> Result<(StatusCode, LogAck)> {
-        loop {
+        eventually("room for a chunk", ROOM, || async {
             let (status, body) = self.post(self.handed.claimed.attempt.epoch, "log", encoded.clone()).await?;
-            if status == StatusCode::SERVICE_UNAVAILABLE {
-                tokio::time::sleep(AGAIN).await;
-                continue;
-            }
             // Refusals have words, and no places.
-            return Ok((status, serde_json::from_slice(&body).unwrap_or(LogAck { received: -1, durable: -1 })));
-        }
+            let ack = serde_json::from_slice(&body).unwrap_or(LogAck { received: -1, durable: -1 });
+            Ok((status != StatusCode::SERVICE_UNAVAILABLE).then_some((status, ack)))
+        })
+        .await
     }
 
     /// Sends what is not there yet, in order.
@@ -113,15 +111,7 @@ impl Writer {
         let epoch = self.handed.claimed.attempt.epoch;
         let (status, body) = self.post(epoch, "log/end", serde_json::to_vec(&end)?.into()).await?;
         ensure!(status == StatusCode::OK, "{status}: {}", String::from_utf8_lossy(&body));
-        let finish = Finish {
-            outcome: AttemptOutcome::Succeeded,
-            failure: None,
-            images: Vec::new(),
-            built: Vec::new(),
-            log_end: end.end,
-            log_sha256: end.sha256,
-        };
-        Ok(self.post(epoch, "finish", serde_json::to_vec(&finish)?.into()).await?.0)
+        Ok(self.post(epoch, "finish", serde_json::to_vec(&succeeded(end))?.into()).await?.0)
     }
 
     async fn post(&self, epoch: i64, what: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
