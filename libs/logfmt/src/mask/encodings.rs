@@ -8,40 +8,59 @@ pub const MIN_SECRET_BYTES: usize = 4;
 
 /// Shorter cores of base64 would be found in innocent text.
 const MIN_BASE64_CHARS: usize = 8;
+/// Shorter hexadecimal would be: it has as many bits.
+const MIN_HEX_CHARS: usize = MIN_BASE64_CHARS * 6 / 4;
+/// So many characters of an encoding stand before its first line break. If there are fewer, it is found from the break on,
+/// and they stay: to wait for what follows them would hold back the ends of innocent lines.
+pub(super) const MIN_LINE_CHARS: usize = 3;
 
-/// All forms of one value, perhaps with doubles.
-pub(super) fn forms(value: &[u8]) -> Vec<Vec<u8>> {
-    let mut forms = Vec::new();
-    let lines = value.split(|byte| *byte == b'\n');
-    for part in std::iter::once(value).chain(lines) {
-        let part = part.trim_ascii();
-        // Stars alone would find the mask itself.
-        if part.len() < MIN_SECRET_BYTES || part.iter().all(|byte| *byte == b'*') {
-            continue;
-        }
-        forms.push(part.to_vec());
-        for lead in 0..3 {
-            base64_core(part, lead, &mut forms);
-        }
-        url_escaped(part, &mut forms);
-        json_escaped(part, &mut forms);
-    }
-    forms
+/// What values look like.
+#[derive(Default)]
+pub(super) struct Forms {
+    /// Found as they stand.
+    pub plain: Vec<Vec<u8>>,
+    /// Found with line breaks in them as well. Cut ones are among them: see [`MIN_LINE_CHARS`].
+    pub encoded: Vec<Vec<u8>>,
 }
 
-/// The characters that depend on the value alone when `lead` bytes stand before it: the first characters
-/// also hold bits of what precedes, the last one bits of what follows.
-fn base64_core(value: &[u8], lead: usize, forms: &mut Vec<Vec<u8>>) {
-    let mut bytes = vec![0; lead];
-    bytes.extend_from_slice(value);
-    let first = (lead * 8).div_ceil(6);
-    let end = bytes.len() * 8 / 6;
-    for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
-        let text = engine.encode(&bytes).into_bytes();
-        if let Some(core) = text.get(first..end)
-            && core.len() >= MIN_BASE64_CHARS
-        {
-            forms.push(core.to_vec());
+impl Forms {
+    /// Adds all forms of one value, perhaps with doubles.
+    pub(super) fn add(&mut self, value: &[u8]) {
+        let lines = value.split(|byte| *byte == b'\n');
+        for part in std::iter::once(value).chain(lines) {
+            let part = part.trim_ascii();
+            // Stars alone would find the mask itself.
+            if part.len() < MIN_SECRET_BYTES || part.iter().all(|byte| *byte == b'*') {
+                continue;
+            }
+            self.plain.push(part.to_vec());
+            url_escaped(part, &mut self.plain);
+            json_escaped(part, &mut self.plain);
+            for lead in 0..3 {
+                self.add_base64(part, lead);
+            }
+            for text in [hex::encode(part), hex::encode_upper(part)] {
+                self.add_encoded(text.as_bytes(), MIN_HEX_CHARS);
+            }
+        }
+    }
+
+    /// Adds the characters that depend on the value alone when `lead` bytes stand before it: the first characters also hold
+    /// bits of what precedes, the last one bits of what follows.
+    fn add_base64(&mut self, value: &[u8], lead: usize) {
+        let mut bytes = vec![0; lead];
+        bytes.extend_from_slice(value);
+        let first = (lead * 8).div_ceil(6);
+        let end = bytes.len() * 8 / 6;
+        for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            let text = engine.encode(&bytes).into_bytes();
+            self.add_encoded(text.get(first..end).unwrap_or_default(), MIN_BASE64_CHARS);
+        }
+    }
+
+    fn add_encoded(&mut self, text: &[u8], min_chars: usize) {
+        if text.len() >= min_chars {
+            self.encoded.extend((0..MIN_LINE_CHARS).filter_map(|cut| text.get(cut..)).map(<[u8]>::to_vec));
         }
     }
 }

@@ -41,9 +41,20 @@ fn base64_is_masked_at_every_alignment() {
 }
 
 #[test]
+fn hexadecimal_is_masked() {
+    let secret = "p@ss~word";
+    assert_eq!(mask(&[secret], "x=70407373, 0x70704073737e776f72642e"), "x=70407373, 0x70***2e");
+    assert_eq!(
+        mask(&[secret], "x=7040, 0x707040 73737E776F7264 70407373 7E776F7264"),
+        "x=7040, 0x707040 73737E776F7264 70407373 7E776F7264"
+    );
+    assert_eq!(mask(&[secret], "704073737E776F7264"), "***");
+}
+
+#[test]
 fn each_line_of_a_long_secret_is_masked() {
     let key = "-----BEGIN KEY-----\nabcdefgh\nijklmnop\n-----END KEY-----\n";
-    assert_eq!(mask(&[key], key), "***\n");
+    assert_eq!(mask(&[key], key), "***\n***\n***\n***\n");
     assert_eq!(mask(&[key], "x abcdefgh y\r\nijklmnop\r\n"), "x *** y\r\n***\r\n");
 }
 

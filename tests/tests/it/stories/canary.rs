@@ -74,8 +74,24 @@ fn printed(value: &str) -> Vec<String> {
             }
         }
         forms.extend(text.lines().map(|line| STANDARD.encode(line)));
+        forms.extend([hex::encode(text), hex::encode_upper(text)]);
+        // What stands before it moves its lines' ends through it.
+        for lead in (0..60).step_by(7).map(|length| "x".repeat(length)) {
+            let beside = format!("{lead}{text}\n");
+            forms.extend([
+                wrapped(&STANDARD.encode(&beside), 76, "\n"),
+                wrapped(&STANDARD.encode(&beside), 64, "\r\n"),
+                wrapped(&hex::encode(&beside), 60, "\n"),
+            ]);
+        }
     }
     forms
+}
+
+/// As `base64`, `openssl` and `xxd` write what they encode.
+fn wrapped(text: &str, width: usize, line_end: &str) -> String {
+    let lines: Vec<&str> = (0..text.len()).step_by(width).map(|at| &text[at..text.len().min(at + width)]).collect();
+    lines.join(line_end)
 }
 
 /// What must be nowhere: a value and its lines, each as it is, escaped, and as much of its base64 as depends on it alone.
@@ -200,6 +216,11 @@ async fn a_secret_that_is_printed_in_every_form_is_kept_in_none() -> Result<()> 
     let mut search = Search { forms: canaries.iter().flat_map(|value| forms(value)).collect(), looked_bytes: 0 };
     ensure!(search.look(text.as_bytes(), "what was printed").is_err(), "the search finds nothing");
     search.look(logs.as_bytes(), "the log")?;
+    // The Dockerfile, which is kept, tells the engine in hexadecimal what to write.
+    let hexadecimal = canaries.iter().flat_map(|value| [hex::encode(value.trim()), hex::encode_upper(value.trim())]);
+    let mut unwrapped = Search { forms: search.forms.clone(), looked_bytes: 0 };
+    unwrapped.forms.extend(hexadecimal.map(String::into_bytes));
+    unwrapped.look(logs.replace("\r\n", "\n").replace('\n', "").as_bytes(), "the log without its line breaks")?;
     let data = world.slipway.data_dir();
     let spool = data.join("builder/spool");
     eventually("an empty spool", BUILD, || async { Ok(files_below(&spool)?.is_empty().then_some(())) }).await?;
