@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::packing::unpack;
 use crate::wire::{MAX_SPAN_BYTES, Reader, check_cover, put_spans, put_varint};
 
 /// Most stream bytes in one chunk.
@@ -203,7 +204,7 @@ impl Part {
             VERSION => (rest, None),
             // Packing makes nothing longer.
             _ if rest.len() >= len || !is_one_frame(&rest, len) => return Err(DecodeError::Packed),
-            _ => (zstd::bulk::decompress(&rest, len).map_err(|_| DecodeError::Packed)?.into(), Some(rest)),
+            _ => (unpack(&rest, len)?.into(), Some(rest)),
         };
         if bytes.len() != len {
             return Err(if bytes.len() < len { DecodeError::Short } else { DecodeError::Long });

@@ -13,6 +13,7 @@ pub mod groups;
 pub mod line;
 pub mod mask;
 pub mod outline;
+mod packing;
 pub mod seek_table;
 pub mod segment;
 pub mod terminal;

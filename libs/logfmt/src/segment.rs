@@ -13,6 +13,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::chunk::{Chunk, DecodeError, LEVEL, MAX_CHUNK_BYTES, MAX_CHUNK_SPANS, Part, Span};
+use crate::packing::unpack;
 use crate::wire::{MAX_SPAN_BYTES, Reader, check_cover, put_spans, put_varint};
 
 /// A segment is cut once it holds this many bytes.
@@ -32,6 +33,9 @@ const MARK_BYTES: usize = 8;
 /// Bytes of the last frame.
 const TRAILER_BYTES: usize = 4 + 4 + MARK_BYTES + CRC_BYTES;
 
+/// The largest window of a frame that any reader of zstd has room for, 8 MiB (RFC 8878, 3.1.1.1.2), as its header has it.
+const MAX_WINDOW: u8 = 13 << 3;
+
 /// A run of the stream as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment(
@@ -42,10 +46,11 @@ pub struct Segment(
 impl Segment {
     /// Merges chunks from the front until a segment is full; neighbours by the same writer at the same
     /// time become one span. Stops at a gap. `None` if there is nothing to merge.
-    pub fn merge<'a>(parts: impl IntoIterator<Item = &'a Part>) -> Option<(Self, Frames)> {
+    pub fn merge<'a>(parts: impl IntoIterator<Item = &'a Part, IntoIter: Clone>) -> Option<(Self, Frames)> {
         let mut parts = parts.into_iter().peekable();
         let start = parts.peek()?.chunk.offset;
-        let (mut bytes, mut frames) = (Vec::new(), Frames::default());
+        let sum: usize = parts.clone().map(|part| part.chunk.bytes.len()).sum();
+        let (mut bytes, mut frames) = (Vec::with_capacity(sum.min(MAX_BYTES)), Frames::default());
         let mut spans: Vec<Span> = Vec::new();
         for Part { chunk, packed } in parts {
             let full = bytes.len() >= SEGMENT_BYTES || spans.len() >= MAX_CHUNK_SPANS;
@@ -75,7 +80,9 @@ impl Segment {
         put_spans(&mut plain, spans);
         head.extend(zstd::bulk::compress(&plain, LEVEL)?);
 
-        let mut out = HEAD_FRAME.to_vec();
+        let packed: usize = frames.0.iter().map(|(_, packed)| packed.len()).sum();
+        let mut out = Vec::with_capacity(HEAD_FRAME.len() + 4 + head.len() + packed + TRAILER_BYTES);
+        out.extend(HEAD_FRAME);
         out.extend((head.len() as u32).to_le_bytes());
         out.extend(head);
         let mut at = 0;
@@ -117,6 +124,22 @@ impl Segment {
         })
     }
 
+    /// The run of an intact stored form of this version, with its bytes as frames that hold nothing else, which are not
+    /// unpacked. `None` also where a builder packed them so that not every reader of zstd unpacks them.
+    pub fn packed(stored: &Bytes) -> Option<(Range<i64>, Bytes)> {
+        if !Self::is_intact(stored) {
+            return None;
+        }
+        let (length, rest) = stored.get(HEAD_FRAME.len()..)?.split_first_chunk::<4>()?;
+        let (head, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        let mut reader = Reader::new(head.strip_prefix(MAGIC)?);
+        let version = reader.byte().ok()?;
+        let start = reader.offset().ok()?;
+        let end = start.checked_add(reader.length(MAX_BYTES).ok()? as i64)?;
+        let frames = rest.get(..rest.len().checked_sub(TRAILER_BYTES)?)?;
+        (version == VERSION && are_for_every_reader(frames)).then(|| (start..end, stored.slice_ref(frames)))
+    }
+
     /// Reads the stored form. Never panics and never unpacks more than a segment may hold.
     pub fn decode(stored: &[u8]) -> Result<Self, DecodeError> {
         let (body, checksum) = stored.split_last_chunk::<CRC_BYTES>().ok_or(DecodeError::Short)?;
@@ -140,7 +163,6 @@ impl Segment {
         let offset = reader.offset()?;
         let len = reader.length(MAX_BYTES)?;
         let span_count = reader.length(MAX_SPANS)?;
-        let unpack = |packed: &[u8], limit| zstd::bulk::decompress(packed, limit).map_err(|_| DecodeError::Packed);
         let (spans, bytes) = if version == VERSION {
             let plain = unpack(reader.rest(), span_count * MAX_SPAN_BYTES)?;
             let mut reader = Reader::new(&plain);
@@ -162,6 +184,19 @@ impl Segment {
         check_cover(&spans, &bytes)?;
         Ok(Self(Chunk { offset, bytes, spans }))
     }
+}
+
+/// Whether no frame asks for a window that readers refuse.
+fn are_for_every_reader(mut frames: &[u8]) -> bool {
+    const IS_ONE_SEGMENT: u8 = 1 << 5;
+    while let Some((descriptor, window)) = frames.get(4).zip(frames.get(5)) {
+        let Ok(bytes) = zstd::zstd_safe::find_frame_compressed_size(frames) else { return false };
+        if descriptor & IS_ONE_SEGMENT == 0 && *window > MAX_WINDOW {
+            return false;
+        }
+        frames = frames.get(bytes..).unwrap_or_default();
+    }
+    frames.is_empty()
 }
 
 /// Which bytes of a segment came packed, in order, and how.
@@ -217,6 +252,10 @@ mod tests {
                     prop_assert!(Segment::is_intact(&stored));
                     let twice = [&stored[..], &stored[..]].concat();
                     prop_assert_eq!(zstd::stream::decode_all(&twice[..]).expect("any reader of zstd"), bytes.repeat(2));
+                    let (run, frames) = Segment::packed(&stored).expect("it is intact");
+                    prop_assert_eq!(run, 7..offset);
+                    prop_assert_eq!(zstd::bulk::decompress(&frames, bytes.len()).expect("frames"), bytes);
+                    prop_assert!(frames.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), "no frame that readers pass over");
                     prop_assert_eq!(Segment::decode(&stored), Ok(segment));
                 }
             }
@@ -238,6 +277,7 @@ mod tests {
                 stored.extend(crc32fast::hash(&stored).to_le_bytes());
             }
             prop_assert!(Segment::decode(&stored).is_err());
+            let _ = Segment::packed(&stored.into());
         }
 
         #[test]
@@ -249,6 +289,30 @@ mod tests {
             stored[place] ^= 1 << bit;
             prop_assert!(!Segment::is_intact(&stored));
             prop_assert!(Segment::decode(&stored).is_err());
+        }
+    }
+
+    #[test]
+    fn frames_that_ask_for_much_memory_are_no_packed_run() {
+        let bytes = vec![b'x'; 100_000];
+        let span =
+            Span { len: 100_000, step: 1, stream: crate::chunk::Stream::Stdout, at: chrono::DateTime::UNIX_EPOCH };
+        let small = zstd::bulk::compress(&bytes, LEVEL).expect("it packs");
+        // The same with a header of its own: a window, and the length in 4 bytes.
+        let content = zstd::zstd_safe::get_frame_content_size(&small).expect("a frame").expect("a length") as u32;
+        assert_eq!(small[4] & 0b1110_0000, 0b1010_0000, "one segment, the length in 4 bytes");
+        let wide =
+            |window: u8| [&small[..4], &[small[4] & !(1 << 5), window], &content.to_le_bytes(), &small[9..]].concat();
+        for (packed, passes) in
+            [(small.clone(), true), (wide(MAX_WINDOW), true), (wide(MAX_WINDOW + 1), false), (wide(21 << 3), false)]
+        {
+            assert_eq!(zstd::bulk::decompress(&packed, bytes.len()).expect("it unpacks"), bytes);
+            let chunk = Chunk { offset: 0, bytes: bytes.clone().into(), spans: vec![span] };
+            let part = Part { chunk, packed: Some(packed.into()) };
+            let (segment, frames) = Segment::merge([&part]).expect("it has bytes");
+            let stored = segment.encode(&frames, 7).expect("it packs");
+            assert_eq!(Segment::packed(&stored).is_some(), passes);
+            assert_eq!(Segment::decode(&stored), Ok(segment));
         }
     }
 
