@@ -20,11 +20,13 @@ fn borders(input: &mut Unstructured<'_>) -> Result<()> {
     let cuts = input::cuts(input, bytes.len())?;
     let whole = strip_ansi(&bytes);
     let mut stripper = AnsiStripper::default();
-    let parts: Vec<u8> = input::pieces(&bytes, &cuts).into_iter().flat_map(|piece| stripper.push(piece)).collect();
+    let mut parts: Vec<u8> = input::pieces(&bytes, &cuts).into_iter().flat_map(|piece| stripper.push(piece)).collect();
+    parts.extend(stripper.finish());
     assert_eq!(parts, whole, "borders matter");
     let breaks = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
     assert_eq!(breaks(&whole), breaks(&bytes), "lines were lost");
     assert!(!whole.iter().any(|byte| *byte == ESC || CANCELS.contains(byte)), "something is left");
+    assert!(!whole.windows(2).any(|pair| pair[0] == 0xc2 && (0x80..=0x9f).contains(&pair[1])), "a control is left");
     assert_eq!(strip_ansi(&whole), whole, "what is plain changes");
     // Each line by itself: no sequence goes beyond its line.
     let by_line: Vec<u8> = bytes.split_inclusive(|byte| *byte == b'\n').flat_map(strip_ansi).collect();
@@ -32,11 +34,11 @@ fn borders(input: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Sequences as ECMA-48 has them go, and nothing else does.
+/// Sequences as ECMA-48 has them and eight-bit controls go, and nothing else does.
 fn well_formed(input: &mut Unstructured<'_>) -> Result<()> {
     let (mut bytes, mut text) = (Vec::new(), Vec::new());
     for _ in 0..input.int_in_range(0..=40)? {
-        match input.int_in_range(0..=4)? {
+        match input.int_in_range(0..=5)? {
             0 => {
                 bytes.extend_from_slice(b"\x1b[");
                 for _ in 0..input.int_in_range(0..=6)? {
@@ -56,8 +58,9 @@ fn well_formed(input: &mut Unstructured<'_>) -> Result<()> {
             }
             2 => bytes.extend([ESC, *input.choose(b"=>78cDEHMN")?]),
             3 => bytes.extend([ESC, *input.choose(b"()*+#% ")?, *input.choose(b"0AB8G")?]),
+            4 => bytes.extend([0xc2, input.int_in_range(0x80..=0x9f)?]),
             _ => {
-                let word = *input.choose(&["text", "é", "\n", "[31m", "漢字", "\t", "\r\n", "\\"])?;
+                let word = *input.choose(&["text", "é", "©", "\n", "[31m", "漢字", "\t", "\r\n", "\\"])?;
                 bytes.extend_from_slice(word.as_bytes());
                 text.extend_from_slice(word.as_bytes());
             }

@@ -28,6 +28,7 @@ use crate::logs::{Logs, OpenLog};
 use crate::reader;
 use crate::seal::{is_whole, sealed};
 use crate::storage::{self, WRITES};
+use crate::tail::keep_bytes;
 
 /// Logs that are stored at the same time.
 const PARALLEL: usize = 16;
@@ -130,8 +131,9 @@ async fn flush_log(logs: &Logs, log: &Arc<OpenLog>, hurry: bool) -> anyhow::Resu
             }
             Stored::Until(durable) | Stored::Sealed(durable) => durable,
         };
+        let keep = keep_bytes(logs.cost());
         let complete = logs.with_tail(log, |tail| {
-            tail.set_durable(durable, now);
+            tail.set_durable(durable, keep, now);
             tail.end().is_some_and(|end| durable >= end)
         });
         if matches!(stored, Stored::Sealed(_)) {

@@ -8,9 +8,9 @@ use slipway_domain::ids::JobId;
 use slipway_domain::timing;
 use slipway_live::{Event, Subscription, Topic};
 use slipway_logfmt::chunk::Chunk;
-use slipway_store::Scope;
 use slipway_store::logs::{LogRow, LogState, LogView};
 
+use crate::access::Caller;
 use crate::logs::Logs;
 use crate::problem::ReadError;
 use crate::reader;
@@ -40,7 +40,7 @@ pub(crate) enum Step {
 /// One watcher of one job.
 pub(crate) struct Follower {
     logs: Logs,
-    scope: Scope,
+    caller: Caller,
     job: JobId,
     /// Only this epoch.
     pinned: bool,
@@ -74,14 +74,19 @@ enum Verdict {
 
 impl Follower {
     /// Listens from now on, so that nothing falls between reading and waiting.
-    pub(crate) async fn new(logs: &Logs, scope: Scope, view: &LogView, start: Start) -> Self {
+    pub(crate) async fn new(logs: &Logs, caller: Caller, view: &LogView, start: Start) -> Self {
         let Start { job, epoch, at, pinned } = start;
         let attempt_live = logs.live().subscribe(Topic::Log(AttemptRef { job, epoch })).await;
         let build_live = logs.live().subscribe(Topic::Build(view.build)).await;
-        Self { logs: logs.clone(), scope, job, pinned, epoch, at, recheck: true, attempt_live, build_live }
+        Self { logs: logs.clone(), caller, job, pinned, epoch, at, recheck: true, attempt_live, build_live }
     }
 
     /// The attempt that is being read.
+    pub(crate) fn attempt(&self) -> AttemptRef {
+        AttemptRef { job: self.job, epoch: self.epoch }
+    }
+
+    /// Its epoch.
     pub(crate) fn epoch(&self) -> i64 {
         self.epoch
     }
@@ -95,12 +100,13 @@ impl Follower {
     pub(crate) async fn next(&mut self) -> Result<Step, ReadError> {
         let attempt = self.attempt();
         loop {
+            self.caller.renew(&self.logs, self.job).await?;
             if let Some(piece) = reader::piece_at(&self.logs, (attempt, 0), self.at).await? {
                 return Ok(self.take(piece));
             }
             if self.recheck {
                 let epoch = (self.epoch > 0).then_some(self.epoch);
-                let view = self.logs.db().log_view(&self.scope, self.job, epoch).await?;
+                let view = self.logs.db().log_view(self.caller.scope(), self.job, epoch).await?;
                 // Another service may take in this log: then only storage tells.
                 if view.log.as_ref().is_some_and(|log| log.durable > self.at)
                     && let Some(piece) = reader::stored_piece_at(&self.logs, attempt, self.at).await?
@@ -117,10 +123,6 @@ impl Follower {
                 return Ok(step);
             }
         }
-    }
-
-    fn attempt(&self) -> AttemptRef {
-        AttemptRef { job: self.job, epoch: self.epoch }
     }
 
     fn take(&mut self, piece: Arc<Piece>) -> Step {

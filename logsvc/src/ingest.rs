@@ -13,6 +13,7 @@ use http::{HeaderMap, StatusCode};
 use slipway_domain::agent::{LogAck, LogEnd};
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::ids::JobId;
+use slipway_domain::plan::Limits;
 use slipway_live::Topic;
 use slipway_logfmt::chunk::{Chunk, MAX_ENCODED_BYTES, Part};
 use slipway_logfmt::segment::SEGMENT_BYTES;
@@ -23,10 +24,12 @@ use slipway_store::logs::{LogRow, LogState};
 
 use crate::logs::{Logs, OpenLog};
 use crate::problem::store_problem;
-use crate::tail::Appended;
+use crate::tail::{ALL_MAX_BYTES, Appended};
 
-/// Memory that all logs together may take; beyond it builders wait.
-const TOTAL_MAX_BYTES: usize = 256 << 20;
+/// What is taken of a log, as a multiple of the bytes of steps' output that its plan allows, and bytes on top. Builders keep
+/// to the plan themselves and add line breaks and words of their own; only one that does not meets this.
+const PLAN_FACTOR: u64 = 4;
+const BEYOND_PLAN_BYTES: u64 = 64 << 20;
 /// Larger chunks are not sent to viewers; they are told to read.
 const LIVE_MAX_BYTES: usize = 64 * 1024;
 /// The answer to the end waits this long for what was received to become durable.
@@ -68,7 +71,13 @@ async fn append(
         }
         Found::Closed(row) => return Err(closed(&row)),
     };
-    let room = logs.cost() + part.cost() <= TOTAL_MAX_BYTES;
+    if part.chunk.end() > log.max_bytes {
+        let max = log.max_bytes;
+        return Err(ApiError::TooLarge(format!(
+            "The log is far longer than its plan allows; nothing is taken beyond byte {max}."
+        )));
+    }
+    let room = logs.cost() + part.cost() <= ALL_MAX_BYTES;
     let now = logs.clock().monotonic();
     let (appended, ack) = logs.with_tail(&log, |tail| {
         let appended = if room { tail.append(&part, now) } else { Appended::Full };
@@ -179,7 +188,38 @@ async fn find(logs: &Logs, attempt: AttemptRef, headers: &HeaderMap) -> Result<F
         return Err(refused());
     }
     match row.state {
-        LogState::Open => Ok(Found::Open(logs.resume(&row))),
+        LogState::Open => Ok(Found::Open(logs.resume(&row, max_bytes(logs, attempt.job).await?))),
         LogState::Sealed | LogState::Cut | LogState::Damaged => Ok(Found::Closed(row)),
+    }
+}
+
+/// How long a log of the job may become here. Asked for when a log begins to grow here, never for a chunk.
+async fn max_bytes(logs: &Logs, job: JobId) -> Result<i64, ApiError> {
+    let limits = match logs.db().job_spec(job).await {
+        Ok(spec) => spec.limits,
+        Err(StoreError::NotFound(_)) => Limits::default(),
+        Err(error) => return Err(store_problem(error)),
+    };
+    Ok(beyond(&limits))
+}
+
+fn beyond(limits: &Limits) -> i64 {
+    let bytes = limits.log_bytes.saturating_mul(PLAN_FACTOR).saturating_add(BEYOND_PLAN_BYTES);
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use slipway_domain::plan::Plans;
+
+    use super::*;
+
+    #[test]
+    fn every_plan_ends_before_the_log_service_refuses() {
+        let none = Limits { log_bytes: 0, ..Limits::default() };
+        for limits in Plans::default().iter().map(|(_, limits)| limits).chain([none]) {
+            assert!(beyond(&limits) as u64 >= 2 * limits.log_bytes + BEYOND_PLAN_BYTES);
+        }
+        assert_eq!(beyond(&Limits { log_bytes: u64::MAX, ..Limits::default() }), i64::MAX);
     }
 }

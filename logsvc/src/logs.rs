@@ -34,6 +34,8 @@ const AHEAD: usize = 16;
 const SEARCHES: usize = 4;
 /// The same by everybody else.
 const PUBLIC_SEARCHES: usize = 1;
+/// Runs of logs that are packed at the same time for who downloads them, of all downloads together.
+const PACKINGS: usize = 2;
 
 /// What the service stands on.
 #[derive(Debug, Clone)]
@@ -71,6 +73,7 @@ struct Inner {
     ends: Batcher<Ends>,
     searches: Arc<Semaphore>,
     public_searches: Arc<Semaphore>,
+    packings: Arc<Semaphore>,
     indexes: Indexes,
     pieces: Pieces,
 }
@@ -80,6 +83,8 @@ struct Inner {
 pub(crate) struct OpenLog {
     pub(crate) attempt: AttemptRef,
     pub(crate) token_hash: Vec<u8>,
+    /// Nothing is taken in beyond.
+    pub(crate) max_bytes: i64,
     held: Mutex<Held>,
     acks: watch::Sender<LogAck>,
     /// Somebody stores of it just now.
@@ -105,6 +110,7 @@ impl Logs {
             storage: storage::breakers(deps.clock.clone()),
             searches: Arc::new(Semaphore::new(SEARCHES)),
             public_searches: Arc::new(Semaphore::new(PUBLIC_SEARCHES)),
+            packings: Arc::new(Semaphore::new(PACKINGS)),
             segments: Batcher::new(Segments(deps.clone()), deps.life.clone()),
             ends: Batcher::new(Ends(deps.clone()), deps.life.clone()),
             urgent: Mutex::default(),
@@ -177,6 +183,11 @@ impl Logs {
         Arc::clone(if by_anybody { &self.inner.public_searches } else { &self.inner.searches })
     }
 
+    /// Places for packing a run of a log, which takes a core.
+    pub(crate) fn packings(&self) -> &Arc<Semaphore> {
+        &self.inner.packings
+    }
+
     pub(crate) fn pieces(&self) -> &Pieces {
         &self.inner.pieces
     }
@@ -207,12 +218,13 @@ impl Logs {
     }
 
     /// Lets an open log grow here, from what is durable.
-    pub(crate) fn resume(&self, row: &LogRow) -> Arc<OpenLog> {
+    pub(crate) fn resume(&self, row: &LogRow, max_bytes: i64) -> Arc<OpenLog> {
         let make = || {
             let tail = Tail::resume(row.durable, row.end_offset, self.clock().monotonic());
             Arc::new(OpenLog {
                 attempt: row.attempt(),
                 token_hash: row.token_hash.clone(),
+                max_bytes,
                 acks: watch::Sender::new(tail.ack()),
                 held: Mutex::new(Held {
                     tail,

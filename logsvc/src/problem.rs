@@ -43,6 +43,12 @@ pub(crate) enum ReadError {
     /// Whoever unpacked it broke off.
     #[error("unpacking broke off")]
     Unpacking,
+    /// The process stops before all was told; whoever reads may come again.
+    #[error("the log service stops")]
+    Stopping,
+    /// The token or web session that a reader came with is gone.
+    #[error("the reader's credential is gone")]
+    CredentialGone,
     /// It took too long.
     #[error("object storage did not answer in time")]
     Timeout,

@@ -1,5 +1,7 @@
 //! Finds bytes of a log by their offset, wherever they lie: in memory here, else in object storage.
 
+pub(crate) mod packed;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,9 +95,23 @@ pub(crate) fn pieces_of(
     from: i64,
     to: i64,
 ) -> impl Stream<Item = Result<Arc<Piece>, ReadError>> {
+    walk(logs, attempt, (from, to), move |logs, row| async move { piece_of(&logs, attempt, &row).await })
+}
+
+/// The same with a way to read what is stored.
+fn walk<T, F>(
+    logs: Logs,
+    attempt: AttemptRef,
+    (from, to): (i64, i64),
+    read: impl Fn(Logs, LogSegment) -> F,
+) -> impl Stream<Item = Result<T, ReadError>>
+where
+    T: From<Arc<Piece>> + Send + 'static,
+    F: Future<Output = Result<T, ReadError>> + Send + 'static,
+{
     async_stream::try_stream! {
         let mut places = Places { logs, attempt, at: from, to, rows: VecDeque::new(), page: FIRST_ROWS };
-        let mut ahead: VecDeque<Reading> = VecDeque::new();
+        let mut ahead: VecDeque<Reading<T>> = VecDeque::new();
         loop {
             while ahead.len() < AHEAD {
                 // One is always read: whoever is slow to take it holds up nobody else.
@@ -104,12 +120,11 @@ pub(crate) fn pieces_of(
                     break;
                 }
                 match places.next().await? {
-                    Some(Place::Here(piece)) => ahead.push_back(Reading::Done(piece)),
+                    Some(Place::Here(piece)) => ahead.push_back(Reading::Done(piece.into())),
                     Some(Place::Stored(row)) => {
-                        let logs = places.logs.clone();
-                        let life = logs.life().clone();
+                        let read = read(places.logs.clone(), row);
                         // A task of its own, so that it ends also where nobody asks for it any more just now.
-                        let read = life.task("read log segment", async move { piece_of(&logs, attempt, &row).await });
+                        let read = places.logs.life().task("read log segment", read);
                         ahead.push_back(Reading::Running(read, leave));
                     }
                     None => break,
@@ -125,9 +140,9 @@ pub(crate) fn pieces_of(
 }
 
 /// A piece that will be asked for.
-enum Reading {
-    Done(Arc<Piece>),
-    Running(Task<Result<Arc<Piece>, ReadError>>, Option<OwnedSemaphorePermit>),
+enum Reading<T> {
+    Done(T),
+    Running(Task<Result<T, ReadError>>, Option<OwnedSemaphorePermit>),
 }
 
 /// Where the next piece lies.

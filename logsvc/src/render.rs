@@ -6,12 +6,16 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use slipway_logfmt::ansi::AnsiStripper;
 use slipway_logfmt::chunk::{Chunk, Stream};
+use slipway_logfmt::outline::Outline;
 use slipway_logfmt::text::whole_characters;
 
+use crate::routes::lines::{self, Line};
 use crate::tail::Piece;
 
 /// Log bytes in one event.
 const EVENT_BYTES: usize = 64 * 1024;
+/// Log bytes of which a page is told the lines; where more come at once, it asks for those that it shows.
+const NEWS_BYTES: usize = 8 * 1024;
 
 /// Makes the events of one watcher.
 #[derive(Debug)]
@@ -30,6 +34,15 @@ struct LogEvent<'a> {
     from: i64,
     to: i64,
     spans: &'a [TextSpan],
+}
+
+#[derive(Serialize)]
+struct NewsEvent {
+    epoch: i64,
+    from: i64,
+    to: i64,
+    /// Numbered from 1 on.
+    lines: Vec<Line>,
 }
 
 /// What one writer wrote at one time, as text.
@@ -97,6 +110,27 @@ impl Renderer {
     }
 }
 
+/// The event for a page: how far the log goes, and the new lines where they are few and whole. It is made once for all
+/// pages, which ask for what it does not tell.
+pub(crate) fn page_event(epoch: i64, piece: &Piece, from: i64) -> Bytes {
+    let news = || news_event(epoch, piece);
+    let news = piece.news.get_or_init(news).as_ref().filter(|_| from == piece.chunk.offset);
+    news.cloned().unwrap_or_else(|| bell_event(epoch, piece.chunk.end()))
+}
+
+/// `None` where pages have to learn more than lines: a group begins or ends, or a line goes on.
+fn news_event(epoch: i64, piece: &Piece) -> Option<Bytes> {
+    let chunk = &piece.chunk;
+    let whole = piece.at_line_start && chunk.bytes.ends_with(b"\n") && chunk.bytes.len() <= NEWS_BYTES;
+    if !whole || !Outline::of(chunk)?.marks.is_empty() {
+        return None;
+    }
+    let (from, to) = (chunk.offset, chunk.end());
+    let news = NewsEvent { epoch, from, to, lines: lines::shown_lines(chunk)? };
+    let data = serde_json::to_string(&news).ok().filter(|data| data.len() <= EVENT_BYTES)?;
+    Some(Bytes::from(format!("id: {epoch}:{to}\ndata: {data}\n\n")))
+}
+
 /// The event that tells only how far the log goes.
 pub(crate) fn bell_event(epoch: i64, to: i64) -> Bytes {
     Bytes::from(format!("id: {epoch}:{to}\ndata: {{\"epoch\":{epoch},\"to\":{to}}}\n\n"))
@@ -126,6 +160,10 @@ pub(crate) fn text_spans(chunk: &Chunk, stripper: &mut Option<AnsiStripper>) -> 
         };
         spans.push(TextSpan { step: span.step, stream: span.stream, at: span.at, text });
         start = end;
+    }
+    // Chunks end with whole characters, or nothing follows them.
+    if let Some((stripper, last)) = stripper.as_mut().zip(spans.last_mut()) {
+        last.text.push_str(&String::from_utf8_lossy(stripper.finish()));
     }
     spans
 }
@@ -160,7 +198,7 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
-    use slipway_logfmt::chunk::Span;
+    use slipway_logfmt::chunk::{Part, Span};
 
     use super::*;
 
@@ -201,6 +239,7 @@ mod tests {
             packed: None,
             at_line_start: true,
             event: Default::default(),
+            news: Default::default(),
             hole: None,
         };
         let first = Renderer::new(1, false).piece(&shared, 5);
@@ -208,6 +247,35 @@ mod tests {
         assert_eq!(first[0].as_ptr(), second[0].as_ptr());
         let later = Renderer::new(1, false).piece(&shared, 7);
         assert_eq!(text_of(&later).0, "ne\n");
+    }
+
+    #[test]
+    fn pages_share_the_lines_of_a_piece_and_ask_for_what_is_not_so_simple() {
+        let now = slipway_runtime::clock::Clock::system().monotonic();
+        let told = |bytes: &[u8], cut: usize| {
+            let mut tail = crate::tail::Tail::resume(0, None, now);
+            tail.append(&Part::from(piece(0, bytes).chunk.clone()), now);
+            let piece = tail.piece_at(0).expect("it is there");
+            let (one, other) = (page_event(1, &piece, cut as i64), page_event(1, &piece, cut as i64));
+            let text = String::from_utf8(one.to_vec()).expect("text");
+            (text, one.as_ptr() == other.as_ptr())
+        };
+        let (text, shared) = told(b"\x1b[31mred\x1b[0m\nnext\n", 0);
+        let data = text.strip_prefix("id: 1:18\ndata: ").expect("an event").trim_end();
+        let json: serde_json::Value = serde_json::from_str(data).expect("JSON");
+        assert_eq!((&json["from"], &json["to"], shared), (&0.into(), &18.into(), true));
+        let line = |at: usize| (json["lines"][at]["line"].clone(), json["lines"][at]["runs"][0]["text"].clone());
+        assert_eq!(
+            (line(0), line(1), json["lines"][2].is_null()),
+            ((1.into(), "red".into()), (2.into(), "next".into()), true)
+        );
+        let long = [&vec![b'x'; NEWS_BYTES][..], b"\n"].concat();
+        for (bytes, cut) in [(&b"open"[..], 0), (b"one\ntwo\n", 4), (b"::group::A\n", 0), (&long, 0)] {
+            assert_eq!(told(bytes, cut).0, String::from_utf8_lossy(&bell_event(1, bytes.len() as i64)));
+        }
+        // Nobody else has what was read for one page alone.
+        let own = page_event(1, &Piece::stored(piece(0, b"a\n").chunk.clone()), 0);
+        assert_eq!(own, bell_event(1, 2));
     }
 
     proptest! {

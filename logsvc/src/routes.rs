@@ -1,7 +1,7 @@
 //! Routes for people and their programs: a job's log as text, as a stream of events, line by line, and searched.
 
 mod download;
-mod lines;
+pub(crate) mod lines;
 mod outline;
 mod range;
 mod search;

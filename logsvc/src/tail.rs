@@ -16,8 +16,16 @@ use crate::hole::Hole;
 
 /// Durable bytes that stay in memory for viewers.
 const KEEP_BYTES: i64 = 256 * 1024;
+/// Memory that all logs together may take; beyond it builders wait.
+pub const ALL_MAX_BYTES: usize = 128 << 20;
 /// Memory that one log may take; beyond it the builder waits.
 pub const TAIL_MAX_BYTES: usize = 16 << 20;
+
+/// Durable bytes of a log that stay while all logs take so much memory. Once half of it is taken none do, so that what is
+/// only kept never stands in the way of what comes, however many logs grow.
+pub fn keep_bytes(all: usize) -> i64 {
+    if all < ALL_MAX_BYTES / 2 { KEEP_BYTES } else { 0 }
+}
 
 /// A chunk with what every viewer needs of it, made once.
 #[derive(Debug)]
@@ -30,6 +38,8 @@ pub struct Piece {
     pub at_line_start: bool,
     /// The event that browsers get for the whole of it.
     pub event: OnceLock<Bytes>,
+    /// The event with its lines as the page shows them; `None` where they are to be asked for.
+    pub news: OnceLock<Option<Bytes>>,
     /// It stands in place of bytes that cannot be had any more.
     pub hole: Option<Hole>,
 }
@@ -98,7 +108,8 @@ impl Tail {
         self.received = chunk.end();
         self.waiting_since.get_or_insert(now);
         let at_line_start = std::mem::replace(&mut self.ends_line, chunk.bytes.ends_with(b"\n"));
-        self.pieces.push_back(Arc::new(Piece { chunk, packed, at_line_start, event: OnceLock::new(), hole: None }));
+        let piece = Piece { chunk, packed, at_line_start, event: OnceLock::new(), news: OnceLock::new(), hole: None };
+        self.pieces.push_back(Arc::new(piece));
         Appended::Stored
     }
 
@@ -154,9 +165,9 @@ impl Tail {
         self.not_before = Some(until);
     }
 
-    /// Everything below `durable` is stored. It may lie beyond what was received here, when another
-    /// service stored it; then what lies here is forgotten and the builder goes on behind it.
-    pub fn set_durable(&mut self, durable: i64, now: Instant) {
+    /// Everything below `durable` is stored, and `keep` bytes of it stay. It may lie beyond what was received here, when
+    /// another service stored it; then what lies here is forgotten and the builder goes on behind it.
+    pub fn set_durable(&mut self, durable: i64, keep: i64, now: Instant) {
         self.durable = self.durable.max(durable);
         self.not_before = None;
         self.waiting_since = (self.received > self.durable).then_some(now);
@@ -166,7 +177,7 @@ impl Tail {
             return;
         }
         while let Some(first) = self.pieces.front()
-            && first.chunk.end() <= self.durable - KEEP_BYTES
+            && first.chunk.end() <= self.durable - keep
         {
             self.cost -= first.cost();
             self.pieces.pop_front();
@@ -211,7 +222,8 @@ impl Piece {
 
     /// One that stands in place of bytes that cannot be had.
     pub fn instead(chunk: Chunk, hole: Option<Hole>) -> Arc<Self> {
-        Arc::new(Self { chunk, packed: None, at_line_start: false, event: OnceLock::new(), hole })
+        let news = OnceLock::from(None);
+        Arc::new(Self { chunk, packed: None, at_line_start: false, event: OnceLock::new(), news, hole })
     }
 
     fn cost(&self) -> usize {
@@ -268,10 +280,10 @@ mod tests {
         assert!(tail.due(now, true).is_some());
         tail.postpone(now + Duration::from_secs(9));
         assert_eq!(tail.due(now + timing::LOG_FLUSH, true), None);
-        tail.set_durable(1, now);
+        tail.set_durable(1, KEEP_BYTES, now);
         tail.announce_end(3);
         assert_eq!(tail.due(now, false), Some(vec![part(1, b"bc")]));
-        tail.set_durable(3, now);
+        tail.set_durable(3, KEEP_BYTES, now);
         assert_eq!(tail.due(now, true), None);
         assert_eq!(tail.ack(), ack(3, 3));
     }
@@ -287,9 +299,24 @@ mod tests {
             assert!(tail.cost() <= TAIL_MAX_BYTES);
         }
         assert_eq!(tail.append(&part(offset, &mebibyte), now), Appended::Full);
-        tail.set_durable(offset, now);
+        tail.set_durable(offset, KEEP_BYTES, now);
         assert!(tail.cost() <= (1 << 20) + 1000);
         assert_eq!(tail.append(&part(offset, &mebibyte), now), Appended::Stored);
+    }
+
+    #[test]
+    fn what_is_kept_leaves_room_for_what_comes_however_many_logs_grow() {
+        let now = Clock::system().monotonic();
+        let chunk = part(0, &vec![b'x'; KEEP_BYTES as usize]);
+        let mut all = 0;
+        let mut logs: Vec<Tail> = (0..10_000).map(|_| Tail::resume(0, None, now)).collect();
+        for log in &mut logs {
+            assert!(all + chunk.cost() <= ALL_MAX_BYTES, "{all} bytes are kept");
+            log.append(&chunk, now);
+            log.set_durable(KEEP_BYTES, keep_bytes(all + log.cost()), now);
+            all += log.cost();
+        }
+        assert!(all > ALL_MAX_BYTES / 4, "viewers find something");
     }
 
     #[test]
@@ -301,7 +328,7 @@ mod tests {
         assert_eq!(tail.cost(), whole.cost());
         assert_eq!(tail.due(now, true), Some(vec![whole.clone()]));
         // What is cut off was packed with what stays.
-        tail.set_durable(1, now);
+        tail.set_durable(1, KEEP_BYTES, now);
         let rest = tail.due(now, true).unwrap_or_default();
         assert!(matches!(&rest[..], [Part { chunk, packed: None }] if chunk.offset == 1));
     }
@@ -311,7 +338,7 @@ mod tests {
         let now = Clock::system().monotonic();
         let mut tail = Tail::resume(0, None, now);
         tail.append(&part(0, b"abc"), now);
-        tail.set_durable(9, now);
+        tail.set_durable(9, KEEP_BYTES, now);
         assert_eq!(tail.ack(), ack(9, 9));
         assert_eq!((tail.cost(), tail.piece_at(0).is_some()), (0, false));
         assert_eq!(tail.append(&part(9, b"j"), now), Appended::Stored);
@@ -335,7 +362,7 @@ mod tests {
                     Appended::Full | Appended::BeyondEnd => prop_assert!(false, "neither can be here"),
                 }
                 if let Some(durable) = durable.filter(|durable| *durable <= after.received) {
-                    tail.set_durable(durable, now);
+                    tail.set_durable(durable, KEEP_BYTES, now);
                 }
                 let ack = tail.ack();
                 prop_assert!(ack.durable <= ack.received && ack.durable >= before.durable);

@@ -1,7 +1,10 @@
 //! The service over its real routes, on SQLite and a folder.
 
 mod archiving;
+mod downloads;
+mod endings;
 mod grouping;
+mod lengths;
 mod ranges;
 mod reading;
 mod searching;

@@ -1,13 +1,17 @@
 //! `GET /api/v1/jobs/{id}/log.log` and `…/log.zst`: the whole log to keep, as it is stored, the second one packed by zstd.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt};
+use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
+use slipway_domain::attempt::AttemptRef;
 use slipway_domain::ids::JobId;
 use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
 
@@ -15,8 +19,9 @@ use super::text::{bytes, text_headers};
 use crate::access;
 use crate::follow::state_word;
 use crate::logs::Logs;
-use crate::problem::{ReadError, store_problem};
+use crate::problem::store_problem;
 use crate::reader;
+use crate::reader::packed::{self, Run};
 
 /// zstd's own default.
 const LEVEL: i32 = 3;
@@ -78,21 +83,53 @@ async fn download(
     let head = headed(text_headers(state_word(log), log.epoch, end));
     let body = match form {
         Form::Plain => Body::from_stream(bytes(logs, log.attempt(), 0, end)),
-        Form::Zstd => Body::from_stream(zstd_frames(logs.clone(), bytes(logs, log.attempt(), 0, end))),
+        Form::Zstd => Body::from_stream(zstd_frames(logs, log.attempt(), end)),
     };
     Ok((head, body).into_response())
 }
 
-/// A frame for each piece: one behind the other they are one file.
-fn zstd_frames(
-    logs: Logs,
-    pieces: impl Stream<Item = Result<Bytes, ReadError>>,
-) -> impl Stream<Item = anyhow::Result<Bytes>> {
-    pieces.map_err(anyhow::Error::from).and_then(move |piece| {
-        let logs = logs.clone();
-        async move {
-            let packed = logs.life().blocking("pack a log", move || zstd::bulk::compress(&piece, LEVEL));
-            Ok(Bytes::from(packed.await.context("packing broke off")?.context("a piece does not pack")?))
+/// One frame behind the other, which together are one file: as they are stored, and packed here where they are not.
+fn zstd_frames(logs: Logs, attempt: AttemptRef, end: i64) -> impl Stream<Item = anyhow::Result<Bytes>> {
+    async_stream::try_stream! {
+        let mut at = 0;
+        for await run in packed::runs_of(logs.clone(), attempt, end) {
+            match run? {
+                Run::Packed(run, frames) if run.start == at && run.end <= end => {
+                    at = run.end;
+                    yield frames;
+                }
+                Run::Packed(run, frames) => {
+                    let wanted = at..run.end.min(end);
+                    at = at.max(wanted.end);
+                    if !wanted.is_empty() {
+                        yield pack(&logs, move || part(&frames, &run, &wanted)).await?;
+                    }
+                }
+                Run::Plain(piece) => {
+                    let Some(chunk) = piece.chunk.slice(at, end) else { continue };
+                    at = chunk.end();
+                    yield pack(&logs, move || Ok(chunk.bytes)).await?;
+                }
+            }
         }
-    })
+    }
+}
+
+/// Bytes as one frame. Few are packed at a time, and the others wait for their turn.
+async fn pack(logs: &Logs, bytes: impl FnOnce() -> anyhow::Result<Bytes> + Send + 'static) -> anyhow::Result<Bytes> {
+    let place = Arc::clone(logs.packings()).acquire_owned().await?;
+    let packing = logs.life().blocking("pack a log", move || {
+        let _place = place;
+        zstd::bulk::compress(&bytes()?, LEVEL).context("a piece does not pack")
+    });
+    Ok(packing.await.context("packing broke off")??.into())
+}
+
+/// Some bytes of a packed run.
+fn part(frames: &[u8], run: &Range<i64>, wanted: &Range<i64>) -> anyhow::Result<Bytes> {
+    let place = |offset: i64| usize::try_from(offset - run.start).context("no place in the run");
+    let bytes = Bytes::from(zstd::bulk::decompress(frames, place(run.end)?).context("a stored run does not unpack")?);
+    let wanted = place(wanted.start)?..place(wanted.end)?;
+    anyhow::ensure!(wanted.end <= bytes.len(), "a stored run is too short");
+    Ok(bytes.slice(wanted))
 }

@@ -66,7 +66,7 @@ pub(super) struct LinesAnswer {
 
 /// One line.
 #[derive(Debug, Serialize)]
-struct Line {
+pub(crate) struct Line {
     line: i64,
     /// Its number among those of its step, where only those were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,20 +104,9 @@ pub(super) async fn lines(
     let view = logs.db().log_view(&scope, job, query.epoch).await.map_err(store_problem)?;
     let Some(log) = view.log else { return Ok(Json(LinesAnswer { state: "none", ..LinesAnswer::default() })) };
     let end = reader::readable_end(&logs, &log);
-    let mut window = Window {
-        from,
-        left: query.count.unwrap_or(COUNT).min(COUNT_MAX),
-        step: query.step,
-        form: Form { ansi: query.ansi, runs: query.runs },
-        bytes: 0,
-        cells_left: terminal::MAX_BULK_CELLS,
-        line: from,
-        step_line: 0,
-        begins: true,
-        open: None,
-        lines: Vec::new(),
-        holes: Vec::new(),
-    };
+    let form = Form { ansi: query.ansi, runs: query.runs };
+    let mut window = Window::new(from, query.count.unwrap_or(COUNT).min(COUNT_MAX), form);
+    window.step = query.step;
     match query.step {
         None => window.read(&logs, &log, end).await?,
         Some(step) => window.read_step(&logs, &log, (step, end)).await?,
@@ -169,7 +158,33 @@ struct Open {
     clipped: bool,
 }
 
+/// The lines of a chunk that holds whole ones, as a page shows them, numbered from 1; `None` where they are too much to
+/// be told.
+pub(crate) fn shown_lines(chunk: &Chunk) -> Option<Vec<Line>> {
+    let mut window = Window::new(1, COUNT, Form { ansi: false, runs: true });
+    window.take(chunk);
+    let lines = memchr::memchr_iter(b'\n', &chunk.bytes).count();
+    (window.lines.len() == lines).then_some(window.lines)
+}
+
 impl Window {
+    fn new(from: i64, left: usize, form: Form) -> Self {
+        Self {
+            from,
+            left,
+            step: None,
+            form,
+            bytes: 0,
+            cells_left: terminal::MAX_BULK_CELLS,
+            line: from,
+            step_line: 0,
+            begins: true,
+            open: None,
+            lines: Vec::new(),
+            holes: Vec::new(),
+        }
+    }
+
     async fn read(&mut self, logs: &Logs, log: &LogRow, end: i64) -> Result<(), ReadError> {
         let mut at = reader::start_of_line(logs, log, self.line, end).await?;
         while at < end && self.left > 0 {

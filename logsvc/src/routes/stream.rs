@@ -21,7 +21,7 @@ use crate::follow::{Follower, Start, Step};
 use crate::logs::Logs;
 use crate::problem::{ReadError, store_problem};
 use crate::reader;
-use crate::render::{Renderer, attempt_event, bell_event, end_event};
+use crate::render::{Renderer, attempt_event, end_event, page_event};
 use crate::routes::flag;
 
 /// Silence is broken this often, so that proxies keep the connection.
@@ -33,7 +33,7 @@ pub(super) struct StreamQuery {
     #[serde(default, deserialize_with = "flag")]
     ansi: bool,
     epoch: Option<i64>,
-    /// Only how far the log goes, without its text: for a viewer that reads the lines that it shows.
+    /// How far the log goes, with new lines only where they are few: for a viewer that reads the lines that it shows.
     #[serde(default, deserialize_with = "flag")]
     bell: bool,
     /// An event's id, for a page that already shows everything before; the header wins.
@@ -46,16 +46,18 @@ pub(super) async fn stream(
     QueryOf(query): QueryOf<StreamQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let scope = access::scope(&logs, &headers).await?;
+    let caller = access::caller(&logs, &headers).await?;
     let last_id = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let resumed = last_id.or(query.after).and_then(|id| parse_id(&id)).filter(|(epoch, _)| {
         // A pinned epoch wins over the id of another.
         query.epoch.is_none_or(|pinned| pinned == *epoch)
     });
     let wanted = query.epoch.or(resumed.map(|(epoch, _)| epoch)).filter(|epoch| *epoch > 0);
-    let view = match logs.db().log_view(&scope, job, wanted).await {
+    let view = match logs.db().log_view(caller.scope(), job, wanted).await {
         // An id of an attempt that is not there: begin anew.
-        Err(StoreError::NotFound("attempt")) if query.epoch.is_none() => logs.db().log_view(&scope, job, None).await,
+        Err(StoreError::NotFound("attempt")) if query.epoch.is_none() => {
+            logs.db().log_view(caller.scope(), job, None).await
+        }
         other => other,
     }
     .map_err(store_problem)?;
@@ -65,7 +67,7 @@ pub(super) async fn stream(
     let end = view.log.as_ref().filter(|_| query.bell && at == 0).map(|log| reader::readable_end(&logs, log));
     let at = end.unwrap_or(at);
     let start = Start { job, epoch, at, pinned: query.epoch.is_some() };
-    let follower = Follower::new(&logs, scope, &view, start).await;
+    let follower = Follower::new(&logs, caller, &view, start).await;
     let head = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
@@ -92,7 +94,7 @@ fn events(mut follower: Follower, ansi: bool, bell: bool) -> impl Stream<Item = 
                 continue;
             };
             match step? {
-                Step::Piece { piece, .. } if bell => yield bell_event(follower.epoch(), piece.chunk.end()),
+                Step::Piece { piece, from } if bell => yield page_event(follower.epoch(), &piece, from),
                 Step::Piece { piece, from } => {
                     for event in renderer.piece(&piece, from) {
                         yield event;

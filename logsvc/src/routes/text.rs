@@ -1,6 +1,7 @@
 //! `GET /api/v1/jobs/{id}/log`: the log as text. Escape sequences are taken out unless `?ansi=1`; `Range`
 //! and offsets count the bytes that are stored and are answered as stored. One dialect of the whole: what
-//! is cut or damaged says so in a header, and in plain text also in its last line.
+//! is cut or damaged says so in a header, and in plain text also in its last line. What is followed ends cleanly only where
+//! nothing will follow.
 
 use std::sync::Arc;
 
@@ -19,10 +20,9 @@ use slipway_logfmt::ansi::AnsiStripper;
 use slipway_logfmt::chunk::Chunk;
 use slipway_logfmt::text::count_lines;
 use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
-use slipway_store::Scope;
 use slipway_store::logs::{LogRow, LogState, LogView};
 
-use crate::access;
+use crate::access::{self, Caller};
 use crate::follow::{Follower, Start, Step, state_word};
 use crate::hole::Hole;
 use crate::index::{Index, index};
@@ -90,11 +90,11 @@ pub(super) async fn log(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     check(&query)?;
-    let scope = access::scope(&logs, &headers).await?;
-    let view = logs.db().log_view(&scope, job, query.epoch).await.map_err(store_problem)?;
+    let caller = access::caller(&logs, &headers).await?;
+    let view = logs.db().log_view(caller.scope(), job, query.epoch).await.map_err(store_problem)?;
     let Some(log) = &view.log else {
         let body =
-            if query.follow { follow_from_nothing(&logs, scope, &view, job, query).await } else { Body::empty() };
+            if query.follow { follow_from_nothing(&logs, caller, &view, job, query).await } else { Body::empty() };
         return Ok((text_headers("none", 0, 0), body).into_response());
     };
     let end = reader::readable_end(&logs, log);
@@ -116,8 +116,8 @@ pub(super) async fn log(
     if query.follow {
         let at = first_byte(&logs, log, &query, end).await?;
         let start = Start { job, epoch: log.epoch, at, pinned: query.epoch.is_some() };
-        let follower = Follower::new(&logs, scope, &view, start).await;
-        let body = Body::from_stream(followed(follower, query));
+        let follower = Follower::new(&logs, caller, &view, start).await;
+        let body = Body::from_stream(followed(logs, follower, query));
         return Ok((head, [(HeaderName::from_static("x-accel-buffering"), "no")], body).into_response());
     }
     let part = part(&logs, log, &query, end).await?;
@@ -283,6 +283,9 @@ fn stripped(logs: Logs, part: Part, notice: Option<Bytes>) -> impl Stream<Item =
             ends_line = text.last().map_or(ends_line, |last| *last == b'\n');
             yield Bytes::from(text);
         }
+        let rest = stripper.finish();
+        ends_line &= rest.is_empty();
+        yield Bytes::from_static(rest);
         if let Some(notice) = notice {
             if !ends_line {
                 yield Bytes::from_static(b"\n");
@@ -390,13 +393,14 @@ fn first_lines(bytes: Bytes, left: &mut i64) -> Bytes {
     last.map_or(Bytes::new(), |last| bytes.slice(..=last))
 }
 
-async fn follow_from_nothing(logs: &Logs, scope: Scope, view: &LogView, job: JobId, query: TextQuery) -> Body {
+async fn follow_from_nothing(logs: &Logs, caller: Caller, view: &LogView, job: JobId, query: TextQuery) -> Body {
     let start = Start { job, epoch: 0, at: 0, pinned: false };
-    Body::from_stream(followed(Follower::new(logs, scope, view, start).await, query))
+    let follower = Follower::new(logs, caller, view, start).await;
+    Body::from_stream(followed(logs.clone(), follower, query))
 }
 
 /// The log as it grows, attempt after attempt.
-fn followed(mut follower: Follower, query: TextQuery) -> impl Stream<Item = Result<Bytes, ReadError>> {
+fn followed(logs: Logs, mut follower: Follower, query: TextQuery) -> impl Stream<Item = Result<Bytes, ReadError>> {
     async_stream::try_stream! {
         let mut stripper = AnsiStripper::default();
         let mut ends_line = true;
@@ -408,16 +412,46 @@ fn followed(mut follower: Follower, query: TextQuery) -> impl Stream<Item = Resu
                     yield if query.ansi { news.bytes } else { stripper.push(&news.bytes).into() };
                 }
                 Step::Attempt(epoch) if epoch > 1 => {
+                    yield Bytes::from_static(stripper.finish());
                     stripper = AnsiStripper::default();
                     let lead = if ends_line { "" } else { "\n" };
                     yield Bytes::from(format!("{lead}[slipway] The job is tried again: attempt {epoch}.\n"));
                     ends_line = true;
                 }
                 Step::Attempt(_) => {}
-                Step::End(_) | Step::Stopped => break,
+                Step::End(_) => {
+                    yield Bytes::from_static(stripper.finish());
+                    let words = ending(&logs, &follower).await?;
+                    if words.is_some() && !ends_line {
+                        yield Bytes::from_static(b"\n");
+                    }
+                    yield words.unwrap_or_default();
+                    break;
+                }
+                // No clean end: what is shown is not all.
+                Step::Stopped => Err(ReadError::Stopping)?,
             }
         }
     }
+}
+
+/// What whoever followed must know of the end of a log, as a last line of ours.
+async fn ending(logs: &Logs, follower: &Follower) -> Result<Option<Bytes>, ReadError> {
+    if follower.epoch() == 0 {
+        return Ok(None);
+    }
+    let log = logs.db().attempt_log(follower.attempt()).await?;
+    let end = match log.state {
+        LogState::Open => log.end_offset,
+        LogState::Sealed => Some(log.durable),
+        LogState::Cut | LogState::Damaged => return Ok(notice(&log)),
+    };
+    let whole = end.is_some_and(|end| follower.at() >= end);
+    Ok((!whole).then(|| {
+        let at = follower.at();
+        format!("[slipway] This log is shown up to byte {at}: its builder was gone before it had sent the rest.\n")
+            .into()
+    }))
 }
 
 #[cfg(test)]

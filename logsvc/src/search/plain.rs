@@ -10,6 +10,8 @@ use super::{LINE_MAX_BYTES, Writer, Writers, late};
 
 /// Bytes that begin or end an escape sequence.
 const ESCAPES: [u8; 3] = [0x1b, 0x18, 0x1a];
+/// Begins eight-bit controls in UTF-8.
+const CONTROL: u8 = 0xc2;
 
 pub(super) struct Plain<'a, I, G> {
     chunks: I,
@@ -81,8 +83,9 @@ impl<'a, I: Iterator<Item = Chunk>, G: Fn() -> bool> Plain<'a, I, G> {
         let Some(last) = bytes.last() else { return };
         self.wrote(span);
         let stripped;
-        let text = if self.stripper.is_ground() && memchr::memchr3(ESCAPES[0], ESCAPES[1], ESCAPES[2], bytes).is_none()
-        {
+        let is_plain = memchr::memchr3(ESCAPES[0], ESCAPES[1], ESCAPES[2], bytes).is_none()
+            && memchr::memchr(CONTROL, bytes).is_none();
+        let text = if self.stripper.is_ground() && is_plain {
             bytes
         } else {
             stripped = self.stripper.push(bytes);
@@ -136,7 +139,14 @@ impl<I: Iterator<Item = Chunk>, G: Fn() -> bool> Read for Plain<'_, I, G> {
             return Err(late());
         }
         while self.at == self.ready.len() {
-            let Some(chunk) = self.chunks.next() else { return Ok(0) };
+            let Some(chunk) = self.chunks.next() else {
+                let rest = self.stripper.finish();
+                if rest.is_empty() {
+                    return Ok(0);
+                }
+                (self.ready, self.at) = (rest.to_vec(), 0);
+                break;
+            };
             self.take(&chunk);
         }
         let rest = self.ready.get(self.at..).unwrap_or_default();

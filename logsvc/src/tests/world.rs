@@ -179,6 +179,43 @@ impl World {
         self.sql("update projects set visibility = 'public'").await;
     }
 
+    /// What the tenant's plan allows, as it was when the build was made.
+    pub(super) async fn plan_allows(&mut self, log_bytes: u64) {
+        let spec = serde_json::json!({
+            "build": self.build, "project": self.project, "project_name": "p", "tenant": uuid::Uuid::nil(),
+            "trigger": "manual", "forge": null, "clone_url": "https://x", "ref": null, "commit": "a".repeat(40),
+            "asked": {}, "project_options": {}, "image": null, "created_at": self.clock.now(), "context_max_bytes": 1,
+            "context_max_entries": 1, "limits": {"log_bytes": log_bytes},
+        });
+        sqlx::query("insert into job_specs (job_id, spec) values ($1, $2)")
+            .bind(self.job)
+            .bind(spec.to_string())
+            .execute(&mut self.seed)
+            .await
+            .expect("spec");
+    }
+
+    /// From this moment on nobody knows the user's token any more.
+    pub(super) async fn revoke_tokens(&mut self) {
+        self.sql("update api_tokens set revoked_at = created_at").await;
+    }
+
+    pub(super) async fn hide_project(&mut self) {
+        self.sql("update projects set visibility = 'private'").await;
+    }
+
+    /// A page session of the user's, by its cookie.
+    pub(super) async fn log_in(&mut self, cookie: &str) {
+        let expires = self.clock.now() + chrono::TimeDelta::days(1);
+        let (token, _) = self.db.scope_for_token(&token_hash(USER)).await.expect("an answer").expect("a token");
+        let hash = token_hash(cookie);
+        self.db.create_web_session(&hash, token, self.clock.now(), expires).await.expect("a session");
+    }
+
+    pub(super) async fn log_out(&mut self, cookie: &str) {
+        self.db.delete_web_session(&token_hash(cookie)).await.expect("no session");
+    }
+
     async fn sql(&mut self, text: &str) {
         sqlx::query(sqlx::AssertSqlSafe(text)).execute(&mut self.seed).await.expect("seed");
     }
