@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use slipway_domain::agent::{Claimed, Finish, LogEnd};
 use slipway_domain::attempt::AttemptOutcome;
 use slipway_domain::failure::{Failure, FailureClass};
+use slipway_domain::remarks::Remarks;
 use slipway_domain::timing::{KILL_WITHIN, LOG_DURABLE_WAIT, RUNNING_GRACE};
 use slipway_runtime::backoff::Backoff;
 use slipway_runtime::crash;
@@ -31,8 +32,10 @@ use crate::work::engine::local_image;
 mod bases;
 mod cold;
 mod flow;
+mod follow;
 mod limits;
 mod loose_keys;
+mod noted;
 mod outputs;
 mod policy;
 mod push;
@@ -46,6 +49,7 @@ mod tests;
 pub(crate) use bases::base_registries;
 pub(crate) use cold::cache_registries;
 use flow::Flow;
+use noted::Noted;
 use outputs::Outputs;
 
 /// The last reports may take this long; after it the finish goes first.
@@ -70,6 +74,7 @@ struct Attempt {
     log: Arc<AttemptLog>,
     shelf: Arc<Shelf>,
     outputs: Arc<Outputs>,
+    noted: Arc<Noted>,
 }
 
 /// The last word as decided here; `None` when nothing may be said.
@@ -103,7 +108,8 @@ impl Attempt {
         ));
         let began = agent.clock.monotonic();
         let progress = Arc::new(Progress::default());
-        Self { agent, api, claimed, began, reins, progress, log, shelf, outputs: Arc::default() }
+        let (outputs, noted) = (Arc::default(), Arc::default());
+        Self { agent, api, claimed, began, reins, progress, log, shelf, outputs, noted }
     }
 
     async fn conduct(self) {
@@ -202,7 +208,8 @@ impl Attempt {
         let LogEnd { end, sha256 } = self.shelf.log_end().unwrap_or(LogEnd { end: 0, sha256: String::new() });
         let (built, images) = self.outputs.take();
         info!(%outcome, class = failure.as_ref().map(|failure| failure.class.as_str()), log_end = end, "attempt ended");
-        let finish = Finish { outcome, failure, images, built, log_end: end, log_sha256: sha256 };
+        let finish =
+            Finish { outcome, failure, images, built, remarks: self.remarks(), log_end: end, log_sha256: sha256 };
         crash::point("builder.finish");
         let spent = self.agent.clock.monotonic().duration_since(self.began);
         let within =
@@ -315,6 +322,7 @@ async fn without_log(agent: &Agent, claimed: &Claimed, failure: Failure) {
         failure: Some(failure),
         images: Vec::new(),
         built: Vec::new(),
+        remarks: Remarks::default(),
         log_end: 0,
         log_sha256: digest.hex(),
     };

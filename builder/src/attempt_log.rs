@@ -113,6 +113,11 @@ impl AttemptLog {
         self.store(&mut writer)
     }
 
+    /// So many bytes are left out of a log that is too long, once its end is written.
+    pub fn left_out_bytes(&self) -> u64 {
+        self.writer().overflow.left_out()
+    }
+
     /// The last lines of a step that ended, oldest first: at most 20 of them, and 4 KiB, without escape sequences.
     /// Masked once more, because what was known late, or hidden by such a sequence, stands in the log.
     pub fn last_lines(&self, step: u32) -> Vec<String> {
@@ -251,6 +256,20 @@ mod tests {
         assert_eq!(text(&shelf), "early\nhunter2\nsay ***\nand *** again\n");
         assert!(shelf.marks().closed);
         assert_eq!(shelf.log_end().expect("hashed").end, shelf.marks().end);
+    }
+
+    #[tokio::test]
+    async fn base64_is_masked_over_lines_that_others_write_between() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (log, shelf) = log(dir.path());
+        log.hide(["correct-horse".to_owned()]).expect("hides");
+        log.write(1, Stream::Stdout, b"Y29ycmVj\n").await.expect("writes");
+        log.write(2, Stream::Stdout, b"another step\n").await.expect("writes");
+        log.write(1, Stream::Stderr, b"another output\n").await.expect("writes");
+        log.meta(1, "a word of ours").expect("writes");
+        log.write(1, Stream::Stdout, b"dC1ob3JzZQ==\n").await.expect("writes");
+        log.close();
+        assert_eq!(text(&shelf), "another step\nanother output\na word of ours\n***\n***Q==\n");
     }
 
     #[tokio::test]

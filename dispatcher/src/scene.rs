@@ -178,6 +178,7 @@ impl Scene {
             failure: None,
             images: Vec::new(),
             built: Vec::new(),
+            remarks: Default::default(),
             log_end: 0,
             log_sha256: "00".repeat(32),
         };

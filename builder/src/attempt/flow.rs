@@ -13,11 +13,11 @@ use slipway_domain::attempt::{AttemptOutcome, AttemptRef, Phase, StepState};
 use slipway_domain::dockerfile::{self, secret_mounts};
 use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::git_ref::GitRef;
-use slipway_domain::image::{Base, BuiltImage};
+use slipway_domain::image::BuiltImage;
 use slipway_domain::outputs::Variant;
 use slipway_domain::pipeline::Pipeline;
+use slipway_domain::remarks::Warning;
 use slipway_domain::spec::{BuildOptions, JobSpec};
-use slipway_logfmt::chunk::Stream;
 use slipway_runtime::backoff::Backoff;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,8 @@ use tracing::{debug, warn};
 
 use super::bases::Bases;
 use super::cold::Ran;
+use super::follow::narrow;
+use super::noted::Noted;
 use super::outputs::Outputs;
 use super::{Attempt, limits, loose_keys, no_room, policy, sharing, strangers};
 use crate::agent::Agent;
@@ -35,7 +37,7 @@ use crate::home::make_private_dir;
 use crate::report::Progress;
 use crate::work::cgroup::Confined;
 use crate::work::context::{ContextRequest, ContextTar, make_context};
-use crate::work::engine::{BuildRequest, StepEvent, labels, local_image};
+use crate::work::engine::{BuildRequest, labels, local_image};
 use crate::work::mirror::Owner;
 use crate::work::source::{Checkout, Rules, SourceRequest, fetch};
 
@@ -55,9 +57,10 @@ pub struct Flow {
     pub(super) reins: Reins,
     pub(super) log: Arc<AttemptLog>,
     pub(super) outputs: Arc<Outputs>,
+    pub(super) noted: Arc<Noted>,
     pub(super) bases: Bases,
     pub(super) ran: Ran,
-    progress: Arc<Progress>,
+    pub(super) progress: Arc<Progress>,
     workspace: PathBuf,
     began: Instant,
     limit: watch::Sender<Duration>,
@@ -79,6 +82,7 @@ impl Flow {
             reins: attempt.reins.clone(),
             log: Arc::clone(&attempt.log),
             outputs: Arc::clone(&attempt.outputs),
+            noted: Arc::clone(&attempt.noted),
             bases: Bases::default(),
             ran: Ran::default(),
             progress: Arc::clone(&attempt.progress),
@@ -206,13 +210,15 @@ impl Flow {
         let packed = packed.map_err(|refused| refused.failure);
         let packed = packed.and_then(|context| match strangers::refusal(&self.spec, &context.dockerfile_text) {
             Some(why) => Err(Failure::new(FailureClass::FrontendForbidden, why)),
-            None => {
-                policy::check_dockerfile(&self.agent.config.syntax_allow, &context.dockerfile_text).map(|()| context)
-            }
+            None => match policy::check_dockerfile(&self.agent.config.syntax_allow, &context.dockerfile_text) {
+                Ok(()) => Ok(context),
+                Err(refused) => Err(policy::in_file(refused, context.dockerfile_in_repository())),
+            },
         });
         if let Ok(context) = &packed {
-            for warning in loose_keys::warnings(options, &dockerfile::scan(&context.dockerfile_text)) {
-                self.log.meta(step.number, &warning)?;
+            for text in loose_keys::warnings(options, &dockerfile::scan(&context.dockerfile_text)) {
+                let step = Some(i64::from(step.number));
+                self.warn(Warning { text, step, dockerfile: None, line: None }, None)?;
             }
         }
         self.end(step, packed)
@@ -231,6 +237,7 @@ impl Flow {
             tokio::try_join!(self.confine(), self.definition(&context, options, &credentials.registries))?;
         let whose = (self.agent.identity.builder, self.attempt);
         let written = (context.dockerfile_text.as_str(), options.target.as_deref());
+        let dockerfile = context.dockerfile_in_repository();
         let labels = labels(whose, &self.spec, written, definition.base.as_ref());
         let request = BuildRequest {
             image: local_image(self.attempt, place),
@@ -255,7 +262,7 @@ impl Flow {
             built
         };
         let built = tokio::select! {
-            built = beside(building, self.follow(heard, place), &stop) => built,
+            built = beside(building, self.follow(heard, (place, &dockerfile)), &stop) => built,
             never = held(confined.as_ref()) => match never {},
         };
         if fills_cache(&built) {
@@ -298,48 +305,6 @@ impl Flow {
         let size = built.size_bytes();
         self.outputs.built(place, BuiltImage { target, ..built });
         limits::check_size(u64::try_from(size).unwrap_or_default(), &self.spec.limits)
-    }
-
-    /// Variants share steps, which have one digest; what one of them took is not the other's.
-    async fn follow(&self, mut events: mpsc::Receiver<StepEvent>, place: usize) -> Result<(), Failure> {
-        let own = |digest: String| if place == 0 { digest } else { format!("{place}:{digest}") };
-        let silence = Duration::from_secs(self.spec.limits.silence_secs);
-        loop {
-            let event = tokio::select! {
-                event = events.recv() => match event {
-                    Some(event) => event,
-                    None => return Ok(()),
-                },
-                () = self.agent.clock.sleep(silence) => return Err(limits::silent(silence)),
-            };
-            match event {
-                StepEvent::Step(report) => {
-                    // The engine writes the values of arguments into names.
-                    let name = self.bases.as_written(self.log.masked(&report.name));
-                    if report.state == StepState::Succeeded && !report.cached {
-                        self.ran.step(&name);
-                    }
-                    Base::of_step(&name).into_iter().for_each(|base| self.outputs.upon(place, base));
-                    let report = StepReport { digest: own(report.digest), name, ..report };
-                    let ended = match report.state {
-                        StepState::Pending | StepState::Running => false,
-                        StepState::Succeeded | StepState::Failed | StepState::Cancelled => true,
-                    };
-                    let number = self.progress.step(report);
-                    if ended {
-                        self.log.end_step(narrow(number))?;
-                    }
-                }
-                StepEvent::Log { digest, stream, bytes } => {
-                    let stream = if stream == 2 { Stream::Stderr } else { Stream::Stdout };
-                    self.log.write(narrow(self.progress.number(&own(digest))), stream, &bytes).await?;
-                }
-                StepEvent::Moves => {}
-                StepEvent::Notice { digest, text } => {
-                    self.log.meta(narrow(self.progress.number(&own(digest))), &text)?;
-                }
-            }
-        }
     }
 
     /// What a phase needs; masked in the log from here on.
@@ -492,8 +457,4 @@ pub(super) fn stopped() -> Failure {
 fn secret_forms(login: &Login) -> [String; 2] {
     // The pair as well: its base64 is what stands in headers.
     [login.password.clone(), format!("{}:{}", login.user, login.password)]
-}
-
-fn narrow(number: i64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }

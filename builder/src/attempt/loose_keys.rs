@@ -11,10 +11,10 @@ const MOST: usize = 10;
 /// A line for each; never the key itself.
 pub(super) fn warnings(options: &BuildOptions, outline: &Outline) -> Vec<String> {
     let of_args = options.args.iter().flatten().filter_map(|(name, value)| {
-        find(value).map(|what| format!("Warning: the build argument {name} looks like {what}; {ADVICE}"))
+        find(value).map(|what| format!("the build argument {name} looks like {what}; {ADVICE}"))
     });
     let of_lines = outline.instructions.iter().filter_map(|it| {
-        find(&it.arguments).map(|what| format!("Warning: {} on line {} holds {what}; {ADVICE}", it.keyword, it.line))
+        find(&it.arguments).map(|what| format!("{} on line {} holds {what}; {ADVICE}", it.keyword, it.line))
     });
     of_args.chain(of_lines).take(MOST).collect()
 }
@@ -35,7 +35,7 @@ mod tests {
         let options = BuildOptions { args: Some(args.into()), ..BuildOptions::default() };
         let outline = scan(&format!("FROM scratch\nARG A=1\nENV T={key} \\\n  B=2\nRUN curl -H 'token {key}' x\n"));
         let warnings = warnings(&options, &outline);
-        let begins = ["Warning: the build argument TOKEN looks", "Warning: ENV on line 3", "Warning: RUN on line 5"];
+        let begins = ["the build argument TOKEN looks", "ENV on line 3", "RUN on line 5"];
         assert!(warnings.len() == 3 && warnings.iter().zip(begins).all(|(said, begin)| said.starts_with(begin)));
         assert!(warnings.iter().all(|said| !said.contains(&key) && said.contains("slipway secrets set")));
     }

@@ -50,6 +50,12 @@ fn at(class: FailureClass, message: String, text: &str, line: usize) -> Failure 
     Failure { dockerfile_line: i64::try_from(line).ok(), detail, ..Failure::new(class, message) }
 }
 
+/// The same of this file, which is named where a line of it is.
+pub(super) fn in_file(failure: Failure, path: String) -> Failure {
+    let dockerfile = failure.dockerfile_line.map(|_| path);
+    Failure { detail: Box::new(Detail { dockerfile, ..*failure.detail }), ..failure }
+}
+
 fn short(text: &str) -> String {
     text.chars().take(200).collect()
 }

@@ -2,6 +2,7 @@
 
 use slipway_domain::attempt::AttemptOutcome;
 use slipway_domain::failure::{Detail, ExcerptLine, Failure};
+use slipway_domain::remarks::{Remarks, Warning};
 
 use super::{Attempt, Verdict};
 use crate::attempt_log::AttemptLog;
@@ -28,6 +29,13 @@ impl Attempt {
         Some((outcome, failure))
     }
 
+    /// What is to be known beside the verdict. Secrets that were not known when it was noted are masked as well.
+    pub(super) fn remarks(&self) -> Remarks {
+        let remarks = self.noted.remarks(self.log.left_out_bytes());
+        let masked = |warning: Warning| Warning { text: self.log.masked(&warning.text), ..warning };
+        Remarks { warnings: remarks.warnings.into_iter().map(masked).collect(), ..remarks }
+    }
+
     fn with_step(&self, failure: Failure) -> Failure {
         let Some(step) = self.progress.step_of(failure.step.as_deref()) else { return failure };
         let number = u32::try_from(step.number).unwrap_or(u32::MAX);
@@ -41,12 +49,13 @@ impl Attempt {
 /// The failure without a secret. The engine's words and a step's name hold the values of arguments.
 fn masked(failure: Failure, log: &AttemptLog) -> Failure {
     let line = |line: ExcerptLine| ExcerptLine { text: log.masked(&line.text), ..line };
-    let Detail { excerpt, last_lines, hint } = *failure.detail;
+    let Detail { dockerfile, excerpt, last_lines, hint } = *failure.detail;
+    let dockerfile = dockerfile.map(|path| log.masked(&path));
     let excerpt = excerpt.into_iter().map(line).collect();
     Failure {
         message: log.masked(&failure.message),
         step: failure.step.map(|step| log.masked(&step)),
-        detail: Box::new(Detail { excerpt, last_lines, hint: hint.map(|hint| log.masked(&hint)) }),
+        detail: Box::new(Detail { dockerfile, excerpt, last_lines, hint: hint.map(|hint| log.masked(&hint)) }),
         ..failure
     }
 }

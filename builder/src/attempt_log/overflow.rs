@@ -22,7 +22,10 @@ pub(super) struct Overflow {
     over: bool,
     end: VecDeque<Piece>,
     end_bytes: u64,
+    /// Bytes that the next words tell of.
     dropped: u64,
+    /// Bytes that words have told of.
+    left_out: u64,
 }
 
 /// Something that a step wrote.
@@ -40,7 +43,8 @@ pub(super) enum Fate {
 impl Overflow {
     /// For a log of at most so many bytes, notices of ours apart.
     pub(super) fn new(max: u64) -> Self {
-        Self { max, left: max - end_max(max), over: false, end: VecDeque::new(), end_bytes: 0, dropped: 0 }
+        let end = VecDeque::new();
+        Self { max, left: max - end_max(max), over: false, end, end_bytes: 0, dropped: 0, left_out: 0 }
     }
 
     /// Takes what a step wrote.
@@ -69,6 +73,11 @@ impl Overflow {
         }))
     }
 
+    /// Bytes between the beginning and the end, once that is written.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     /// Pieces may be as small as a byte: those that follow each other become one.
     fn keep(&mut self, (step, stream, bytes): Piece) {
         match self.end.back_mut() {
@@ -83,6 +92,7 @@ impl Overflow {
     /// The end with the words before it, once the attempt is over.
     pub(super) fn finish(&mut self) -> (Option<String>, impl Iterator<Item = Piece>) {
         let dropped = std::mem::take(&mut self.dropped);
+        self.left_out += dropped;
         let words = (dropped > 0).then(|| format!("{} of the log are left out here.", in_words(dropped)));
         self.end_bytes = 0;
         (words, std::mem::take(&mut self.end).into_iter())
@@ -119,6 +129,8 @@ mod tests {
         assert_eq!(words.as_deref(), Some("8 B of the log are left out here."));
         let end: Vec<u8> = end.flat_map(|piece| piece.2).collect();
         assert_eq!(end, b"uvwx");
+        assert_eq!(log.finish().0, None, "it is said once");
+        assert_eq!(log.left_out(), 8);
     }
 
     #[test]
@@ -129,6 +141,7 @@ mod tests {
         assert!(matches!(log.take(piece("mnop")), Fate::Kept(Some(_))));
         let (words, end) = log.finish();
         assert_eq!((words, end.count()), (None, 1));
+        assert_eq!(log.left_out(), 0);
     }
 
     #[test]

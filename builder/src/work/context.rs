@@ -72,6 +72,14 @@ pub struct ContextTar {
     pub folder: PathBuf,
 }
 
+impl ContextTar {
+    /// The Dockerfile's path from the repository's root, as people look for it.
+    pub fn dockerfile_in_repository(&self) -> String {
+        let folder = self.folder.strip_prefix(&self.checkout).unwrap_or(Path::new(""));
+        folder.join(&self.dockerfile).to_string_lossy().into_owned()
+    }
+}
+
 /// A context that is not sent.
 #[derive(Debug)]
 pub struct Refused {

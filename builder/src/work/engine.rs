@@ -78,6 +78,22 @@ pub enum StepEvent {
     },
     /// A transfer moves on.
     Moves,
+    /// The engine cut what a step wrote, from here on.
+    Cut {
+        /// The step's digest.
+        digest: String,
+    },
+    /// Something that may be wrong with the Dockerfile.
+    Warning {
+        /// Digest of the step that it was found in, if that is known.
+        digest: Option<String>,
+        /// What it is.
+        text: String,
+        /// The line of the Dockerfile.
+        line: Option<i64>,
+        /// Where more is said of it.
+        url: String,
+    },
     /// Something that the reader of a step's log should know.
     Notice {
         /// The step's digest.

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::ids::{BuilderId, ClaimId, DispatchId, JobId, SessionId};
 use crate::image::BuiltImage;
 use crate::placement::Pool;
+use crate::remarks::Remarks;
 use crate::spec::JobSpec;
 
 /// Raised when a message changes in a way that an older side cannot ignore.
@@ -388,6 +389,9 @@ pub struct Finish {
     /// What was built, with its layers; pushed or not.
     #[serde(default)]
     pub built: Vec<BuiltImage>,
+    /// What people should know beside that.
+    #[serde(default)]
+    pub remarks: Remarks,
     /// Length of the masked log stream, bytes.
     pub log_end: i64,
     /// SHA-256 of it, lower-case hexadecimal.

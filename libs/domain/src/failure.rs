@@ -249,6 +249,9 @@ pub struct Failure {
 /// What helps people to understand a failure.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
+    /// The Dockerfile that `dockerfile_line` is a line of, from the repository's root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dockerfile: Option<String>,
     /// The place in the Dockerfile, with its neighbours.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excerpt: Vec<ExcerptLine>,

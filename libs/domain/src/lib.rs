@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod attempt;
+pub mod bidi;
 pub mod build;
 pub mod builder;
 pub mod delivery;
@@ -19,6 +20,7 @@ pub mod outputs;
 pub mod pipeline;
 pub mod placement;
 pub mod plan;
+pub mod remarks;
 pub mod rules;
 pub mod secret;
 pub mod size;

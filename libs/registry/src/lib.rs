@@ -276,7 +276,9 @@ fn redirected(what: String, response: &Response) -> Failure {
     let to = to.and_then(|to| response.url().join(to).ok()).and_then(|url| url.host_str().map(shown));
     let to = to.unwrap_or_else(|| "nowhere".to_owned());
     let message = format!("{what}: it sends us on to {to} ({}), and we do not follow", response.status());
-    let hint = format!("If {to} is the registry, name it in the image's name, and its login under Registries.");
+    let hint = format!(
+        "If {to} is the registry, name it in the image's name, and store its login with POST /api/v1/registries."
+    );
     let detail = Box::new(Detail { hint: Some(hint), ..Detail::default() });
     Failure { detail, ..Failure::new(FailureClass::RegistryForbidden, message) }
 }

@@ -12,7 +12,8 @@ pub fn web_session(headers: &HeaderMap) -> Option<&str> {
     cookie(headers, HOST_COOKIE).or_else(|| cookie(headers, PLAIN_COOKIE))
 }
 
-fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+/// The first value of the cookie `wanted` that is not empty.
+pub fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()

@@ -11,6 +11,7 @@ use slipway_domain::failure::{Failure, FailureClass};
 use slipway_domain::ids::{BuilderId, JobId};
 use slipway_domain::image::{BuiltImage, bounded};
 use slipway_domain::job::{JobEvent, JobState};
+use slipway_domain::remarks::Remarks;
 use slipway_domain::timing;
 
 use crate::Db;
@@ -34,6 +35,8 @@ pub(crate) struct AttemptEnd {
     pub(crate) images: Vec<PushedImage>,
     /// What it built.
     pub(crate) built: Vec<BuiltImage>,
+    /// What people should know beside that.
+    pub(crate) remarks: Remarks,
 }
 
 /// What became of an end.
@@ -81,8 +84,8 @@ impl Db {
         let mut ends = BTreeMap::new();
         for (attempt, finish) in finishes {
             let (failure, images) = (finish.failure.clone(), finish.images.clone());
-            let built = bounded(finish.built.clone());
-            ends.insert(*attempt, AttemptEnd { outcome: finish.outcome, failure, images, built });
+            let (built, remarks) = (bounded(finish.built.clone()), finish.remarks.clone().bounded());
+            ends.insert(*attempt, AttemptEnd { outcome: finish.outcome, failure, images, built, remarks });
         }
         let ended = end_attempts(&mut tx, ends, now).await?;
         let now_ended = finishes.iter().filter(|(attempt, _)| matches!(ended.get(attempt), Some(Ended::Now(_))));
@@ -115,8 +118,7 @@ impl Db {
 impl AttemptEnd {
     /// The builder vanished.
     pub fn lost(why: &str) -> Self {
-        let failure = Some(Failure::new(FailureClass::BuilderLost, why));
-        Self { outcome: AttemptOutcome::Lost, failure, images: Vec::new(), built: Vec::new() }
+        Self::of_ours(AttemptOutcome::Lost, Some(Failure::new(FailureClass::BuilderLost, why)))
     }
 
     /// The row's deadline passed without a word from the builder.
@@ -127,7 +129,12 @@ impl AttemptEnd {
             let message = format!("The build ran longer than {} s and its builder did not stop it.", job.timeout_secs);
             (AttemptOutcome::TimedOut, Some(Failure::new(FailureClass::TimedOut, message)))
         };
-        Self { outcome, failure, images: Vec::new(), built: Vec::new() }
+        Self::of_ours(outcome, failure)
+    }
+
+    /// One that the builder does not tell, so that nothing is known of what it made.
+    fn of_ours(outcome: AttemptOutcome, failure: Option<Failure>) -> Self {
+        Self { outcome, failure, images: Vec::new(), built: Vec::new(), remarks: Remarks::default() }
     }
 }
 
@@ -161,12 +168,13 @@ pub(crate) async fn end_attempts(
     }
     let rows: Vec<End<'_>> = normal
         .iter()
-        .map(|(attempt, AttemptEnd { outcome, failure, images, built })| End {
+        .map(|(attempt, AttemptEnd { outcome, failure, images, built, remarks })| End {
             attempt: *attempt,
             outcome: *outcome,
             failure: failure.as_ref(),
             images,
             built,
+            remarks,
         })
         .collect();
     let closed = batches::attempts::close_attempts(tx, &rows, now).await?;

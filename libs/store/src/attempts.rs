@@ -7,6 +7,7 @@ use slipway_domain::attempt::{AttemptOutcome, AttemptRef, AttemptState, Phase, S
 use slipway_domain::failure::Failure;
 use slipway_domain::ids::{BuilderId, ClaimId, JobId, SessionId};
 use slipway_domain::job::JobState;
+use slipway_domain::remarks::Remarks;
 use sqlx::FromRow;
 use sqlx::types::Json;
 
@@ -42,6 +43,8 @@ pub struct Attempt {
     pub failure: Option<Json<Failure>>,
     /// What it pushed.
     pub images: Json<Vec<PushedImage>>,
+    /// What people should know of it beside that, once it is closed.
+    pub remarks: Json<Remarks>,
     /// When it was claimed.
     pub started_at: DateTime<Utc>,
     /// When it was closed.
@@ -74,12 +77,12 @@ pub struct Step {
 }
 
 const ATTEMPTS: &str = "select a.job_id, a.epoch, a.claim_id, a.builder_id, b.name as builder_name, a.session_id, \
-    a.token_hash, a.state, a.phase, a.outcome, a.failure, a.images, a.started_at, a.finished_at \
-    from attempts a join builders b on b.id = a.builder_id where a.job_id = $1 order by a.epoch";
+    a.token_hash, a.state, a.phase, a.outcome, a.failure, a.images, a.remarks, a.started_at, \
+    a.finished_at from attempts a join builders b on b.id = a.builder_id where a.job_id = $1 order by a.epoch";
 
 const ATTEMPT: &str = "select a.job_id, a.epoch, a.claim_id, a.builder_id, b.name as builder_name, a.session_id, \
-    a.token_hash, a.state, a.phase, a.outcome, a.failure, a.images, a.started_at, a.finished_at \
-    from attempts a join builders b on b.id = a.builder_id where a.job_id = $1 and a.epoch = $2";
+    a.token_hash, a.state, a.phase, a.outcome, a.failure, a.images, a.remarks, a.started_at, \
+    a.finished_at from attempts a join builders b on b.id = a.builder_id where a.job_id = $1 and a.epoch = $2";
 
 const STEPS: &str = "select digest, number, name, state, cached, started_at, finished_at, exit_code, moved_bytes, total_bytes \
     from steps \

@@ -337,7 +337,7 @@ pub(crate) async fn jobs_of_builds(db: &Db, builds: &[BuildId]) -> Result<Vec<Jo
 pub(crate) async fn attempts_of_jobs(db: &Db, jobs: &[JobId]) -> Result<Vec<Attempt>> {
     const ATTEMPTS: Dialects = of_ids!(
         "select a.job_id, a.epoch, a.claim_id, a.builder_id, b.name as builder_name, a.session_id, a.token_hash, \
-        a.state, a.phase, a.outcome, a.failure, a.images, a.started_at, a.finished_at from attempts a \
+        a.state, a.phase, a.outcome, a.failure, a.images, a.remarks, a.started_at, a.finished_at from attempts a \
         join builders b on b.id = a.builder_id where a.job_id",
         "order by a.epoch"
     );

@@ -93,6 +93,7 @@ fn a_context_is_sorted_and_keeps_links_and_executables() {
         ]
     );
     assert_eq!((made.contents.entries, made.contents.bytes, made.dockerfile.as_str()), (8, 9, "Dockerfile"));
+    assert_eq!(made.dockerfile_in_repository(), "Dockerfile");
     assert_eq!(made.dockerfile_text, "FROM x");
     let first = std::fs::read(&made.path).expect("bytes");
     assert_eq!(made.tar_bytes, first.len() as u64);
@@ -117,6 +118,7 @@ fn the_ignore_file_of_the_dockerfile_comes_first() {
         let made = written(&request).expect("a context");
         assert_eq!(paths(&made), [".dockerignore", "keep/", "keep/a", "x/", "x/Dockerfile"], "{dockerfile}");
         assert_eq!(made.dockerfile, "x/Dockerfile");
+        assert_eq!(made.dockerfile_in_repository(), "app/x/Dockerfile");
     }
 }
 

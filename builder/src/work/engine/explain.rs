@@ -87,12 +87,13 @@ impl Subject {
             (None, _) => text,
         };
         let hint = refused.and_then(|refused| refused.detail.hint).or_else(|| self.hint(class, step.as_deref(), line));
+        let dockerfile = line.map(|_| self.context.dockerfile_in_repository());
         let excerpt = line.map(|line| excerpt(&self.context.dockerfile_text, &self.outline, line));
         Failure {
             step,
             exit_code,
             dockerfile_line: line.and_then(|line| i64::try_from(line).ok()),
-            detail: Box::new(Detail { excerpt: excerpt.unwrap_or_default(), hint, ..Detail::default() }),
+            detail: Box::new(Detail { dockerfile, excerpt: excerpt.unwrap_or_default(), hint, ..Detail::default() }),
             ..Failure::new(class, message)
         }
     }
@@ -110,10 +111,14 @@ impl Subject {
                 let image = self.base_image(step, line)?;
                 let (host, login) = (host_of(&image), self.hosts.iter().any(|host| *host == host_of(&image)));
                 let login = match login {
-                    true => format!("or does the login of {host} under Registries not open it"),
-                    false => format!("or is it private (there is no login of {host} under Registries)"),
+                    true => format!(
+                        "or does the stored login of {host} not open it? POST /api/v1/registries replaces that login."
+                    ),
+                    false => {
+                        format!("or is it private? No login of {host} is stored; POST /api/v1/registries stores one.")
+                    }
                 };
-                Some(format!("Is {image} the right name and tag, {login}?"))
+                Some(format!("Is {image} the right name and tag, {login}"))
             }
             FailureClass::CopySourceMissing => {
                 let instruction = self.outline.instructions.iter().find(|it| Some(it.line) == line)?;
@@ -223,6 +228,7 @@ mod tests {
         let said = Said { message, code: 2, sources: vec![source], ..Said::default() };
         let failure = subject("FROM a\nRUN b \\\n c\n").explain_said(&said, &Steps::default());
         assert_eq!((failure.dockerfile_line, failure.exit_code), (Some(2), Some(3)));
+        assert_eq!(failure.detail.dockerfile.as_deref(), Some("Dockerfile"));
         let shown: Vec<_> = failure.detail.excerpt.iter().map(|it| (it.line, it.failing)).collect();
         assert_eq!(shown, [(1, false), (2, true), (3, true)]);
     }
@@ -253,13 +259,13 @@ mod tests {
                 BaseImageMissing,
                 Some("[internal] load metadata for r.example/a:1"),
                 None,
-                "Is r.example/a:1 the right name and tag, or does the login of r.example",
+                "Is r.example/a:1 the right name and tag, or does the stored login of r.example not open it? POST /api/v1/registries",
             ),
             (
                 RegistryAuth,
                 None,
                 Some(2),
-                "Is b the right name and tag, or is it private (there is no login of docker.io",
+                "Is b the right name and tag, or is it private? No login of docker.io is stored; POST /api/v1/registries stores one.",
             ),
             (CopySourceMissing, None, Some(3), "The stage or image base has no such path"),
         ] {

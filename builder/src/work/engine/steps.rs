@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use bollard_buildkit_proto::google::protobuf::Timestamp;
-use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex};
+use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexWarning};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use slipway_domain::agent::StepReport;
@@ -57,13 +57,11 @@ impl Steps {
         for log in status.logs {
             if log.msg.windows(CLIPPED.len()).any(|window| window == CLIPPED) && self.clipped.insert(log.vertex.clone())
             {
-                let text = "the engine cut this step's output; an operator can raise its limit \
-                            (BUILDKIT_STEP_LOG_MAX_SIZE and BUILDKIT_STEP_LOG_MAX_SPEED of the engine, at most 2147483647; \
-                            some releases take -1 for no limit, others for no output at all)";
-                events.push(StepEvent::Notice { digest: log.vertex.clone(), text: text.to_owned() });
+                events.push(StepEvent::Cut { digest: log.vertex.clone() });
             }
             events.push(StepEvent::Log { digest: log.vertex, stream: log.stream, bytes: Bytes::from(log.msg) });
         }
+        events.extend(status.warnings.into_iter().map(|warning| self.warning(warning)));
         events
     }
 
@@ -85,6 +83,18 @@ impl Steps {
     pub(super) fn failed_with(&self, message: &str) -> Option<&StepReport> {
         let meant = self.errors.iter().find(|(_, error)| message.contains(error.as_str()));
         meant.or(self.errors.first()).map(|(at, _)| &self.steps[*at])
+    }
+
+    /// Engines repeat them when somebody asks anew how a build goes.
+    fn warning(&self, warning: VertexWarning) -> StepEvent {
+        let VertexWarning { vertex, short, url, ranges, .. } = warning;
+        let line = ranges.first().and_then(|range| range.start).map(|start| i64::from(start.line));
+        StepEvent::Warning {
+            digest: self.steps.iter().any(|step| step.digest == vertex).then_some(vertex),
+            text: String::from_utf8_lossy(&short).into_owned(),
+            line: line.filter(|line| *line > 0),
+            url,
+        }
     }
 
     /// What its log says of an earlier image that cannot be read.
@@ -181,6 +191,7 @@ fn time(stamp: Option<&Timestamp>) -> Option<DateTime<Utc>> {
 #[cfg(test)]
 mod tests {
     use bollard_buildkit_proto::moby::buildkit::v1::{VertexLog, VertexStatus};
+    use bollard_buildkit_proto::pb::{Position, Range};
 
     use super::*;
 
@@ -271,8 +282,30 @@ mod tests {
             [StepEvent::Log { digest: "a".to_owned(), stream: 2, bytes: Bytes::from_static(b"\xff\xfe") }]
         );
         let clip = b"x\n[output clipped, log limit 200KiB/s reached]\n";
-        assert!(matches!(take(&mut steps, log(clip)).as_slice(), [StepEvent::Notice { .. }, StepEvent::Log { .. }]));
+        assert!(matches!(take(&mut steps, log(clip)).as_slice(), [StepEvent::Cut { .. }, StepEvent::Log { .. }]));
         assert_eq!(take(&mut steps, log(clip)).len(), 1);
+    }
+
+    #[test]
+    fn warnings_come_with_their_lines_and_known_steps() {
+        let mut steps = Steps::default();
+        let range = Range { start: Some(Position { line: 3, character: 0 }), end: None };
+        let warning = |vertex: &str, ranges: Vec<Range>| VertexWarning {
+            vertex: vertex.to_owned(),
+            short: b"Empty continuation line".to_vec(),
+            url: "https://docs.example/rule".to_owned(),
+            ranges,
+            ..VertexWarning::default()
+        };
+        let mut status = vertex("a", at(1), None, "");
+        status.warnings = vec![warning("a", vec![range]), warning("b", Vec::new())];
+        let told = |digest: Option<&str>, line| StepEvent::Warning {
+            digest: digest.map(str::to_owned),
+            text: "Empty continuation line".to_owned(),
+            line,
+            url: "https://docs.example/rule".to_owned(),
+        };
+        assert_eq!(take(&mut steps, status)[1..], [told(Some("a"), Some(3)), told(None, None)]);
     }
 
     #[test]
@@ -290,7 +323,11 @@ mod tests {
         let moved = |events: &[StepEvent]| {
             let told = events.iter().filter_map(|event| match event {
                 StepEvent::Step(step) => Some((step.moved_bytes, step.total_bytes)),
-                StepEvent::Log { .. } | StepEvent::Moves | StepEvent::Notice { .. } => None,
+                StepEvent::Log { .. }
+                | StepEvent::Moves
+                | StepEvent::Cut { .. }
+                | StepEvent::Warning { .. }
+                | StepEvent::Notice { .. } => None,
             });
             told.collect::<Vec<_>>()
         };

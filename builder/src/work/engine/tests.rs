@@ -169,7 +169,7 @@ impl Site {
                     StepEvent::Step(step) => {
                         steps.insert(step.digest.clone(), step);
                     }
-                    StepEvent::Moves => {}
+                    StepEvent::Moves | StepEvent::Cut { .. } | StepEvent::Warning { .. } => {}
                     StepEvent::Log { bytes, .. } => log.extend_from_slice(&bytes),
                     StepEvent::Notice { text, .. } => log.extend_from_slice(text.as_bytes()),
                 }

@@ -11,6 +11,7 @@ use slipway_domain::builder::Load;
 use slipway_domain::failure::Failure;
 use slipway_domain::ids::{BuilderId, ClaimId, JobId, SessionId, TenantId};
 use slipway_domain::image::BuiltImage;
+use slipway_domain::remarks::Remarks;
 use sqlx::FromRow;
 use sqlx::types::Json;
 
@@ -220,6 +221,7 @@ pub(crate) struct End<'a> {
     pub(crate) failure: Option<&'a Failure>,
     pub(crate) images: &'a [PushedImage],
     pub(crate) built: &'a [BuiltImage],
+    pub(crate) remarks: &'a Remarks,
 }
 
 #[derive(Serialize)]
@@ -230,23 +232,25 @@ struct EndRow<'a> {
     failure: Option<&'a Failure>,
     images: &'a [PushedImage],
     built: &'a [BuiltImage],
+    remarks: &'a Remarks,
 }
 
 /// Closes attempts, and the steps that still ran in them. Gives those that were open.
 pub(crate) async fn close_attempts(tx: &mut Tx, ends: &[End<'_>], now: DateTime<Utc>) -> Result<BTreeSet<AttemptRef>> {
     const CLOSE: Dialects = Dialects {
         postgres: "with r as materialized (select * from jsonb_to_recordset($1) as r(job_id uuid, epoch bigint, \
-            outcome text, failure jsonb, images jsonb, built jsonb)), \
+            outcome text, failure jsonb, images jsonb, built jsonb, remarks jsonb)), \
             held as materialized (select a.job_id as held_id, a.epoch as held_epoch from attempts a \
             join r on r.job_id = a.job_id and r.epoch = a.epoch where a.state = 'open' \
             order by a.job_id for update of a) \
             update attempts a set state = 'closed', outcome = r.outcome, failure = r.failure, images = r.images, \
-            built = r.built, finished_at = $2 from held join r on r.job_id = held.held_id and r.epoch = held.held_epoch \
+            built = r.built, remarks = r.remarks, finished_at = $2 \
+            from held join r on r.job_id = held.held_id and r.epoch = held.held_epoch \
             where a.job_id = held.held_id and a.epoch = held.held_epoch returning a.job_id, a.epoch",
         sqlite: "with r as materialized (select unhex(value ->> 'job_id', '-') as job_id, value ->> 'epoch' as epoch, \
             value as v from json_each($1)) \
             update attempts set state = 'closed', outcome = v ->> 'outcome', failure = v ->> 'failure', \
-            images = v ->> 'images', built = v ->> 'built', finished_at = $2 from r \
+            images = v ->> 'images', built = v ->> 'built', remarks = v ->> 'remarks', finished_at = $2 from r \
             where attempts.job_id = r.job_id and attempts.epoch = r.epoch and attempts.state = 'open' \
             returning attempts.job_id, attempts.epoch",
     };
@@ -260,13 +264,14 @@ pub(crate) async fn close_attempts(tx: &mut Tx, ends: &[End<'_>], now: DateTime<
     };
     let rows: Vec<EndRow<'_>> = ends
         .iter()
-        .map(|&End { attempt, outcome, failure, images, built }| EndRow {
+        .map(|&End { attempt, outcome, failure, images, built, remarks }| EndRow {
             job_id: attempt.job,
             epoch: attempt.epoch,
             outcome,
             failure,
             images,
             built,
+            remarks,
         })
         .collect();
     let (close, stop) = (CLOSE.in_tx(tx), STOP_STEPS.in_tx(tx));

@@ -6,6 +6,7 @@ use slipway_domain::build::BuildState;
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::image::{BuiltImage, Layer, MAX_LAYERS};
 use slipway_domain::job::JobState;
+use slipway_domain::remarks::{MAX_WARNINGS, Remarks, Warning};
 use slipway_domain::tenant::Role;
 use slipway_runtime::ids::new_id;
 use slipway_store::builds::{BuildFilter, NewBuild, RefOrder};
@@ -197,7 +198,9 @@ both! {
                 moved: false,
             };
             let images = if layers == 0 { Vec::new() } else { vec![pushed] };
-            let finish = Finish { outcome, failure: None, images, built, log_end: 0, log_sha256 };
+            let warning = Warning { text: "w".repeat(1000), step: None, dockerfile: None, line: Some(3) };
+            let remarks = Remarks { warnings: vec![warning; layers], log_left_out_bytes: 7, ..Remarks::default() };
+            let finish = Finish { outcome, failure: None, images, built, remarks, log_end: 0, log_sha256 };
             env.db.finish_attempt(attempt, &finish, start()).await.unwrap();
             builds.push((build, job));
         }
@@ -208,6 +211,14 @@ both! {
         for scope in [stranger, Scope::Public] {
             assert!(env.db.built_images(&scope, builds[0].0).await.unwrap().is_empty());
         }
+        let told = async |place: usize| {
+            let view = env.db.build_view(&member, builds[place].0).await.unwrap();
+            view.jobs[0].attempts[0].remarks.0.clone()
+        };
+        assert_eq!((told(0).await.warnings[0].line, told(0).await.log_left_out_bytes), (Some(3), 7));
+        assert_eq!((told(1).await.warning_count, told(1).await.log_left_out_bytes), (0, 7));
+        let remarks = told(3).await;
+        assert!(remarks.warnings.len() == MAX_WARNINGS && remarks.warnings[0].text.len() < 400, "whatever a builder says");
         let most = env.db.built_images(&Scope::Operator, builds[3].0).await.unwrap();
         assert_eq!(most[&builds[3].1][0].layers.len(), MAX_LAYERS, "whatever a builder says");
         let earlier = async |build| env.db.earlier_built(world.project.id, &main, build).await.unwrap();

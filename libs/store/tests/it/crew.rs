@@ -131,6 +131,7 @@ impl Env {
             failure: None,
             images: Vec::new(),
             built: Vec::new(),
+            remarks: Default::default(),
             log_end: 0,
             log_sha256: "00".repeat(32),
         };

@@ -6,6 +6,7 @@ use slipway_domain::failure::FailureClass;
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::{Id, JobId, ProcessId, TenantId};
 use slipway_domain::plan::Plans;
+use slipway_domain::remarks::Remarks;
 use slipway_domain::spec::JobSpec;
 use slipway_runtime::secret_key::SecretKey;
 use slipway_store::builds::BuildFilter;
@@ -166,6 +167,8 @@ async fn attempts(db: &Db) {
     assert_eq!(attempt.outcome, Some(AttemptOutcome::Failed));
     assert_eq!(attempt.failure.unwrap().class, FailureClass::RunFailed);
     assert_eq!(attempt.images[0].size_bytes, 1234);
+    let Remarks { warning_count, warnings, log_left_out_bytes, cut_steps } = attempt.remarks.0;
+    assert_eq!((warning_count, warnings[0].line, log_left_out_bytes, cut_steps), (7, Some(3), 1024, vec![2]));
     assert_eq!(db.attempts(id(17)).await.unwrap().len(), 2);
     assert_eq!(db.built_images(&Scope::Operator, id(16)).await.unwrap()[&id(17)][0].layers[0].size_bytes, 1500);
     let main = GitRef::parse("refs/heads/main").unwrap();

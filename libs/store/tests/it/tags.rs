@@ -126,6 +126,7 @@ both! {
             failure: None,
             images: vec![image("main", true), image("other", true), image("third", false)],
             built: Vec::new(),
+            remarks: Default::default(),
             log_end: 0,
             log_sha256: String::new(),
         };

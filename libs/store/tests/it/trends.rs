@@ -40,6 +40,7 @@ both! {
             failure: None,
             images: vec![pushed("a", "sha256:1", 100), pushed("b", "sha256:1", 100), pushed("c", "sha256:2", 30)],
             built: Vec::new(),
+            remarks: Default::default(),
             log_end: 0,
             log_sha256: "00".repeat(32),
         };

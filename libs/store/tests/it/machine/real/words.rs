@@ -67,6 +67,7 @@ pub fn said(finish: &AFinish, moved_under: &BTreeMap<(Try, usize), i64>) -> Fini
         failure: None,
         images,
         built: Vec::new(),
+        remarks: Default::default(),
         log_end: 0,
         log_sha256: "00".repeat(32),
     }
