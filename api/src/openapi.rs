@@ -196,7 +196,7 @@ fn receive_hook() {}
     ("step" = Option<u32>, Query, description = "Only what this step wrote; lines are counted among its own"),
     ("since" = Option<String>, Query, description = "Only what was written at this time or later, RFC 3339"),
     ("until" = Option<String>, Query, description = "Only what was written before this time, RFC 3339"),
-    ("follow" = Option<u8>, Query, description = "1 stays until the log ends"),
+    ("follow" = Option<u8>, Query, description = "1 stays until the log ends; an answer that breaks off has not come to it"),
     ("epoch" = Option<i64>, Query, description = "Attempt; the newest unless set"),
     ("Range" = Option<String>, Header, description = "Bytes of the stored stream, answered with 206"),
 ), responses((status = 200, content_type = "text/plain", body = String), (status = 404, body = ProblemDoc)))]
@@ -223,7 +223,7 @@ fn job_log_packed() {}
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/log/stream", tag = "logs", params(
     ("id" = uuid::Uuid, Path),
     ("ansi" = Option<u8>, Query, description = "1 keeps terminal colours"),
-    ("bell" = Option<u8>, Query, description = "1 tells only how far the log goes"),
+    ("bell" = Option<u8>, Query, description = "1 tells how far the log goes, with its lines only where few are new"),
     ("Last-Event-ID" = Option<String>, Header, description = "Resumes after this event"),
 ), responses((status = 200, content_type = "text/event-stream", body = String), (status = 404, body = ProblemDoc)))]
 #[expect(dead_code, reason = "describes a route that logsvc serves")]

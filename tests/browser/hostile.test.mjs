@@ -13,7 +13,7 @@ const { open } = useBrowser();
 const PLACES = {
   home: ["/", [hostile.name, hostile.branch]],
   project: [`/projects/${hostile.project}`, [hostile.name, hostile.branch, hostile.message, hostile.file]],
-  build: [`/builds/${hostile.build}`, [hostile.name, hostile.branch, hostile.message, hostile.person, hostile.step]],
+  build: [`/builds/${hostile.build}`, [hostile.name, hostile.branch, hostile.message, hostile.person, hostile.step, `${hostile.file}:5`]],
   deliveries: [`/deliveries?project=${hostile.project}`, [hostile.name]],
 };
 

@@ -3,8 +3,8 @@
 import { mkdirSync } from "node:fs";
 import path from "node:path";
 
-import { launch, showsLog, signIn } from "./lib/browser.mjs";
-import { PAGES, site } from "./lib/site.mjs";
+import { keptBy, launch, readerOf, showsLog } from "./lib/browser.mjs";
+import { PAGES, site, visit } from "./lib/site.mjs";
 
 const LOCALES = ["en", "zh-CN"];
 const WIDTHS = [1280, 360];
@@ -14,15 +14,15 @@ const folder = path.resolve(process.argv[2] ?? "screenshots");
 mkdirSync(folder, { recursive: true });
 const browser = await launch();
 try {
-  const kept = await signIn(browser);
-  for (const [name, { path: address, log, stranger }] of Object.entries(PAGES)) {
-    const storageState = stranger ? undefined : kept;
+  const kept = await keptBy(browser);
+  for (const [name, which] of Object.entries(PAGES)) {
+    const storageState = kept[readerOf(which)];
     for (const [locale, width] of LOCALES.flatMap((locale) => WIDTHS.map((width) => [locale, width]))) {
       const viewport = { width, height: HEIGHT };
       const context = await browser.newContext({ baseURL: site.url, storageState, viewport, locale, reducedMotion: "reduce" });
       const page = await context.newPage();
-      await page.goto(address);
-      if (log) await showsLog(page);
+      await visit(page, which);
+      if (which.log) await showsLog(page);
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });
         await page.screenshot({ path: path.join(folder, `${name}-${locale}-${colorScheme}-${width}.png`), fullPage: true });

@@ -296,3 +296,44 @@ test("the lines of a step or of the address are copied by a key and a button, an
   await copied((text) => text === "--- Build");
   assert.deepEqual(faults, []);
 });
+
+test("annotations name places with colons, and codes are shown as what they stand for", LIMIT, async (t) => {
+  const { page, faults } = await open(t, { permissions: ["clipboard-read", "clipboard-write"] });
+  const texts = {
+    20: "::error file=C:\\src\\a%2Cb.c,line=7::100%25 wet%0D%0Asecond %41",
+    21: "::warning title=x%3A%3Ay::no file",
+    22: "plain 100%25",
+  };
+  await page.route(/\/log\/lines\?/, async (route) => {
+    const answer = await route.fetch();
+    const body = await answer.json();
+    for (const line of body.lines) if (line.step === 7 && texts[line.step_line]) line.runs = [{ text: texts[line.step_line] }];
+    await route.fulfill({ json: body });
+  });
+  await openLog(page, "failed", "#s7:L20-L22");
+  await sees(page, (lines) => lines.some(({ target, text }) => target && text !== ""), "the lines");
+  const shown = (line) => page.locator(`.log-rows [data-row="7:${line}"]`).evaluate((row) => [...row.querySelectorAll(".note, .place, .text")]
+    .map((part) => {
+      const copy = part.cloneNode(true);
+      for (const gone of copy.querySelectorAll(".gone")) gone.remove();
+      for (const code of copy.querySelectorAll(".code")) code.textContent = code.dataset.shown;
+      return copy.textContent;
+    }));
+  assert.deepEqual(await shown(20), ["error", "C:\\src\\a,b.c:7", "100% wet↵second %41"]);
+  assert.deepEqual(await shown(21), ["warning", "no file"]);
+  assert.deepEqual(await shown(22), ["plain 100%25"]);
+  const code = page.locator('.log-rows [data-row="7:20"] .code').first();
+  assert.ok((await code.boundingBox()).width < 12, "the code is seen too");
+  await page.evaluate(() => {
+    const rows = [20, 21].map((line) => document.querySelector(`.log-rows [data-row="7:${line}"] .text`));
+    getSelection().setBaseAndExtent(rows[0], 0, rows[1], rows[1].childNodes.length);
+  });
+  await page.keyboard.press("Control+c");
+  const until = Date.now() + PATIENCE_MS;
+  let copied = "";
+  while (copied !== `${texts[20]}\n${texts[21]}`) {
+    assert.ok(Date.now() < until, `the clipboard has ${copied}`);
+    copied = await page.evaluate(() => navigator.clipboard.readText());
+  }
+  assert.deepEqual(faults, []);
+});

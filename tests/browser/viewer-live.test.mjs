@@ -6,6 +6,7 @@ import test from "node:test";
 import { LIMIT, useBrowser } from "./lib/browser.mjs";
 import { site } from "./lib/site.mjs";
 import { EYES, countRows, logUrl, openLog, seen, sees, wheel } from "./lib/viewer.mjs";
+import { wayToSite } from "./lib/way.mjs";
 
 const RUNNING = 7;
 
@@ -39,6 +40,22 @@ test("a running build is open at its end and followed, until somebody scrolls up
   assert.deepEqual(faults, []);
 });
 
+test("new lines come with the stream, asked for by nobody", LIMIT, async (t) => {
+  const { page } = await open(t);
+  await openLog(page, "running");
+  const first = await sees(page, isOf, "the running step");
+  await sees(page, (lines) => isOf(lines) && lastOf(lines) > lastOf(first), "further lines");
+  const url = await logUrl(page);
+  const isAsking = (address) => address.pathname === `${url}/outline` || address.pathname === `${url}/lines`;
+  await page.route(isAsking, (route) => route.abort());
+  const held = await sees(page, isOf, "lines");
+  const shown = await sees(page, (lines) => isOf(lines) && lastOf(lines) > lastOf(held) + 20, "lines that were not asked for");
+  for (const line of shown) {
+    const said = (numberOf(line) - 1) % 200 + 1;
+    assert.match(line.text, new RegExp(`^${String(said).padStart(8, "0")} `), line.key);
+  }
+});
+
 test("a place in the address holds while the log grows", LIMIT, async (t) => {
   const { page, faults } = await open(t);
   await openLog(page, "running", `#s${RUNNING}:L5`);
@@ -53,13 +70,12 @@ test("a place in the address holds while the log grows", LIMIT, async (t) => {
 });
 
 test("after a break all lines are there, each once and in order", LIMIT, async (t) => {
-  const { page } = await open(t);
+  const way = await wayToSite(t);
+  const { page } = await open(t, { baseURL: way.url });
   await openLog(page, "running");
   const before = lastOf(await sees(page, isOf, "the running step"));
   const url = await logUrl(page);
-  const isOurs = (address) => address.pathname.startsWith(url);
-  await page.route(isOurs, (route) => route.abort());
-  await page.context().setOffline(true);
+  way.cut();
   // The server goes on: asked beside the page.
   let lines = before;
   while (lines < before + 30) {
@@ -67,8 +83,7 @@ test("after a break all lines are there, each once and in order", LIMIT, async (
     lines = (await answer.json()).steps.find(({ step }) => step === RUNNING).lines;
   }
   assert.ok(lastOf(await seen(page)) < before + 30, "the page was not cut off");
-  await page.context().setOffline(false);
-  await page.unroute(isOurs);
+  way.mend();
   await sees(page, (shown) => isOf(shown) && lastOf(shown) >= before + 30, "what came meanwhile");
   await page.getByText(/^Live, /).waitFor();
   assert.ok(await countRows(page) <= 600);
@@ -118,4 +133,50 @@ test("a last line that goes on is read again", LIMIT, async (t) => {
   await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
   await sees(page, (lines) => lines.map(({ text }) => text).join() === "line 1 of 10,line 2 of 20", "the longer line");
   assert.deepEqual(faults, []);
+});
+
+test("lines that a restarted server does not have yet are asked for again, not told as lost", LIMIT, async (t) => {
+  const { page, faults } = await open(t, { permissions: ["clipboard-read", "clipboard-write"] });
+  let hasCome = false;
+  const lacks = [];
+  const at = "2026-01-01T00:00:00Z";
+  await page.route(/\/log\/outline(\?groups=1)?$/, (route) => route.fulfill({ json: {
+    epoch: 1, newest: 1, state: "live", lines: 3, end: 30, steps: [{ step: 7, lines: 3, first_at: at }],
+  } }));
+  await page.route(/\/log\/stream/, (route) => route.abort());
+  await page.route(/\/log\/lines\?/, (route) => {
+    const from = Number(new URL(route.request().url()).searchParams.get("from"));
+    const lines = [1, 2, 3].filter((line) => line >= from && (hasCome || line === 1)).map((line) => ({
+      line, step_line: line, step: 7, stream: "stdout", at, runs: [{ text: `line ${line}` }], width: 6, clipped: false,
+    }));
+    if (lines.length === 0) lacks.push(from);
+    return route.fulfill({ json: { epoch: 1, state: "live", total: hasCome ? 3 : 1, end: hasCome ? 30 : 10, lines } });
+  });
+  await openLog(page, "failed", "#s7:L1-L3");
+  await sees(page, (lines) => lines[0].text === "line 1", "the line that is there");
+  await page.waitForFunction(() => performance.getEntriesByType("resource").filter(({ name }) => /log\/lines\?.*from=2/.test(name)).length >= 2);
+  assert.ok(lacks.length <= 4, `asked ${lacks.length} times without a rest`);
+  assert.deepEqual((await seen(page)).map(({ text }) => text), ["line 1", "", ""]);
+  await page.evaluate(() => navigator.clipboard.writeText("before"));
+  await page.getByRole("button", { name: "Copy lines" }).click();
+  await page.getByText("The lines could not be copied", { exact: true }).waitFor();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), "before");
+  hasCome = true;
+  await sees(page, (lines) => lines.map(({ text }) => text).join() === "line 1,line 2,line 3", "all lines");
+  await page.getByRole("button", { name: "Copy lines" }).click();
+  await page.getByText("3 lines are copied", { exact: true }).waitFor();
+  assert.deepEqual(faults.filter((fault) => !/log\/stream/.test(fault)), []);
+});
+
+test("lines that a server lacks of what it says that it has are lost", LIMIT, async (t) => {
+  const { page, faults } = await open(t);
+  const at = "2026-01-01T00:00:00Z";
+  await page.route(/\/log\/outline(\?groups=1)?$/, (route) => route.fulfill({ json: {
+    epoch: 1, newest: 1, state: "live", lines: 1, end: 30, steps: [{ step: 7, lines: 1, first_at: at }],
+  } }));
+  await page.route(/\/log\/stream/, (route) => route.abort());
+  await page.route(/\/log\/lines\?/, (route) => route.fulfill({ json: { epoch: 1, state: "live", total: 1, end: 30, lines: [] } }));
+  await openLog(page, "failed");
+  await sees(page, ([line]) => line.text === "this line is lost", "that a line is lost");
+  assert.deepEqual(faults.filter((fault) => !/log\/stream/.test(fault)), []);
 });

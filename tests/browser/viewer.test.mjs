@@ -179,13 +179,15 @@ test("the count of lines is not read aloud, an end and answers are", LIMIT, asyn
   assert.deepEqual(faults.filter((fault) => !/log\/stream/.test(fault)), []);
 });
 
-test("times are shown in four ways, and long lines wrap or do not", LIMIT, async (t) => {
+test("times are shown in five ways, and long lines wrap or do not", LIMIT, async (t) => {
   const { page, faults } = await open(t);
   await openLog(page, "failed");
   await sees(page, (lines) => lines.every(({ text }) => text !== ""), "its lines");
   const times = () => page.locator("[role=log] .row time").evaluateAll((all) => all.map((time) => time.dataset.time));
   assert.deepEqual(await times(), []);
-  for (const [words, shape] of [["clock", /^\d\d:\d\d:\d\d$/], ["since start", /^\d+\.\ds$/], ["since last line", /^\+\d+\.\ds$|^$/]]) {
+  for (const [words, shape] of [
+    ["clock", /^\d\d:\d\d:\d\d$/], ["UTC", /^\d\d:\d\d:\d\dZ$/], ["since start", /^\d+\.\ds$/], ["since last line", /^\+\d+\.\ds$|^$/],
+  ]) {
     await page.getByRole("button", { name: "Times:" }).click();
     await page.getByRole("button", { name: `Times: ${words}` }).waitFor();
     const shown = await times();
@@ -256,7 +258,7 @@ for (const colorScheme of ["light", "dark"]) {
     assert.ok(await countRows(page) > 5);
     const small = await page.locator("[role=log] a.no, [role=log] button, .log-bar button").evaluateAll((all) => all
       .filter((target) => target.checkVisibility()).map((target) => target.getBoundingClientRect())
-      .filter(({ width, height }) => width < 24 || height < 24).length);
+      .filter(({ width, height }) => width < 44 || height < 44).length);
     assert.equal(small, 0, "targets that a finger misses");
     const grave = await findings(page, "viewer");
     assert.deepEqual(grave.filter((found) => /role=|\.log|a\.no/.test(found)), []);

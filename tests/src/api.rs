@@ -86,6 +86,8 @@ pub struct Attempt {
     pub phase: Option<String>,
     pub outcome: Option<String>,
     pub failure: Option<Failure>,
+    #[serde(default)]
+    pub remarks: Value,
 }
 
 /// A step of an attempt.
@@ -113,6 +115,7 @@ pub struct Failure {
     pub message: String,
     pub step: Option<String>,
     pub exit_code: Option<i64>,
+    pub dockerfile: Option<String>,
     pub dockerfile_line: Option<u32>,
     pub hint: Option<String>,
     #[serde(default)]

@@ -9,6 +9,7 @@ use slipway_domain::failure::{ExcerptLine, Failure, FailureClass};
 use slipway_domain::git_ref::GitRef;
 use slipway_domain::ids::{BuildId, BuilderId, JobId, ProjectId};
 use slipway_domain::job::{JobKind, JobState};
+use slipway_domain::remarks::{Remarks, Warning};
 use slipway_domain::spec::{BuildOptions, as_written};
 use slipway_domain::status::StatusState;
 use slipway_store::attempts::{Attempt, Step};
@@ -149,6 +150,33 @@ pub struct AttemptJson {
     started_at: DateTime<Utc>,
     finished_at: Option<DateTime<Utc>>,
     failure: Option<FailureJson>,
+    /// What is to be known beside that, once it is over.
+    remarks: RemarksJson,
+}
+
+/// What the engine warned of, and what the log does not hold.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RemarksJson {
+    /// How many warnings there were.
+    warning_count: i64,
+    /// The first of them.
+    warnings: Vec<WarningJson>,
+    /// Bytes that are left out of the log, because the plan allows no longer one.
+    log_left_out_bytes: i64,
+    /// Numbers of the steps whose output the engine itself cut.
+    cut_steps: Vec<i64>,
+}
+
+/// Something that may be wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WarningJson {
+    text: String,
+    /// The number of the step whose log has it.
+    step: Option<i64>,
+    /// Path of the Dockerfile that it is about.
+    dockerfile: Option<String>,
+    /// The line there, from 1.
+    line: Option<i64>,
 }
 
 /// One step of an attempt.
@@ -190,6 +218,8 @@ pub struct FailureJson {
     pub message: String,
     pub step: Option<String>,
     pub exit_code: Option<i64>,
+    /// Path of the Dockerfile from the repository's root, where a line of it is told.
+    pub dockerfile: Option<String>,
     pub dockerfile_line: Option<i64>,
     /// What to do next.
     pub hint: String,
@@ -296,6 +326,7 @@ impl AttemptJson {
             started_at: attempt.started_at,
             finished_at: attempt.finished_at,
             failure: attempt.failure.map(|failure| FailureJson::from(failure.0)),
+            remarks: RemarksJson::from(attempt.remarks.0),
         }
     }
 }
@@ -323,6 +354,23 @@ impl From<PushedImage> for ImageJson {
     }
 }
 
+impl From<Remarks> for RemarksJson {
+    fn from(remarks: Remarks) -> Self {
+        Self {
+            warning_count: remarks.warning_count,
+            warnings: remarks.warnings.into_iter().map(WarningJson::from).collect(),
+            log_left_out_bytes: remarks.log_left_out_bytes,
+            cut_steps: remarks.cut_steps,
+        }
+    }
+}
+
+impl From<Warning> for WarningJson {
+    fn from(warning: Warning) -> Self {
+        Self { text: warning.text, step: warning.step, dockerfile: warning.dockerfile, line: warning.line }
+    }
+}
+
 impl From<ExcerptLine> for ExcerptLineJson {
     fn from(line: ExcerptLine) -> Self {
         Self { line: line.line, text: line.text, failing: line.failing }
@@ -337,6 +385,7 @@ impl From<Failure> for FailureJson {
             message: failure.message,
             step: failure.step,
             exit_code: failure.exit_code,
+            dockerfile: failure.detail.dockerfile,
             dockerfile_line: failure.dockerfile_line,
             excerpt: failure.detail.excerpt.into_iter().map(ExcerptLineJson::from).collect(),
             last_lines: failure.detail.last_lines,

@@ -4,15 +4,18 @@ use askama::Template;
 use axum::Form;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderMap;
 use serde::Deserialize;
 use slipway_domain::attempt::StepState;
+use slipway_domain::build::BuildState;
 use slipway_domain::ids::{BuildId, JobId, ProjectId};
 use slipway_domain::job::JobState;
 use slipway_domain::size::bytes;
-use slipway_runtime::problem::{ApiError, PathOf};
+use slipway_domain::status::StatusState;
+use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
 use slipway_store::builds::{BuildView, JobView};
+use slipway_store::statuses::StatusView;
 
 use crate::builds::json::{FailureJson, WaitingJson, failure_of, newest};
 use crate::builds::outputs::{Output, earlier, outputs_against};
@@ -22,16 +25,21 @@ use crate::pages::about::{About, about};
 use crate::pages::comparison::differences;
 use crate::pages::failure_words::{class_title, hint_words};
 use crate::pages::layers::BuiltFacts;
+use crate::pages::log_frame::{LogFrame, Shown, turn_to};
+use crate::pages::remarks::{RemarkFacts, place};
 use crate::pages::timeline::Timeline;
 use crate::pages::view::{
     Badge, Moment, attempt_badge, build_badge, build_title, cancelling_badge, moment, ref_word, step_badge, trigger_key,
 };
 use crate::pages::waiting_words::waiting_words;
-use crate::pages::{Chrome, LIVE_MS, render};
+use crate::pages::{Chrome, LIST_MS, LIVE_MS, render};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
 use crate::texts::Texts;
 use crate::words::took;
+
+/// For so long after its end a build's page waits for what the forge is still to be told.
+const TELLING: TimeDelta = TimeDelta::minutes(10);
 
 #[derive(Template)]
 #[template(path = "build.html")]
@@ -75,6 +83,9 @@ struct JobFacts {
     class_title: String,
     /// What to do about it.
     hint: String,
+    /// Where in the Dockerfile it happened, if the file is known.
+    place: Option<String>,
+    remarks: RemarkFacts,
     images: Vec<ImageRow>,
     built: Vec<BuiltFacts>,
     steps: Vec<StepRow>,
@@ -84,6 +95,22 @@ struct JobFacts {
     /// How its steps differ from those of that build.
     differences: Option<(BuildId, Vec<String>)>,
     attempts: Vec<AttemptRow>,
+    /// The attempt that the page is of, if it is not the newest.
+    older: Option<OlderAttempt>,
+    frame: LogFrame,
+}
+
+/// What a job's facts are made of beside its row.
+struct Beside<'a> {
+    outputs: Vec<Output>,
+    /// The last good build, to compare with.
+    good: Option<&'a BuildView>,
+    frame: LogFrame,
+}
+
+struct OlderAttempt {
+    epoch: i64,
+    newest: i64,
 }
 
 struct ImageRow {
@@ -119,8 +146,12 @@ pub async fn page(
     caller: Caller,
     headers: HeaderMap,
     PathOf(id): PathOf<BuildId>,
+    QueryOf(shown): QueryOf<Shown>,
 ) -> Result<Response, ApiError> {
-    let view = state.db.build_view(&caller.scope, id).await.or_problem()?;
+    let mut view = state.db.build_view(&caller.scope, id).await.or_problem()?;
+    if let Some(epoch) = shown.attempt {
+        turn_to(&state, &mut view, epoch).await?;
+    }
     let waiting = waiting(&state, caller, &view).await?;
     let statuses = statuses(&state, caller, &view).await?;
     let earlier = earlier(&state, &view).await?;
@@ -134,22 +165,36 @@ pub async fn page(
     let now = state.clock.now();
     let chrome = Chrome::new(&state, caller, &headers, "");
     let texts = chrome.texts;
-    let chrome = if view.build.state.is_terminal() { chrome } else { chrome.refreshed(LIVE_MS) };
+    let chrome = chrome.refreshed(refresh_ms((view.build.state, view.build.finished_at), &statuses, now));
+    let mut jobs = Vec::with_capacity(view.jobs.len());
+    for job in &view.jobs {
+        let outputs = outputs.remove(&job.job.id).unwrap_or_default();
+        let frame = LogFrame::of(&state, job, shown).await?;
+        jobs.push(JobFacts::new(job, Beside { outputs, good: good.as_ref(), frame }, (now, texts)));
+    }
     render(&BuildPage {
         chrome,
         about,
         untold: statuses.into_iter().filter_map(|status| status.last_error).collect(),
         may_build: caller.scope.may_write(view.build.tenant_id),
         build: BuildFacts::new(&view, waiting, (now, texts)),
-        jobs: view
-            .jobs
-            .iter()
-            .map(|job| {
-                let outputs = outputs.remove(&job.job.id).unwrap_or_default();
-                JobFacts::new(job, outputs, good.as_ref(), (now, texts))
-            })
-            .collect(),
+        jobs,
     })
+}
+
+/// Milliseconds until the page is read again: while the build runs, and while the forge is soon told how it ended; else 0.
+fn refresh_ms(
+    (state, finished_at): (BuildState, Option<DateTime<Utc>>),
+    statuses: &[StatusView],
+    now: DateTime<Utc>,
+) -> u32 {
+    if !state.is_terminal() {
+        return LIVE_MS;
+    }
+    // What ended just now is wanted a moment later.
+    let is_due = statuses.iter().any(|status| status.state == StatusState::Due || status.wanted != state);
+    let is_recent = finished_at.is_some_and(|finished_at| now - finished_at < TELLING);
+    if is_due && is_recent { LIST_MS } else { 0 }
 }
 
 /// `POST /builds/{id}/cancel`.
@@ -227,23 +272,28 @@ impl BuildFacts {
 }
 
 impl JobFacts {
-    fn new(
-        view: &JobView,
-        outputs: Vec<Output>,
-        good: Option<&BuildView>,
-        (now, texts): (DateTime<Utc>, Texts),
-    ) -> Self {
+    fn new(view: &JobView, beside: Beside<'_>, (now, texts): (DateTime<Utc>, Texts)) -> Self {
+        let Beside { outputs, good, frame } = beside;
+        let newest = newest(view);
+        let attempt = frame.attempt().and_then(|epoch| view.attempts.iter().find(|attempt| attempt.epoch == epoch));
+        let attempt = attempt.or(newest);
+        let older = attempt.zip(newest).filter(|(attempt, newest)| attempt.epoch < newest.epoch);
+        let older = older.map(|(attempt, newest)| OlderAttempt { epoch: attempt.epoch, newest: newest.epoch });
+        // Of an attempt that was retried there is only what it did itself.
+        let (outputs, good) = if older.is_some() { (Vec::new(), None) } else { (outputs, good) };
         let same =
             good.and_then(|good| Some((good.build.id, good.jobs.iter().find(|job| job.job.kind == view.job.kind)?)));
         let differences = same.map(|(build, earlier)| (build, differences(&view.steps, &earlier.steps, texts)));
-        let failure = failure_of(view);
-        let images = newest(view).map(|attempt| attempt.images.0.as_slice()).unwrap_or_default();
+        let failure = failure_of(view).filter(|_| older.is_none());
+        let images = attempt.map(|attempt| attempt.images.0.as_slice()).unwrap_or_default();
         Self {
             id: view.job.id,
             kind: view.job.kind.as_str(),
             pool: view.job.pool.to_string(),
             class_title: failure.as_ref().map(|failure| class_title(failure.class, texts)).unwrap_or_default(),
             hint: failure.as_ref().map(|failure| hint_words(failure, texts)).unwrap_or_default(),
+            place: failure.as_ref().and_then(|it| place(it.dockerfile.as_deref(), it.dockerfile_line)),
+            remarks: attempt.map(|attempt| RemarkFacts::new(&attempt.remarks, texts)).unwrap_or_default(),
             failure,
             images: images
                 .iter()
@@ -274,6 +324,8 @@ impl JobFacts {
                 })
                 .collect(),
             timeline: Timeline::new(&view.steps, now, texts),
+            older,
+            frame,
             differences: differences.filter(|(_, words)| !words.is_empty()),
             attempts: view
                 .attempts
@@ -288,5 +340,41 @@ impl JobFacts {
                 })
                 .collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_waits_for_the_forge_but_not_for_ever() {
+        let finished_at = DateTime::UNIX_EPOCH;
+        let status = |state, wanted| StatusView {
+            context: "slipway".to_owned(),
+            wanted,
+            state,
+            last_error: None,
+            attempts: 0,
+            next_at: finished_at,
+            sent_at: None,
+        };
+        for (status, mins, wanted) in [
+            (status(StatusState::Due, BuildState::Failed), 0, LIST_MS),
+            (status(StatusState::Due, BuildState::Failed), 9, LIST_MS),
+            (status(StatusState::Due, BuildState::Failed), 10, 0),
+            (status(StatusState::Sent, BuildState::Running), 0, LIST_MS),
+            (status(StatusState::Sent, BuildState::Failed), 0, 0),
+            (status(StatusState::GivenUp, BuildState::Failed), 0, 0),
+        ] {
+            let now = finished_at + TimeDelta::minutes(mins);
+            assert_eq!(
+                refresh_ms((BuildState::Failed, Some(finished_at)), std::slice::from_ref(&status), now),
+                wanted,
+                "{status:?}"
+            );
+        }
+        assert_eq!(refresh_ms((BuildState::Failed, Some(finished_at)), &[], finished_at), 0);
+        assert_eq!(refresh_ms((BuildState::Running, None), &[], finished_at), LIVE_MS);
     }
 }

@@ -4,9 +4,11 @@ mod about;
 mod build;
 mod builders;
 pub(crate) mod chart;
+mod choice;
 mod comparison;
 mod deliveries;
 mod delivery;
+mod escape;
 mod event_words;
 mod failure_words;
 mod filters;
@@ -15,10 +17,13 @@ mod github_apps;
 mod home;
 mod language;
 mod layers;
+mod log_frame;
 mod login;
 mod problem;
 mod project;
 mod queues;
+mod remarks;
+mod theme;
 mod timeline;
 mod trend;
 mod view;
@@ -34,6 +39,7 @@ use slipway_runtime::problem::ApiError;
 use slipway_runtime::web_session::{PLAIN_COOKIE, web_session};
 
 use crate::caller::{self, Caller};
+use crate::pages::theme::Theme;
 use crate::state::ApiState;
 use crate::texts::{Text, Texts};
 use crate::words::Ago;
@@ -52,7 +58,8 @@ pub struct Chrome {
     refresh_ms: u32,
     version: &'static str,
     texts: Texts,
-    /// Where the choice of a language leads, if not back to this page.
+    theme: Theme,
+    /// Where the choice of a language or a theme leads, if not back to this page.
     return_to: Option<String>,
 }
 
@@ -67,6 +74,7 @@ impl Chrome {
             refresh_ms: 0,
             version: env!("CARGO_PKG_VERSION"),
             texts: Texts::of(headers),
+            theme: Theme::of(headers),
             return_to: None,
         }
     }
@@ -118,6 +126,7 @@ pub fn routes(state: &ApiState) -> Router<ApiState> {
         .route("/github-apps/made", get(github_apps::made))
         .route("/github-apps/installed/{id}", get(github_apps::installed))
         .route("/language", post(language::submit))
+        .route("/theme", post(theme::submit))
         .route("/queues", get(queues::page))
         .route("/deliveries", get(deliveries::page))
         .route("/deliveries/{id}", get(delivery::page))

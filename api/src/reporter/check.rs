@@ -67,7 +67,11 @@ fn annotation(spec: &JobSpec, failure: &Failure) -> Option<Annotation> {
     message.push_str("\n\n");
     message.push_str(failure.advice());
     Some(Annotation {
-        path: dockerfile(&spec.asked.clone().or(spec.project_options.clone())),
+        path: failure
+            .detail
+            .dockerfile
+            .clone()
+            .unwrap_or_else(|| dockerfile(&spec.asked.clone().or(spec.project_options.clone()))),
         start_line: line,
         end_line: line,
         level: AnnotationLevel::Failure,
@@ -76,7 +80,8 @@ fn annotation(spec: &JobSpec, failure: &Failure) -> Option<Annotation> {
     })
 }
 
-/// The Dockerfile's path in the repository, as far as the service knows: a `slipway.yml` is read by the builder.
+/// The Dockerfile's path in the repository where no builder told it, as far as the service knows: a `slipway.yml` is read
+/// by the builder.
 fn dockerfile(options: &BuildOptions) -> String {
     let file = options.dockerfile.as_deref().unwrap_or("Dockerfile");
     let context = options.context.as_deref().unwrap_or_default().trim_matches(['.', '/']);

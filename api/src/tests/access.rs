@@ -124,6 +124,7 @@ async fn what_is_private_is_404_for_strangers_and_other_tenants() {
         format!("/api/v1/builds?project={project}"),
         format!("/api/v1/jobs/{job}"),
         format!("/badge/{project}.svg"),
+        format!("/badge/{project}.json"),
         format!("/builds/{build}"),
         format!("/projects/{project}"),
     ] {
@@ -179,6 +180,7 @@ async fn what_is_public_shows_builds_and_badge_but_no_hook_and_no_arguments() {
         format!("/builds/{build}"),
         format!("/projects/{id}"),
         format!("/badge/{id}.svg"),
+        format!("/badge/{id}.json"),
     ] {
         let answer = app.get_public(&path).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
@@ -191,6 +193,8 @@ async fn what_is_public_shows_builds_and_badge_but_no_hook_and_no_arguments() {
     let badge = app.get_public(&format!("/badge/{id}.svg")).await;
     assert_eq!(badge.header(header::CONTENT_TYPE), "image/svg+xml");
     assert!(badge.text.contains("unknown"));
+    assert_eq!(app.get_public(&format!("/badge/{id}.json")).await.json()["message"], "unknown");
+    app.get_public(&format!("/badge/{id}.png")).await.problem(StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

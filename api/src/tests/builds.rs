@@ -8,6 +8,7 @@ use slipway_domain::agent::PushedImage;
 use slipway_domain::attempt::{Phase, StepState};
 use slipway_domain::failure::{Detail, ExcerptLine, Failure, FailureClass};
 use slipway_domain::image::{BuiltImage, Layer};
+use slipway_domain::remarks::{Remarks, Warning};
 
 use super::crew::step;
 use super::fake_forge::FakeForge;
@@ -159,6 +160,7 @@ async fn a_failed_build_says_where_and_what_to_do() {
         exit_code: Some(2),
         dockerfile_line: Some(4),
         detail: Box::new(Detail {
+            dockerfile: Some("docker/<b>.Dockerfile".to_owned()),
             excerpt: vec![ExcerptLine {
                 line: 4,
                 text: "RUN make '<script>alert(1)</script>'".to_owned(),
@@ -181,13 +183,13 @@ async fn a_failed_build_says_where_and_what_to_do() {
         (&json!("[build 2/3] RUN make <all>"), &json!("Try <b>less</b>."), &json!(["make: <script>alert(2)</script>"]))
     );
     let line = json!([{ "line": 4, "text": "RUN make '<script>alert(1)</script>'", "failing": true }]);
-    assert_eq!(told["excerpt"], line);
+    assert_eq!((&told["excerpt"], &told["dockerfile"]), (&line, &json!("docker/<b>.Dockerfile")));
     let step = &failed["jobs"][0]["steps"][1];
     assert_eq!((&step["state"], &step["cached"], &step["exit_code"]), (&json!("failed"), &json!(false), &json!(2)));
     let page = app.get(&format!("/builds/{}", id(&build))).await.text;
     for part in [
         "make &#60;all&#62;",
-        "line 4",
+        "docker/&#60;b&#62;.Dockerfile:4",
         "run_failed",
         "Try &#60;b&#62;less",
         "&gt;    4 RUN make",
@@ -198,6 +200,45 @@ async fn a_failed_build_says_where_and_what_to_do() {
     }
     assert!(!page.contains("<script>alert") && !page.contains("<b>less"), "{page}");
     app.post(&format!("{path}/cancel"), json!(null)).await.problem(StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn what_a_log_does_not_hold_and_warnings_are_told_beside_the_end() {
+    let app = App::new().await;
+    let (project, crew) = (app.project("app", "public").await, app.crew("alpha").await);
+    let build = app.build(&project).await;
+    let attempt = app.start(&crew, id(&build).parse().expect("an id")).await;
+    let warning = Warning {
+        text: "FROM <script>alert(1)</script>".to_owned(),
+        step: Some(2),
+        dockerfile: Some("docker/<b>".to_owned()),
+        line: Some(7),
+    };
+    let told = json!({
+        "warning_count": 3,
+        "warnings": [{ "text": warning.text, "step": 2, "dockerfile": "docker/<b>", "line": 7 }],
+        "log_left_out_bytes": 5_242_880,
+        "cut_steps": [2, 3],
+    });
+    let page = app.get(&format!("/builds/{}", id(&build))).await.text;
+    assert!(!page.contains("class=\"card warnings\"") && !page.contains("left out"), "{page}");
+    let warnings = vec![warning];
+    let remarks = Remarks { warning_count: 3, warnings, log_left_out_bytes: 5 << 20, cut_steps: vec![2, 3] };
+    app.finish_with(attempt, None, (Vec::new(), Vec::new(), remarks)).await;
+    let done = app.get(&format!("/api/v1/builds/{}", id(&build))).await.json();
+    assert_eq!((&done["state"], &done["jobs"][0]["attempts"][0]["remarks"]), (&json!("succeeded"), &told));
+    let page = app.get(&format!("/builds/{}", id(&build))).await.text;
+    for part in [
+        "3 warnings",
+        "and 2 more in the log",
+        "docker/&#60;b&#62;:7",
+        "FROM &#60;script&#62;alert(1)",
+        "5.0 MiB between them are left out",
+        r##"<a href="#s2:L1">#2</a> <a href="#s3:L1">#3</a>"##,
+    ] {
+        assert!(page.contains(part), "{part} is missing in {page}");
+    }
+    assert!(!page.contains("<script>alert") && !page.contains("class=\"failure\""), "{page}");
 }
 
 #[tokio::test]
@@ -313,7 +354,7 @@ async fn an_image_is_shown_layer_by_layer_and_compared_with_the_build_before() {
         let build = app.post(&format!("/api/v1/projects/{}/builds", id(&project)), wish).await.json();
         let attempt = app.start(&crew, id(&build).parse().expect("an id")).await;
         let image = BuiltImage { digest: Some("sha256:manifest".to_owned()), layers, ..BuiltImage::default() };
-        app.finish_with(attempt, None, (Vec::new(), vec![image])).await;
+        app.finish_with(attempt, None, (Vec::new(), vec![image], Remarks::default())).await;
         built.push(app.get(&format!("/api/v1/builds/{}", id(&build))).await.json());
     }
     let [first, second, third] = [0, 1, 2].map(|place| &built[place]["jobs"][0]["built"][0]);

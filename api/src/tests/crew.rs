@@ -9,6 +9,7 @@ use slipway_domain::failure::Failure;
 use slipway_domain::ids::{BuildId, SessionId};
 use slipway_domain::image::BuiltImage;
 use slipway_domain::placement::Pool;
+use slipway_domain::remarks::Remarks;
 use slipway_runtime::ids::{new_id, random_id, token_hash};
 use slipway_store::claims::Claim;
 use slipway_store::leaders::Lead;
@@ -55,7 +56,12 @@ impl App {
 
     /// Admits, dispatches and claims the build's job.
     pub async fn start(&self, crew: &Crew, build: BuildId) -> AttemptRef {
-        let (db, now) = (&self.state.db, self.state.clock.now());
+        self.start_at(crew, build, self.state.clock.now()).await
+    }
+
+    /// The same at another time, for a job that waits until it is tried again.
+    pub async fn start_at(&self, crew: &Crew, build: BuildId, now: DateTime<Utc>) -> AttemptRef {
+        let db = &self.state.db;
         let job = db.jobs_of_build(build).await.expect("the store answers").remove(0).id;
         db.admit_job(&crew.lead, job, now).await.expect("admitted");
         let dispatch = random_id();
@@ -73,7 +79,7 @@ impl App {
     }
 
     pub async fn finish(&self, attempt: AttemptRef, failure: Option<Failure>, images: Vec<PushedImage>) {
-        self.finish_with(attempt, failure, (images, Vec::new())).await;
+        self.finish_with(attempt, failure, (images, Vec::new(), Remarks::default())).await;
     }
 
     /// The same with what was built.
@@ -81,10 +87,10 @@ impl App {
         &self,
         attempt: AttemptRef,
         failure: Option<Failure>,
-        (images, built): (Vec<PushedImage>, Vec<BuiltImage>),
+        (images, built, remarks): (Vec<PushedImage>, Vec<BuiltImage>, Remarks),
     ) {
         let outcome = failure.as_ref().map_or(AttemptOutcome::Succeeded, |failure| failure.class.outcome());
-        let finish = Finish { outcome, failure, images, built, log_end: 0, log_sha256: "00".repeat(32) };
+        let finish = Finish { outcome, failure, images, built, remarks, log_end: 0, log_sha256: "00".repeat(32) };
         self.state.db.finish_attempt(attempt, &finish, self.state.clock.now()).await.expect("booked");
     }
 }

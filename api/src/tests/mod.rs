@@ -1,6 +1,8 @@
 //! The router over SQLite in a temporary folder: what users and strangers get to see.
 
 mod access;
+mod attempts;
+mod badges;
 mod builds;
 mod credentials;
 mod crew;
@@ -17,6 +19,7 @@ mod routes;
 mod secrets;
 mod setting_up;
 mod sick_forges;
+mod themes;
 
 use std::sync::Arc;
 

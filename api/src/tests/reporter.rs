@@ -104,6 +104,20 @@ async fn a_forge_is_told_once_that_a_build_waits_and_once_how_it_ended() {
 }
 
 #[tokio::test]
+async fn a_page_of_a_build_that_is_over_is_read_again_until_the_forge_knows() {
+    let reported = Reported::new().await;
+    let build = reported.build().await;
+    reported.report().await;
+    reported.cancel(build).await;
+    let page = async || reported.app.get(&format!("/builds/{build}")).await.text;
+    assert!(page().await.contains("data-refresh-ms=\"5000\""), "nobody wanted the status yet");
+    want_statuses_once(&reported.app.state, reported.now()).await.expect("a pass");
+    assert!(page().await.contains("data-refresh-ms=\"5000\""), "it is due");
+    assert_eq!(reported.report().await, (0, 1));
+    assert!(!page().await.contains("data-refresh-ms"), "the forge knows");
+}
+
+#[tokio::test]
 async fn what_was_not_looked_at_in_time_is_told_only_in_its_newest_state() {
     let reported = Reported::new().await;
     let build = reported.build().await;

@@ -1,6 +1,7 @@
 //! The languages of the pages, and which of them somebody reads.
 
 use http::{HeaderMap, HeaderValue, header};
+use slipway_runtime::web_session::cookie;
 
 /// Keeps what a reader chose; it says nothing else about them.
 pub const COOKIE: &str = "slipway-language";
@@ -48,14 +49,9 @@ impl Language {
 
     /// What the request asks for: the reader's choice, else what the browser prefers.
     pub fn of(headers: &HeaderMap) -> Self {
-        chosen(headers).or_else(|| preferred(headers)).unwrap_or(Self::English)
+        let chosen = cookie(headers, COOKIE).and_then(Self::from_tag);
+        chosen.or_else(|| preferred(headers)).unwrap_or(Self::English)
     }
-}
-
-fn chosen(headers: &HeaderMap) -> Option<Language> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).and_then(|(_, tag)| Language::from_tag(tag))
 }
 
 /// RFC 9110, section 12.5.4: the range with the highest weight that is a language of ours; of equal ones the first.

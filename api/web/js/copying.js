@@ -60,7 +60,10 @@ export class Copying {
 
   async copyLink() {
     if (!this.view.target || !navigator.clipboard) return;
-    await navigator.clipboard.writeText(location.href).then(
+    // The same lines of another attempt are others.
+    const link = new URL(location.href);
+    link.searchParams.set("attempt", String(this.view.lines.epoch));
+    await navigator.clipboard.writeText(link.href).then(
       () => this.view.say(t("js-copying-link-done")), () => this.view.say(t("js-copying-failed")),
     );
   }

@@ -10,7 +10,11 @@ const STYLES = /** @type {const} */ (["bold", "faint", "italic", "underline", "s
 /** What stands before the title of a group; the server finds groups, and what is none is shown as it is. */
 const MARK = /^(?:::group::|--- |\+\+\+ |~~~ )/;
 /** GitHub's annotations: a word, what it is about, and a message. */
-const NOTE = /^::(error|warning|notice)(?: ([^:]*))?::/;
+const NOTE = /^::(error|warning|notice)(?: (.*?))?::/;
+/** What their makers write for characters that would end them. */
+const CODES = /%(?:25|0D|0A|3A|2C)/gi;
+/** Lines of a message stand behind each other. */
+const LINE_END = "↵";
 const LAST_HEADING = 6;
 /** What took less is not worth a word. */
 const LEAST_MS = 100;
@@ -19,7 +23,7 @@ export class Draw {
   /** @param {Document} page */
   constructor(page) {
     this.page = page;
-    /** @type {string} off, clock, start or gap */
+    /** @type {string} off, clock, utc, start or gap */
     this.times = "off";
     /** When the log began. */
     this.began = "";
@@ -53,6 +57,7 @@ export class Draw {
     const isTitle = at.group ? at.group.last !== at.group.line : false;
     const text = isTitle ? this.title(at, line, element.querySelector("h4, h5, h6")) : this.piece("span", "text", "");
     if (!isTitle) text.append(...this.runs(line, at.group ? MARK.exec(words)?.[0] : note?.[0]));
+    if (note) this.decode(text);
     if (line?.clipped) text.append(this.piece("em", "quiet", t("js-log-clipped")));
     if (line === null) text.append(this.piece("em", "quiet", t("js-log-lost-line")));
     element.className = [
@@ -110,9 +115,28 @@ export class Draw {
   /** What an annotation is, in words, and where. @param {RegExpExecArray} note */
   note([, kind, about]) {
     const told = Object.fromEntries((about ?? "").split(",").map((pair) => pair.trim().split("=", 2)));
-    const place = [told.file, told.line].filter(Boolean).join(":");
+    const place = [told.file, told.line].filter(Boolean).map((word) => word.replace(CODES, decoded)).join(":");
     const words = { error: t("js-log-error"), warning: t("js-log-warning"), notice: t("js-log-notice") }[kind] ?? kind;
     return [this.piece("strong", `note ${kind}`, words), ...(place ? [this.piece("span", "quiet place", place)] : [])];
+  }
+
+  /** Shows the characters that are meant; who copies gets what was written. @param {HTMLElement} text */
+  decode(text) {
+    const walker = this.page.createTreeWalker(text, NodeFilter.SHOW_TEXT);
+    const nodes = [];
+    while (walker.nextNode()) if (walker.currentNode.parentElement?.className !== "gone") nodes.push(walker.currentNode);
+    for (const node of nodes) {
+      const written = node.textContent ?? "";
+      const parts = [];
+      let from = 0;
+      for (const { 0: code, index } of written.matchAll(CODES)) {
+        const part = this.piece("span", "code", code);
+        part.dataset.shown = decoded(code);
+        parts.push(written.slice(from, index), part);
+        from = index + code.length;
+      }
+      if (parts.length > 0 && node instanceof Text) node.replaceWith(...parts, written.slice(from));
+    }
   }
 
   /** @param {LineRow} at */
@@ -155,9 +179,16 @@ export class Draw {
     time.dateTime = time.title = line.at;
     if (this.times === "start") time.dataset.time = this.began ? secs(this.began) : "";
     else if (this.times === "gap") time.dataset.time = before ? `+${secs(before.at)}` : "";
+    else if (this.times === "utc") time.dataset.time = `${new Date(line.at).toISOString().slice(11, 19)}Z`;
     else time.dataset.time = new Date(line.at).toLocaleTimeString("en-GB", { hour12: false });
     return [time];
   }
+}
+
+/** @param {string} code */
+function decoded(code) {
+  const character = decodeURIComponent(code);
+  return character === "\n" ? LINE_END : character === "\r" ? "" : character;
 }
 
 /** How long something took. @param {number} millis */

@@ -50,7 +50,7 @@ export class Errors {
     [this.end, this.seen] = [end, lines];
   }
 
-  /** The first line of a step that speaks of an error. @param {number} step @param {AbortSignal} signal */
+  /** The first line of a step that speaks of an error. @param {number} step @param {AbortSignal} [signal] */
   async firstOf(step, signal) {
     const { hits } = await this.ask({ q: ERRORS, limit: "1", step: String(step) }, signal);
     return hits.find((hit) => hit.step === step);

@@ -1,13 +1,18 @@
 // What the server tells of a log: asked once, and again whenever it rings because there is more.
 
 const RETRY_MS = 2_000;
-/** A log that grows is looked at so often at most. */
-const LOOK_MS = 200;
+/** A log that grows is looked at so often at most; less often where the server takes long to answer. */
+const LOOK_MS = 100;
+const LOOK_MOST_MS = 2_000;
+/** It is waited so many times as long as an answer took. */
+const LOOK_SHARE = 8;
 /** Its groups so often. */
 const GROUPS_MS = 1_000;
 
 /**
  * @typedef {{ step: number, lines: number, first_at: string }} Count
+ * What came by itself: lines behind all that there were, numbered from 1.
+ * @typedef {{ epoch: number, from?: number, to: number, lines?: import("./lines.js").Line[] }} News
  * @typedef {{ epoch: number, newest: number, state: string, lines: number, end: number, steps: Count[], marks: number,
  *   groups?: { step: number, groups: import("./folds.js").Group[] }[] }} Told
  */
@@ -15,15 +20,19 @@ const GROUPS_MS = 1_000;
 export class Feed {
   /**
    * @param {Document} page @param {string} url the log's address
-   * @param {{ told: (told: Told) => void, lost: (status: number) => void, broke: () => void }} hears
+   * @param {{ told: (told: Told, lines?: import("./lines.js").Line[]) => void, lost: (status: number) => void, broke: () => void }} hears
    */
   constructor(page, url, hears) {
     this.page = page;
     this.url = url;
     this.hears = hears;
+    /** The only attempt that is asked for; empty is the newest. */
+    this.attempt = "";
     this.epoch = 0;
     this.end = 0;
     this.state = "none";
+    /** @type {Told|null} */
+    this.last = null;
     /** Marks of the groups that are known, and when they were asked for. */
     this.marks = -1;
     this.askedAt = -GROUPS_MS;
@@ -43,11 +52,12 @@ export class Feed {
     this.isAwaited = false;
     clearTimeout(this.retry);
     let status = 0;
+    const now = performance.now();
     try {
-      const now = performance.now();
       const asks = this.lacksGroups && now - this.askedAt >= GROUPS_MS;
       if (asks) this.askedAt = now;
-      const answer = await fetch(`${this.url}/outline${asks ? "?groups=1" : ""}`);
+      const query = new URLSearchParams({ ...(asks && { groups: "1" }), ...(this.attempt && { epoch: this.attempt }) }).toString();
+      const answer = await fetch(`${this.url}/outline${query && `?${query}`}`);
       status = answer.status;
       if (!answer.ok) throw new Error(`status ${status}`);
       this.take(await answer.json());
@@ -59,17 +69,39 @@ export class Feed {
     setTimeout(() => {
       this.isLooking = false;
       if (this.isAwaited) void this.look();
-    }, LOOK_MS);
+    }, Math.min(LOOK_MOST_MS, Math.max(LOOK_MS, LOOK_SHARE * (performance.now() - now))));
   }
 
   /** @param {Told} told */
   take(told) {
-    if (told.epoch === this.epoch && told.end < this.end) return;
+    // An answer from before what came by itself; a log that is over may have less than was seen.
+    if (told.epoch === this.epoch && told.end < this.end && told.state === "live") return;
     if (told.groups || told.epoch !== this.epoch) this.marks = told.groups ? told.marks ?? 0 : -1;
     this.lacksGroups = (told.marks ?? 0) > Math.max(0, this.marks);
     this.isAwaited ||= this.lacksGroups;
-    this.hears.told(told);
+    this.tell(told);
+  }
+
+  /** @param {Told} told @param {import("./lines.js").Line[]} [lines] */
+  tell(told, lines) {
+    this.hears.told(told, lines);
     [this.epoch, this.end, this.state] = [told.epoch, told.end, told.state];
+    this.last = { ...told, groups: undefined };
+  }
+
+  /** What rings: lines that are just the next ones are taken as they are. @param {News} news */
+  rung(news) {
+    const { last } = this;
+    if (news.epoch === this.epoch && news.to <= this.end) return;
+    if (!last || !news.lines || news.epoch !== this.epoch || news.from !== this.end || this.state !== "live") return void this.look();
+    const steps = last.steps.map((count) => ({ ...count }));
+    const lines = news.lines.map((line) => {
+      let count = steps.find((known) => known.step === line.step);
+      if (!count) steps.push(count = { step: line.step, lines: 0, first_at: line.at });
+      count.lines += 1;
+      return { ...line, line: last.lines + line.line, step_line: count.lines };
+    });
+    this.tell({ ...last, steps, lines: last.lines + lines.length, end: news.to }, lines);
   }
 
   listen() {
@@ -77,10 +109,10 @@ export class Feed {
     const ended = this.ended;
     this.ended = false;
     if (ended) return void (this.retry = setTimeout(() => void this.look(), RETRY_MS));
-    const events = this.events = new EventSource(`${this.url}/stream?bell=1&after=${this.epoch}:${this.end}`);
+    const events = this.events = new EventSource(`${this.url}/stream?bell=1&after=${this.epoch}:${this.end}${this.attempt && `&epoch=${this.attempt}`}`);
     const look = () => void this.look();
     const changed = () => { this.hush(); this.page.dispatchEvent(new Event("slipway:changed")); look(); };
-    events.addEventListener("message", look);
+    events.addEventListener("message", (event) => this.rung(JSON.parse(event.data)));
     // After a break: what came meanwhile, and what the status says.
     events.addEventListener("open", look);
     events.addEventListener("attempt", changed);

@@ -2,8 +2,10 @@
 
 import { t } from "./texts.js";
 
+const IS_MAC = /^(Mac|iP)/.test(navigator.platform);
 const KEYS = [
   ["j / k", t("js-keys-steps")], ["Enter", t("js-keys-open")], ["n / p", t("js-keys-errors")], ["/", t("js-keys-search")],
+  [IS_MAC ? "⌘F" : "Ctrl+F", t("js-keys-find")],
   ["g / G", t("js-keys-ends")], ["f", t("js-keys-follow")], ["s", t("js-keys-view")], ["w", t("js-keys-wrap")],
   ["t", t("js-keys-times")], ["c", t("js-keys-copy")], ["l", t("js-keys-link")], ["?", t("js-keys-help")],
 ];
@@ -12,6 +14,13 @@ const KEYS = [
 export function isFree(event) {
   const isTaken = event.target instanceof Element && event.target.closest("input, select, textarea, dialog");
   return !isTaken && !event.ctrlKey && !event.metaKey && !event.altKey && !event.defaultPrevented;
+}
+
+/** True for the key that browsers look through a page with. @param {KeyboardEvent} event */
+export function isFind(event) {
+  const isPressed = IS_MAC ? event.metaKey && !event.ctrlKey : event.ctrlKey && !event.metaKey;
+  const isTaken = event.defaultPrevented || event.target instanceof Element && event.target.closest("dialog");
+  return isPressed && !isTaken && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "f";
 }
 
 /** Of several logs in a page one gets the keys: where the focus is, or else the first that is in sight. @param {Element} part */

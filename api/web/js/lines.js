@@ -15,6 +15,7 @@ const MANY = 5_000;
  *   strike?: boolean, fg?: number|string, bg?: number|string, link?: string }} Run
  * @typedef {{ line: number, step_line?: number, step: number, stream: string, at: string, runs: Run[], width: number,
  *   clipped: boolean }} Line
+ * @typedef {{ state: string, end: number, lines: Line[] }} Answer
  * A line that the server cannot give any more is `null`; from `stale` on, lines are to be read again.
  * @typedef {{ lines: (Line|null|undefined)[], stale: number, width: number, isAsked: boolean }} Page
  * @typedef {{ step: number|null, page: number, count: number }} Wish
@@ -41,6 +42,8 @@ export class Lines {
     this.wishes = new Map();
     this.asking = 0;
     this.isResting = false;
+    /** How far the log is known to go. */
+    this.end = 0;
   }
 
   /**
@@ -74,6 +77,24 @@ export class Lines {
     if (kept) kept.stale = Math.min(kept.stale, last % PAGE);
   }
 
+  /** Lines behind all others, which came by themselves. @param {Line[]} lines */
+  add(lines) {
+    for (const line of lines) {
+      this.keep(null, line.line, line);
+      this.keep(line.step, line.step_line ?? 0, line);
+    }
+    this.drop();
+  }
+
+  /** @param {number|null} step @param {number} number @param {Line} line */
+  keep(step, number, line) {
+    const key = keyOf(step, Math.floor((number - 1) / PAGE));
+    const kept = this.pages.get(key) ?? { lines: [], stale: Infinity, width: 0, isAsked: false };
+    this.pages.set(key, kept);
+    kept.lines[(number - 1) % PAGE] = line;
+    kept.width += line.width + 100;
+  }
+
   /** Asks for what was wished for since the last time; what was passed by meanwhile is forgotten. */
   serve() {
     const wishes = [...this.wishes.values()];
@@ -92,13 +113,16 @@ export class Lines {
     const missing = Array.from({ length: count }, (_, at) => at).find((at) => kept.lines[at] === undefined || at >= kept.stale);
     if (missing === undefined) return;
     const { stale } = kept;
+    const { end } = this;
     kept.stale = Infinity;
     kept.isAsked = true;
     this.asking += 1;
     try {
-      this.put(kept, await this.read(step, page * PAGE + 1 + missing, PAGE - missing), { step, missing, count });
+      const answer = await this.read(step, page * PAGE + 1 + missing, PAGE - missing);
+      const isLate = answer.lines.length === 0 && isBehind(answer, end);
+      if (!isLate) this.put(kept, answer.lines, { step, missing, count });
       this.drop();
-      this.came(null);
+      if (isLate) this.rest(null); else this.came(null);
     } catch (error) {
       kept.stale = Math.min(kept.stale, stale);
       this.rest(error instanceof Refused ? error.status : 0);
@@ -134,7 +158,7 @@ export class Lines {
     }
   }
 
-  /** Nothing is asked for a while. @param {number} status */
+  /** Nothing is asked for a while. @param {number|null} status */
   rest(status) {
     if (this.isResting) return;
     this.isResting = true;
@@ -142,21 +166,24 @@ export class Lines {
     setTimeout(() => { this.isResting = false; this.came(null); }, RETRY_MS);
   }
 
-  /** @param {number|null} step @param {number} from @param {number} count @returns {Promise<Line[]>} */
+  /** @param {number|null} step @param {number} from @param {number} count @returns {Promise<Answer>} */
   async read(step, from, count) {
     const query = new URLSearchParams({ runs: "1", epoch: String(this.epoch), from: String(from), count: String(count) });
     if (step !== null) query.set("step", String(step));
     const answer = await fetch(`${this.url}/lines?${query}`);
     if (!answer.ok) throw new Refused(answer.status);
-    return (await answer.json()).lines;
+    return answer.json();
   }
 
   /** The texts of many lines, which are not kept. @param {number|null} step @param {number} from @param {number} to */
   async texts(step, from, to) {
     /** @type {string[]} */
     const texts = [];
+    const { end } = this;
     for (let next = from; next <= to;) {
-      const lines = await this.read(step, next, Math.min(MANY, to - next + 1));
+      const answer = await this.read(step, next, Math.min(MANY, to - next + 1));
+      const { lines } = answer;
+      if (lines.length === 0 && isBehind(answer, end)) throw new Error("the end of the log is not there yet");
       for (const line of lines) {
         const number = step === null ? line.line : line.step_line ?? 0;
         for (; next < number; next++) texts.push("");
@@ -168,6 +195,9 @@ export class Lines {
     return texts;
   }
 }
+
+/** True if a service knows less than what was told before; what it lacks is sent to it again. @param {Answer} answer @param {number} end */
+const isBehind = (answer, end) => answer.state === "live" && answer.end < end;
 
 class Refused extends Error {
   /** @param {number} status */

@@ -62,6 +62,8 @@ class LiveParts {
       if (!isFilledIn) location.reload();
       return;
     }
+    const { theme } = fresh.documentElement.dataset;
+    if (theme) this.page.documentElement.dataset.theme = theme; else delete this.page.documentElement.dataset.theme;
     let isLate = false;
     let refocus = () => {};
     this.page.title = fresh.title;

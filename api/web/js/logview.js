@@ -17,7 +17,9 @@ import { t } from "./texts.js";
 const AHEAD = 150;
 /** What readers begin with when they do something. */
 const ACTS = ["keydown", "pointerdown", "wheel"];
-const TIMES = ["off", "clock", "start", "gap"];
+const TIMES = ["off", "clock", "utc", "start", "gap"];
+/** Where there is no room for the numbers of lines, unless they are wanted. */
+const NARROW = "(max-width: 40rem), (pointer: coarse)";
 
 /** @param {Document} page */
 export function startLogs(page) {
@@ -34,7 +36,7 @@ export class LogView {
     this.url = box.dataset.log ?? "";
     this.job = box.dataset.job ?? "";
     this.feed = new Feed(page, this.url, {
-      told: (told) => this.take(told), lost: (status) => this.lose(status), broke: () => this.complain(t("js-log-reconnecting")),
+      told: (told, lines) => this.take(told, lines), lost: (status) => this.lose(status), broke: () => this.complain(t("js-log-reconnecting")),
     });
     this.rows = new Rows();
     this.rows.bySteps = kept("view", "steps") === "steps";
@@ -48,6 +50,7 @@ export class LogView {
     this.following = false;
     this.seen = 0;
     this.wraps = kept("wrap", "yes") === "yes";
+    this.hasNumbers = kept("numbers", matchMedia(NARROW).matches ? "no" : "yes") === "yes";
     /** What the address names: a step or all, first and last line. @type {{ step: number|null, from: number, to: number }|null} */
     this.target = null;
     this.began = false;
@@ -74,7 +77,9 @@ export class LogView {
       moved: (byReader) => this.moved(byReader),
     });
     this.copying = new Copying(box, this);
+    this.numbers = page.createElement("button");
     this.bar();
+    this.moves.bar();
     this.box.addEventListener("click", (event) => this.clicked(event));
     page.addEventListener("slipway:refreshed", () => { this.steps(); this.grown(); });
     page.addEventListener("slipway:show", (event) => {
@@ -82,6 +87,7 @@ export class LogView {
     });
     addEventListener("hashchange", () => this.named());
     this.form();
+    this.feed.attempt = box.dataset.attempt ?? "";
     void this.feed.look();
   }
 
@@ -100,12 +106,17 @@ export class LogView {
       this.part(name)?.addEventListener("click", act);
       if (name !== "follow") this.part(name)?.removeAttribute("hidden");
     }
+    [this.numbers.type, this.numbers.className, this.numbers.textContent] = ["button", "small", t("js-log-numbers")];
+    this.numbers.addEventListener("click", () => this.setNumbers(!this.hasNumbers));
+    this.part("times")?.before(this.numbers);
   }
 
   /** How rows look now. */
   form() {
     this.box.classList.toggle("wrap", this.wraps);
     this.box.dataset.times = this.draw.times;
+    this.box.classList.toggle("no-numbers", !this.hasNumbers);
+    this.numbers.setAttribute("aria-pressed", String(this.hasNumbers));
     this.box.dataset.view = this.rows.bySteps ? "steps" : "lines";
     this.part("wrap")?.setAttribute("aria-pressed", String(this.wraps));
     const times = this.part("times");
@@ -124,6 +135,7 @@ export class LogView {
     this.lines = new Lines(this.url, epoch, (status) => this.came(status));
     this.moves.begin(epoch);
     this.rows.clear();
+    this.seen = 0;
   }
 
   /** @param {number|null} status */
@@ -150,13 +162,15 @@ export class LogView {
     if (this.hasComplained) this.say("");
   }
 
-  /** @param {import("./feed.js").Told} told */
-  take(told) {
+  /** @param {import("./feed.js").Told} told @param {import("./lines.js").Line[]} [lines] those behind all others, if they came with it */
+  take(told, lines) {
     if (told.epoch !== this.feed.epoch) this.begin(told.epoch);
-    if (told.end !== this.feed.end) {
+    if (lines) this.lines.add(lines);
+    else if (told.end !== this.feed.end) {
       for (const { step, lines } of this.counts) this.lines.touch(step, lines);
       this.lines.touch(null, this.rows.lines);
     }
+    this.lines.end = told.end;
     this.counts = told.steps;
     this.draw.began = told.steps[0]?.first_at ?? "";
     this.rows.lines = told.lines;
@@ -209,6 +223,7 @@ export class LogView {
 
   /** Where the reader begins: what the address names, what failed, or the end of what runs. */
   first() {
+    this.seen = this.rows.lines;
     if (this.named()) return;
     const failed = this.rows.bySteps ? this.rows.steps.find((step) => step.tone === "bad" && step.lines > 0) : undefined;
     if (this.isLive) this.follow(true);
@@ -283,10 +298,27 @@ export class LogView {
 
   /** Shows what the address names. */
   named() {
+    const [, failed] = /^#s(\d+):error$/.exec(location.hash) ?? [];
+    if (failed) return this.goToCause(Number(failed));
     const [, step, one, other] = /^#(?:s(\d+):)?L(\d+)(?:-L(\d+))?$/.exec(location.hash) ?? [];
     if (!one) return false;
     const [from, to] = [Number(one), Number(other ?? one)].sort((a, b) => a - b);
     return this.goTo({ step: step === undefined ? null : Number(step), from: Math.max(1, from), to });
+  }
+
+  /** Goes to the end of a step, and on to its first error unless the reader does. True if there is such a step. @param {number} number */
+  goToCause(number) {
+    const lines = this.rows.linesOf(number);
+    if (lines === 0) return false;
+    const show = (/** @type {number} */ from) => {
+      history.replaceState(null, "", `#s${number}:L${from}`);
+      return this.goTo({ step: number, from });
+    };
+    show(lines);
+    const { target, scroller: { row } } = this;
+    const isHere = () => this.target === target && this.scroller.row === row;
+    void this.moves.errors.firstOf(number).then((hit) => { if (hit && isHere()) show(hit.step_line); }, () => {});
+    return true;
   }
 
   /** True if there is such a place. @param {{ step: number|null, from: number, to?: number }} place */
@@ -362,6 +394,13 @@ export class LogView {
   setWrap(wraps) {
     this.wraps = wraps;
     keep("wrap", wraps ? "yes" : "no");
+    this.form();
+  }
+
+  /** @param {boolean} hasNumbers */
+  setNumbers(hasNumbers) {
+    this.hasNumbers = hasNumbers;
+    keep("numbers", hasNumbers ? "yes" : "no");
     this.form();
   }
 

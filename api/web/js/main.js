@@ -4,9 +4,11 @@ import { startCopyButtons } from "./copy.js";
 import { startLiveParts } from "./live.js";
 import { startLogs } from "./logview.js";
 import { startSearch } from "./search.js";
+import { startTelling } from "./telling.js";
 
 // First: it keeps what the server said, before others add to it.
 startLiveParts(document);
 startCopyButtons(document);
 startLogs(document);
 startSearch(document);
+startTelling(document);

@@ -1,6 +1,7 @@
 // How a reader moves through a log by keys: from step to step, from error to error, to its ends.
 
 import { Errors } from "./errors.js";
+import { pressed } from "./buttons.js";
 import { isFree, isMeant, showHelp } from "./keys.js";
 import { t } from "./texts.js";
 
@@ -9,7 +10,31 @@ export class Moves {
   constructor(view) {
     this.view = view;
     this.errors = new Errors(view.url, 0);
+    /** Where buttons went last: a place among the steps, and the row on top there. */
+    this.reached = { place: -1, row: -1 };
     view.page.addEventListener("keydown", (event) => this.pressed(event));
+  }
+
+  /** What keys do, as buttons. */
+  bar() {
+    const { page } = this.view;
+    const group = (/** @type {string} */ name, /** @type {[string, string, () => void][]} */ acts) => {
+      const element = page.createElement("span");
+      element.className = "moves";
+      element.setAttribute("role", "group");
+      element.setAttribute("aria-label", name);
+      element.append(name, ...acts.map(([sign, what, act]) => pressed(page, sign, what, act)));
+      return element;
+    };
+    this.view.part("view")?.before(
+      group(t("js-moves-steps"), [
+        ["↑", t("js-moves-step-before"), () => this.turn(-1)], ["↓", t("js-moves-step-after"), () => this.turn(1)],
+      ]),
+      group(t("js-moves-errors"), [
+        ["↑", t("js-moves-error-before"), () => void this.error(-1)], ["↓", t("js-moves-error-after"), () => void this.error(1)],
+      ]),
+      group(t("js-moves-ends"), [["⤒", t("js-moves-first"), () => this.top()], ["⤓", t("js-moves-last"), () => this.bottom()]]),
+    );
   }
 
   /** The log of another attempt. @param {number} epoch */
@@ -47,23 +72,34 @@ export class Moves {
     if (this.view.feed.state === "live") this.view.follow(true); else this.view.scroller.toEnd();
   }
 
-  /** @param {number} by */
-  step(by) {
+  /** A button keeps the focus, to be pressed again. @param {number} by */
+  turn(by) {
+    const { view } = this;
+    const step = this.step(by, false);
+    if (step) view.say(t("js-moves-at-step", { step: step.number, name: step.name }));
+  }
+
+  /** @param {number} by @param {boolean} [takesFocus] */
+  step(by, takesFocus = true) {
     const { view } = this;
     const { rows, scroller } = view;
     if (!rows.bySteps) view.setView(true);
     view.follow(false);
     // Near the end the step on top does not change any more: the focus tells where the reader is.
     const focused = view.page.activeElement?.closest("button.step");
+    const isReached = !takesFocus && this.reached.row === scroller.row && this.reached.place < rows.steps.length;
     const here = focused instanceof HTMLElement && view.box.contains(focused)
-      ? rows.steps.findIndex((step) => step.number === Number(focused.dataset.step)) : rows.stepAt(scroller.row);
+      ? rows.steps.findIndex((step) => step.number === Number(focused.dataset.step))
+      : isReached ? this.reached.place : rows.stepAt(scroller.row);
     const isOnHead = rows.starts[here] >= scroller.row;
-    const isFirst = !focused && scroller.row === 0 && by > 0;
+    const isFirst = !focused && !isReached && scroller.row === 0 && by > 0;
     const place = isFirst ? 0 : Math.max(0, Math.min(rows.steps.length - 1, by < 0 && !isOnHead ? here : here + by));
     const row = rows.starts[place];
-    if (row === undefined) return;
+    if (row === undefined) return undefined;
     scroller.show(row);
-    view.focusHead(rows.steps[place].number);
+    this.reached = { place, row: scroller.row };
+    if (takesFocus) view.focusHead(rows.steps[place].number);
+    return rows.steps[place];
   }
 
   /** @param {number} by */

@@ -1,12 +1,20 @@
 // The search in a job's log: the server looks through the whole log, the page shows a part of what it finds.
 
-import { isFree, isMeant } from "./keys.js";
+import { pressed } from "./buttons.js";
+import { isFind, isFree, isMeant } from "./keys.js";
 import { t } from "./texts.js";
 
 const PAGE = 50;
+/** Characters of a step's name in the list of steps. */
+const NAME_MOST = 60;
+/** Lines that are shown before and after one that is found. */
+const AROUND = "1";
 
-/** @typedef {{ line: number, step: number, step_line: number, stream: string, parts: { text: string, hit: boolean }[] }} Hit */
-/** @typedef {{ epoch: number, state: string, total: number, cut_lines: number, hits: Hit[], next: number|null }} Found */
+/**
+ * @typedef {{ line: number, step: number, step_line: number, stream: string, parts: { text: string, hit: boolean }[],
+ *   before?: string[], after?: string[] }} Hit
+ * @typedef {{ epoch: number, state: string, total: number, cut_lines: number, hits: Hit[], next: number|null }} Found
+ */
 
 /** @param {Document} page */
 export function startSearch(page) {
@@ -41,6 +49,22 @@ class LogSearch {
     /** @type {AbortController|null} */
     this.asked = null;
     form.after(this.list, this.more);
+    this.steps = page.createElement("select");
+    this.steps.name = "step";
+    this.steps.setAttribute("aria-label", t("js-search-step"));
+    const around = page.createElement("input");
+    [around.type, around.name, around.value, around.checked] = ["checkbox", "context", AROUND, true];
+    const label = page.createElement("label");
+    label.append(around, ` ${t("js-search-context")}`);
+    form.querySelector("button")?.before(label, this.steps);
+    this.turns = [
+      pressed(page, "↑", t("js-search-previous"), () => void this.next(-1)),
+      pressed(page, "↓", t("js-search-next"), () => void this.next(1)),
+    ];
+    form.querySelector("button")?.after(...this.turns);
+    this.showTurns();
+    this.listSteps();
+    page.addEventListener("slipway:refreshed", () => this.listSteps());
     // There is something to search from the first line on.
     page.addEventListener("slipway:lines", (event) => {
       if (event instanceof CustomEvent && event.detail.log === this.log) form.hidden = false;
@@ -51,7 +75,8 @@ class LogSearch {
       if (this.question_ === this.question() && this.hits.length > 0) void this.next(1); else void this.begin().then(() => this.reveal(0));
     });
     form.addEventListener("change", (event) => {
-      if (event.target instanceof HTMLInputElement && event.target.type === "checkbox") void this.begin();
+      const isChoice = event.target === this.steps || event.target instanceof HTMLInputElement && event.target.type === "checkbox";
+      if (isChoice) void this.begin();
     });
     this.more.addEventListener("click", () => this.ask());
     this.list.addEventListener("click", (event) => {
@@ -67,7 +92,9 @@ class LogSearch {
   key(event) {
     const input = this.form.elements.namedItem("q");
     if (!(input instanceof HTMLInputElement)) return;
-    if (event.key === "/" && !this.form.hidden && isFree(event) && isMeant(this.form)) {
+    // Who has the log's search already wants the browser's own.
+    const isCalled = event.key === "/" ? isFree(event) : isFind(event) && event.target !== input;
+    if (isCalled && !this.form.hidden && isMeant(this.form)) {
       event.preventDefault();
       input.focus();
       input.select();
@@ -79,6 +106,31 @@ class LogSearch {
       void this.begin();
       input.blur();
     }
+  }
+
+  /** The steps that the page tells of may be looked through alone. */
+  listSteps() {
+    // A list that somebody chooses from stays as it is.
+    if (this.page.activeElement === this.steps) return;
+    const rows = [...this.form.closest("section")?.querySelectorAll("[data-steps-of] [data-step]") ?? []];
+    const names = rows.filter((row) => row instanceof HTMLElement).map(({ dataset: { step = "", name = "" } }) => {
+      const text = `#${step} ${name}`;
+      return { step, text: text.length > NAME_MOST ? `${text.slice(0, NAME_MOST)}…` : text };
+    });
+    if (this.steps.options.length === names.length + 2) return;
+    const chosen = this.steps.value;
+    const options = [{ step: "", text: t("js-search-all-steps") }, { step: "0", text: t("js-log-attempt") }, ...names].map(({ step, text }) => {
+      const option = this.page.createElement("option");
+      [option.value, option.textContent, option.selected] = [step, text, step === chosen];
+      // Names of steps are what BuildKit calls them.
+      if (Number(step) > 0) option.lang = "en";
+      return option;
+    });
+    this.steps.replaceChildren(...options);
+  }
+
+  showTurns() {
+    for (const turn of this.turns) turn.hidden = this.hits.length === 0;
   }
 
   question() {
@@ -112,10 +164,11 @@ class LogSearch {
   async begin() {
     this.asked?.abort();
     this.hits = [];
+    this.showTurns();
     this.at = -1;
     this.question_ = this.question();
     this.after = 0;
-    this.epoch = 0;
+    this.epoch = Number(this.form.dataset.attempt ?? 0);
     this.list.replaceChildren();
     this.more.hidden = true;
     this.say("");
@@ -153,6 +206,7 @@ class LogSearch {
     const told = t(found.state === "live" ? "js-search-found-so-far" : "js-search-found", { count: found.total });
     this.say(found.cut_lines > 0 ? t("js-search-cut", { told, count: found.cut_lines }) : told);
     this.list.append(...found.hits.map((hit) => this.row(hit)));
+    this.showTurns();
     this.more.hidden = found.next === null;
     if (found.next !== null) this.after = found.next;
     this.more.textContent = t("js-search-more", { count: found.total - this.list.childElementCount });
@@ -172,8 +226,18 @@ class LogSearch {
       piece.textContent = part.text;
       text.append(piece);
     }
-    row.append(link, hit.step > 0 ? ` #${hit.step} ` : " ", text);
+    row.append(...this.around(hit.before), link, hit.step > 0 ? ` #${hit.step} ` : " ", text, ...this.around(hit.after));
     return row;
+  }
+
+  /** @param {string[]} [lines] */
+  around(lines = []) {
+    return lines.map((line) => {
+      const around = this.page.createElement("code");
+      around.className = "around quiet";
+      around.textContent = line;
+      return around;
+    });
   }
 
   /** @param {string} text */

@@ -1,20 +1,22 @@
 //! What strangers wrote must not steer the user's terminal: build output keeps its colours at most, and
 //! names are shown with every control character made visible.
 
+use slipway_domain::bidi;
 use slipway_logfmt::ansi::AnsiStripper;
 
 const ESC: u8 = 0x1b;
 /// Longest colour sequence that is passed on; a longer one is dropped.
 const MAX_SEQUENCE: usize = 64;
-/// First byte of U+0080 to U+009F in UTF-8, which some terminals take for control sequences.
-const C1_LEAD: u8 = 0xc2;
+/// First bytes of characters that may not reach a terminal, in UTF-8: U+0080 to U+009F, which some take for control
+/// sequences, and controls of direction.
+const LEADS: [&[u8]; 5] = [b"\xc2", b"\xd8", b"\xe2", b"\xe2\x80", b"\xe2\x81"];
 
 /// Build output on its way to standard output, piece by piece.
 #[derive(Debug)]
 pub struct TerminalFilter {
     mode: Mode,
-    /// A first byte that may begin a C1 control character.
-    lead: bool,
+    /// First bytes of a character that may have to go.
+    lead: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl TerminalFilter {
     }
 
     fn new(mode: Mode) -> Self {
-        Self { mode, lead: false }
+        Self { mode, lead: Vec::new() }
     }
 
     /// The next piece as it may be written.
@@ -72,18 +74,22 @@ impl TerminalFilter {
         }
     }
 
-    /// Drops what moves the cursor or rings: C0 except tab and line ends, DEL, and C1.
+    /// Drops what moves the cursor, rings or turns text round: C0 except tab and line ends, DEL, C1, and controls of direction.
     fn without_controls(&mut self, bytes: &[u8], escape_stays: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len());
         for &byte in bytes {
-            if std::mem::take(&mut self.lead) {
-                if (0x80..=0x9f).contains(&byte) {
-                    continue;
-                }
-                out.push(C1_LEAD);
+            self.lead.push(byte);
+            if LEADS.contains(&self.lead.as_slice()) {
+                continue;
             }
+            if self.lead.len() > 1 && is_unwanted(&self.lead) {
+                self.lead.clear();
+                continue;
+            }
+            self.lead.pop();
+            out.append(&mut self.lead);
             match byte {
-                C1_LEAD => self.lead = true,
+                _ if LEADS.contains(&[byte].as_slice()) => self.lead.push(byte),
                 b'\n' | b'\r' | b'\t' => out.push(byte),
                 ESC if escape_stays => out.push(byte),
                 0..=0x1f | 0x7f => {}
@@ -92,6 +98,15 @@ impl TerminalFilter {
         }
         out
     }
+}
+
+/// True for the bytes of a character that steers a terminal or turns text round.
+fn is_unwanted(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(is_steering))
+}
+
+fn is_steering(character: char) -> bool {
+    character.is_control() || bidi::is_control(character)
 }
 
 impl Sequence {
@@ -143,14 +158,14 @@ fn is_colour(held: &[u8]) -> bool {
     held.len() <= MAX_SEQUENCE && held.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b';' | b':'))
 }
 
-/// A text of somebody else's with its control characters made visible; line breaks stay.
+/// A text of somebody else's with its control characters, also those of direction, made visible; line breaks stay.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars().map(|c| if is_steering(c) && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// The same for a text that must stay on its line.
 pub fn on_one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars().map(|c| if is_steering(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -176,6 +191,12 @@ mod tests {
             ("bell\x07 back\x08\x7f", "bell back", "bell back"),
             ("\u{9b}2Jtext", "2Jtext", "2Jtext"),
             ("äöü £ €\ttab\r\n", "äöü £ €\ttab\r\n", "äöü £ €\ttab\r\n"),
+            ("a\u{202e}b\u{2066}c\u{200f}d\u{61c}e", "abcde", "abcde"),
+            (
+                "“quoted” \u{5d0}\u{627}\u{200d} \u{206a}",
+                "“quoted” \u{5d0}\u{627}\u{200d} \u{206a}",
+                "“quoted” \u{5d0}\u{627}\u{200d} \u{206a}",
+            ),
             ("\x1b]0;never ended\nnext", "\nnext", "\nnext"),
         ];
         for (input, colours, plain) in cases {
@@ -189,6 +210,8 @@ mod tests {
     fn names_show_their_control_characters() {
         assert_eq!(printable("a\x1b[31m\nb"), "a\u{fffd}[31m\nb");
         assert_eq!(on_one_line("a\nb"), "a\u{fffd}b");
+        assert_eq!(on_one_line("main\u{202e}niam\u{5d0}"), "main\u{fffd}niam\u{5d0}");
+        assert_eq!(printable("main\u{2067}\nniam"), "main\u{fffd}\nniam");
     }
 
     proptest! {

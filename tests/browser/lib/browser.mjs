@@ -40,10 +40,10 @@ function program(name) {
 }
 
 /** What a signed-in browser keeps: its cookie. Asks the service once. */
-export async function signIn(browser) {
+export async function signIn(browser, token = site.token) {
   const context = await browser.newContext({ baseURL: site.url });
   const answer = await context.request.post("/login", {
-    form: { token: site.token, next: "/" },
+    form: { token, next: "/" },
     headers: { origin: site.url },
   });
   assert.equal(answer.status(), 200, "signing in");
@@ -52,18 +52,28 @@ export async function signIn(browser) {
   return kept;
 }
 
+/** What the browser of each kind of reader keeps. */
+export async function keptBy(browser) {
+  return { member: await signIn(browser), newcomer: await signIn(browser, site.newcomer), stranger: undefined };
+}
+
+/** Whose browser a page is looked at with. */
+export function readerOf({ stranger = false, newcomer = false }) {
+  return stranger ? "stranger" : newcomer ? "newcomer" : "member";
+}
+
 /** A browser for all tests of a file: `open` gives pages of it. */
 export function useBrowser() {
   const shared = { browser: null, kept: null };
   before(async () => {
     shared.browser = await launch();
-    shared.kept = await signIn(shared.browser);
+    shared.kept = await keptBy(shared.browser);
   }, { timeout: 60_000 });
   after(() => shared.browser?.close());
 
-  /** A page in a context of its own, closed with the test; `stranger` is not signed in. */
-  async function open(t, { stranger = false, scripts = [], ...options } = {}) {
-    const storageState = stranger ? undefined : shared.kept;
+  /** A page in a context of its own, closed with the test; `stranger` is not signed in, `newcomer` has nothing yet. */
+  async function open(t, { stranger, newcomer, scripts = [], ...options } = {}) {
+    const storageState = shared.kept[readerOf({ stranger, newcomer })];
     const context = await shared.browser.newContext({ baseURL: site.url, storageState, ...options });
     t.after(() => context.close());
     context.setDefaultTimeout(PATIENCE_MS);

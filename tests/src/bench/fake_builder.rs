@@ -288,6 +288,7 @@ pub fn succeeded(end: LogEnd) -> Finish {
         failure: None,
         images: Vec::new(),
         built: Vec::new(),
+        remarks: Default::default(),
         log_end: end.end,
         log_sha256: end.sha256,
     }

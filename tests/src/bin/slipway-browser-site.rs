@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use reqwest::Method;
 use serde_json::{Value, json};
 use slipway_tests::api::{Build, Project};
 use slipway_tests::env::git_server::GitServer;
@@ -82,6 +83,27 @@ RUN make groups
 RUN make check
 ";
 
+/// Of more than its plan keeps of a log, with output that the engine cut, and more warnings than a page shows.
+const WARNED: &str = "\
+FROM BASE
+COPY . .
+# script: warn 1 Base image is not pinned by a digest
+# script: warn 8 Empty continuation line found in: RUN make hull
+# script: warn 8 JSON arguments recommended for RUN
+# script: warn 8 JSON arguments recommended for RUN
+# script: log 5000
+RUN make hull
+# script: warn 14 Consistent casing of instructions
+# script: warn 14 Do not set the same variable twice
+# script: warn 14 Relative path without WORKDIR
+# script: say [output clipped, log limit 2MiB reached]
+# script: fail exit 7
+RUN make rig
+";
+
+/// A plan that keeps little of a log.
+const PLANS: &str = "[brief]\nlike = \"team\"\nlog_bytes = \"64 KiB\"\n";
+
 /// What hostile texts try; the page would be marked.
 const HOSTILE_NAME: &str = r#"<img src=x onerror="window.__xss=1">"#;
 const HOSTILE_BRANCH: &str = r#""><img/src=x/onerror=window.__xss=1>"#;
@@ -154,6 +176,7 @@ async fn run() -> Result<u8> {
 /// What a browser can look at. The fields are stopped in their order.
 struct Site {
     slipway: Slipway,
+    _plans: Room,
     git: GitServer,
     registry: Registry,
     _engine: ScriptedEngine,
@@ -165,9 +188,18 @@ impl Site {
         let git = GitServer::start().await?;
         let engine = ScriptedEngine::start().await?;
         // One slot: while one build runs, the next one waits.
-        let variables = vec![("SLIPWAY_SLOTS".to_owned(), "1".to_owned())];
+        let plans = Room::new()?;
+        let file = plans.path().join("plans.toml");
+        std::fs::write(&file, PLANS).context("writing the plans")?;
+        let variables = vec![
+            ("SLIPWAY_SLOTS".to_owned(), "1".to_owned()),
+            ("SLIPWAY_PLANS_FILE".to_owned(), file.display().to_string()),
+            // There is a second one, who has nothing.
+            ("SLIPWAY_TRUST_TENANTS".to_owned(), "1".to_owned()),
+        ];
         let settings = Settings { engine: engine.host(), variables, ..Settings::default() };
-        Ok(Self { slipway: Slipway::start(settings).await?.quiet(), git, registry, _engine: engine })
+        let slipway = Slipway::start(settings).await?.quiet();
+        Ok(Self { slipway, _plans: plans, git, registry, _engine: engine })
     }
 
     /// Makes everything, and tells where it is.
@@ -181,6 +213,7 @@ impl Site {
         let hostile = self.hostile().await?;
         let grouped = self.push_to("groups", &harbour, "Mark groups", GROUPED).await?;
         self.end(&grouped, "failed").await?;
+        let warned = self.warned().await?;
         self.deliver_other_news(&harbour).await?;
         let long = format!("FROM BASE\n# script: log {MANY_LINES}\nRUN make everything\n");
         let long = self.push_to("long", &harbour, "Tell everything", &long).await?;
@@ -195,9 +228,19 @@ impl Site {
             "url": self.slipway.base_url(),
             "token": self.slipway.token(),
             "projects": { "harbour": harbour.project.id, "hostile": hostile["project"], "quay": quay.project.id },
-            "builds": { "succeeded": succeeded, "failed": failed, "running": running, "queued": queued, "long": long, "grouped": grouped },
+            "builds": { "succeeded": succeeded, "failed": failed, "running": running, "queued": queued, "long": long, "grouped": grouped, "warned": warned },
             "hostile": hostile,
+            "newcomer": self.newcomer().await?,
         }))
+    }
+
+    /// The token of somebody who has nothing yet.
+    async fn newcomer(&self) -> Result<Value> {
+        let api = self.slipway.api();
+        let _: Value = api.expect(Method::POST, "/api/v1/tenants", Some(&json!({ "name": "newcomers" }))).await?;
+        let wanted = json!({ "name": "newcomer", "tenant": "newcomers", "role": "owner" });
+        let made: Value = api.expect(Method::POST, "/api/v1/tokens", Some(&wanted)).await?;
+        Ok(made["token"].clone())
     }
 
     /// A project; `changes` replace fields of the request.
@@ -240,11 +283,34 @@ impl Site {
         Ok(())
     }
 
+    /// A failed build of another Dockerfile, made while the plan keeps little of a log.
+    async fn warned(&self) -> Result<String> {
+        let place = self.project("acme/lighthouse", json!({})).await?;
+        self.plan("brief").await?;
+        let dockerfile = self.upon_base(WARNED);
+        let options = ("slipway.yml", "build:\n  dockerfile: docker/Dockerfile\n");
+        let pushed = place.repo.commit("Warn of everything", &[options, ("docker/Dockerfile", dockerfile.as_str())])?;
+        let build = self.build_of(&place, &github::push(&place.repo, &pushed, &place.project.hook.secret)).await?;
+        self.plan("team").await?;
+        self.end(&build, "failed").await?;
+        Ok(build)
+    }
+
+    /// Gives the tenant of all projects another plan, for builds to come.
+    async fn plan(&self, name: &str) -> Result<()> {
+        let wanted = json!({ "plan": name });
+        let tenant: Value = self.slipway.api().expect(Method::PATCH, "/api/v1/tenants/default", Some(&wanted)).await?;
+        ensure!(tenant["plan"] == name, "{tenant}");
+        Ok(())
+    }
+
     /// A project and a failed build whose every text that strangers choose is hostile.
     async fn hostile(&self) -> Result<Value> {
         let options = json!({ "dockerfile": HOSTILE_FILE, "args": { "GREETING": HOSTILE_NAME } });
         let place = self.project("acme/hostile", json!({ "name": HOSTILE_NAME, "build": options })).await?;
-        let dockerfile = format!("FROM BASE\nRUN {HOSTILE_STEP}\n# script: fail exit 7\nRUN false && {HOSTILE_STEP}\n");
+        let dockerfile = format!(
+            "FROM BASE\n# script: warn 3 {HOSTILE_STEP}\nRUN {HOSTILE_STEP}\n# script: fail exit 7\nRUN false && {HOSTILE_STEP}\n"
+        );
         let pushed = place.commit(HOSTILE_BRANCH, HOSTILE_MESSAGE, HOSTILE_FILE, &self.upon_base(&dockerfile))?;
         let secret = &place.project.hook.secret;
         let push = github::push(&place.repo, &pushed, secret);
@@ -291,7 +357,10 @@ impl Place {
 
 /// A Dockerfile whose last step writes ten lines in each second for longer than anybody looks.
 fn slow() -> String {
-    format!("FROM BASE\nCOPY . .\n# script: log 60\nRUN make hull\n{}RUN make dredge\n", SLOW.repeat(30))
+    format!(
+        "FROM BASE\nCOPY . .\n# script: log 60\n# script: complain the hull is wet\nRUN make hull\n{}RUN make dredge\n",
+        SLOW.repeat(30)
+    )
 }
 
 const SLOW: &str = "# script: log 200 over 20s\n";

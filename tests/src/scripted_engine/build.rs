@@ -152,6 +152,8 @@ impl Build {
                     }
                 }
                 Deed::Say(line) => self.job.say(progress.log(format!("{line}\n").into_bytes())),
+                Deed::Complain(line) => self.job.say(progress.error_log(format!("{line}\n").into_bytes())),
+                Deed::Warn { line, text } => self.job.say(progress.warning(*line, text)),
                 Deed::Move { bytes, over } => {
                     for part in 1..=MOVES {
                         self.job.say(progress.moved(bytes * i64::from(part) / i64::from(MOVES), *bytes));

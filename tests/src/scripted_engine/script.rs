@@ -38,6 +38,13 @@ pub enum Deed {
     },
     /// One line.
     Say(String),
+    /// One line of its error output.
+    Complain(String),
+    /// Warns of a line of the Dockerfile.
+    Warn {
+        line: i32,
+        text: String,
+    },
     /// A layer of so many bytes comes.
     Move {
         bytes: i64,
@@ -183,6 +190,12 @@ fn word(text: &str) -> Option<Word> {
     if let Some(line) = text.trim_start().strip_prefix("say ") {
         return Some(Word::Deed(Deed::Say(line.replace("\\e", "\x1b").replace("\\r", "\r"))));
     }
+    if let Some(line) = text.trim_start().strip_prefix("complain ") {
+        return Some(Word::Deed(Deed::Complain(line.to_owned())));
+    }
+    if let Some((line, text)) = text.trim_start().strip_prefix("warn ").and_then(|rest| rest.split_once(' ')) {
+        return Some(Word::Deed(Deed::Warn { line: line.parse().ok()?, text: text.to_owned() }));
+    }
     let words: Vec<&str> = text.split_whitespace().collect();
     Some(match words.as_slice() {
         ["steps", count] => Word::Steps(count.parse().ok()?),
@@ -243,10 +256,16 @@ mod tests {
     #[test]
     fn a_step_says_lines_and_moves_bytes() {
         let dockerfile = "# script: move 300 over 2s\nFROM a\n# script: say section_end:1:a\\r\\e[0K\n\
-                          # script: say --- two  words\nRUN make\n";
+                          # script: say --- two  words\n# script: warn 3 too  loud\n\
+                          # script: complain of  it\nRUN make\n";
         let script = Script::read(dockerfile).unwrap();
         let deeds: Vec<_> = script.steps.iter().map(|step| step.deeds.as_slice()).collect();
-        let said = [Deed::Say("section_end:1:a\r\x1b[0K".to_owned()), Deed::Say("--- two  words".to_owned())];
+        let said = [
+            Deed::Say("section_end:1:a\r\x1b[0K".to_owned()),
+            Deed::Say("--- two  words".to_owned()),
+            Deed::Warn { line: 3, text: "too  loud".to_owned() },
+            Deed::Complain("of  it".to_owned()),
+        ];
         assert_eq!(deeds, [[Deed::Move { bytes: 300, over: Duration::from_secs(2) }].as_slice(), &said]);
     }
 
@@ -294,6 +313,7 @@ mod tests {
         for (dockerfile, part) in [
             ("FROM a\n# script: slep 2s\n", "line 2: unknown script \"slep 2s\""),
             ("FROM a\n# script: sleep 2\n", "line 2"),
+            ("FROM a\n# script: warn here\n", "line 2"),
             ("FROM a\nRUNN x\n", "line 2"),
             ("", "line 1"),
         ] {

@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use bollard_buildkit_proto::google::protobuf::Timestamp;
-use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
+use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus, VertexWarning};
+use bollard_buildkit_proto::pb::{Position, Range};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -35,8 +36,31 @@ impl Progress {
 
     /// It writes this.
     pub fn log(&self, msg: Vec<u8>) -> StatusResponse {
-        let log = VertexLog { vertex: self.0.digest.clone(), timestamp: Some(now()), stream: 1, msg };
+        self.written(1, msg)
+    }
+
+    /// It writes this to its error output.
+    pub fn error_log(&self, msg: Vec<u8>) -> StatusResponse {
+        self.written(2, msg)
+    }
+
+    fn written(&self, stream: i64, msg: Vec<u8>) -> StatusResponse {
+        let log = VertexLog { vertex: self.0.digest.clone(), timestamp: Some(now()), stream, msg };
         StatusResponse { logs: vec![log], ..StatusResponse::default() }
+    }
+
+    /// It finds something that may be wrong on a line of the Dockerfile.
+    pub fn warning(&self, line: i32, text: &str) -> StatusResponse {
+        let place = Some(Position { line, character: 0 });
+        let warning = VertexWarning {
+            vertex: self.0.digest.clone(),
+            level: 1,
+            short: text.as_bytes().to_vec(),
+            url: "https://docs.docker.com/go/dockerfile/rule/".to_owned(),
+            ranges: vec![Range { start: place, end: place }],
+            ..VertexWarning::default()
+        };
+        StatusResponse { warnings: vec![warning], ..StatusResponse::default() }
     }
 
     /// It has moved so many bytes of a layer.

@@ -24,8 +24,18 @@ build-n-steps = Steps ({ $count })
 build-no-step-yet = None yet.
 build-no-step = None.
 build-attempts = Attempts
+build-older-attempt = This is attempt { $attempt } of { $newest }: the steps and the log are its own.
+build-newest-attempt = Show the newest
+build-attempt-log = Log of attempt { $attempt }
 build-attempt = Attempt
 build-no-attempt = None yet: no builder has claimed the job. It waits in { $pool }.
 build-began = Began
 build-why-ended = Why it ended
 build-to-step = Go to its log
+build-log-left-out = The log is longer than the plan allows: its beginning and its end are kept, and { $size } between them are left out. This does not affect the build.
+build-output-cut = The Docker engine cut what these steps wrote: { $steps }. The log says where.
+build-warnings = { $count ->
+    [one] 1 warning
+   *[other] { $count } warnings
+}
+build-more-warnings = and { $count } more in the log

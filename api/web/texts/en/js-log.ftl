@@ -1,6 +1,7 @@
 # What the log's viewer says.
 js-log-times = { $times ->
     [clock] Times: clock
+    [utc] Times: UTC
     [start] Times: since start
     [gap] Times: since last line
    *[other] Times: off
@@ -57,3 +58,4 @@ js-log-notice = notice
 js-log-moved = { $done } of { $total }
 js-log-secs = { $secs } s
 js-log-mins = { $mins } min { $secs } s
+js-log-numbers = Line numbers

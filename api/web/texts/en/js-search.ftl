@@ -18,3 +18,8 @@ js-search-cut = { $count ->
 }
 js-search-more = Show more ({ $count } left)
 js-search-show = Show it in the log
+js-search-step = Step
+js-search-all-steps = All steps
+js-search-context = Lines around
+js-search-previous = Previous place
+js-search-next = Next place

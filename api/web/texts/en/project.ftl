@@ -31,6 +31,7 @@ project-tags = Tags
 project-usual-tags = the commit id, and the branch or tag
 project-badge = Badge
 project-badge-alt = build state
+project-badge-shields = Badge for Shields
 project-pause = Pause
 project-resume = Resume
 # What of the build options is set.

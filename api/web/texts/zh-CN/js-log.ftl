@@ -1,6 +1,7 @@
 # 日志查看器的文字。
 js-log-times = { $times ->
     [clock] 时间：时刻
+    [utc] 时间：UTC
     [start] 时间：距开始
     [gap] 时间：距上一行
    *[other] 时间：关闭
@@ -45,3 +46,4 @@ js-log-notice = 提示
 js-log-moved = { $done } / { $total }
 js-log-secs = { $secs } 秒
 js-log-mins = { $mins } 分 { $secs } 秒
+js-log-numbers = 行号

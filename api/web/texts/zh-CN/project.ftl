@@ -31,6 +31,7 @@ project-tags = 标签
 project-usual-tags = 提交 ID，以及分支或标签
 project-badge = 徽章
 project-badge-alt = 构建状态
+project-badge-shields = 用于 Shields 的徽章
 project-pause = 暂停
 project-resume = 恢复
 # What of the build options is set.

@@ -31,6 +31,8 @@ async fn a_clipped_log_says_so() -> Result<()> {
         assert!(said == 1 && log.contains("BUILDKIT_STEP_LOG_MAX_SIZE"), "said {said} times in {} bytes", log.len());
         let (before, after) = log.split_once(NOTICE).context("the notice")?;
         assert!(before.contains("\n10\n") && after.contains("[output clipped"), "{after}");
+        let remarks = &job.attempts[0].remarks;
+        assert_eq!(remarks["cut_steps"].as_array().map(Vec::len), Some(1), "{remarks}");
         // A cut log is no fault, and hides none: of a step that failed BuildKit shows the last part after all.
         let class = job.failure.as_ref().map(|failure| (failure.class.as_str(), failure.exit_code));
         match exit_code {

@@ -70,7 +70,7 @@ async fn failing_run(world: Arc<World>) -> Result<()> {
     let dockerfile = format!("FROM {BASE_IMAGE}\nRUN echo fine\n\nRUN echo first; echo {last} >&2; exit 42\n");
     let (failure, job) = Case::of(&[("Dockerfile", &dockerfile)]).fails(&world, "run").await?;
     assert_eq!((failure.class.as_str(), failure.exit_code), ("run_failed", Some(42)), "{failure:?}");
-    assert_eq!(failure.dockerfile_line, Some(4));
+    assert_eq!((failure.dockerfile.as_deref(), failure.dockerfile_line), (Some("Dockerfile"), Some(4)));
     let shown: Vec<_> = failure.excerpt.iter().map(|it| (it.line, it.failing)).collect();
     assert_eq!(shown, [(2, false), (3, false), (4, true)], "{failure:?}");
     assert!(failure.excerpt[2].text.starts_with("RUN echo first"), "{failure:?}");

@@ -104,6 +104,8 @@ async fn log(world: Arc<World>) -> Result<()> {
         "{log}"
     );
     ensure!(log.len() < 80 * 1024, "{}", log.len());
+    let left_out = job.attempts[0].remarks["log_left_out_bytes"].as_u64();
+    ensure!(left_out.is_some_and(|bytes| bytes > 100 * 1024), "{:?}", job.attempts);
     Ok(())
 }
 
