@@ -1,8 +1,8 @@
 //! Replaces secrets in a stream by `***`, whatever the borders of its pieces: the raw value, its base64 at
 //! the three alignments (standard and URL alphabet), its hexadecimal, its URL-escaped and its JSON-escaped form, and every
 //! line of a value of many lines. Base64 and hexadecimal are found where a program broke them into lines as well, of any
-//! lengths from three characters and with either line ending; up to two characters may stay before the first break. What
-//! a program puts between such lines hides them: empty lines, indentation, times, offsets, escape sequences. Overlapping finds
+//! lengths from three characters and with either line ending, as long as all values together are not larger than 16 KiB, else
+//! those of the shorter ones; up to two characters may stay before the first break. What a program puts between such lines hides them: empty lines, indentation, times, offsets, escape sequences. Overlapping finds
 //! become one mask in each line that they touch; line breaks stay. Only bytes that may be the beginning of a secret wait for
 //! the next piece, so that a live log is not held up: fewer than the longest form has, and the line breaks between them.
 
@@ -65,7 +65,9 @@ impl Secrets {
     /// [`MIN_SECRET_BYTES`] are left out, because masking them would shred every log.
     pub fn new<T: AsRef<[u8]>>(values: impl IntoIterator<Item = T>) -> Result<Self, TooLarge> {
         let mut forms = Forms::default();
-        values.into_iter().for_each(|value| forms.add(value.as_ref()));
+        let mut values: Vec<T> = values.into_iter().collect();
+        values.sort_by_key(|value| value.as_ref().len());
+        values.iter().for_each(|value| forms.add(value.as_ref()));
         if forms.plain.is_empty() {
             return Ok(Self::default());
         }

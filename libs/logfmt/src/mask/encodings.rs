@@ -14,6 +14,10 @@ const MIN_HEX_CHARS: usize = MIN_BASE64_CHARS * 6 / 4;
 /// and they stay: to wait for what follows them would hold back the ends of innocent lines.
 pub(super) const MIN_LINE_CHARS: usize = 3;
 
+/// Bytes of values whose encodings are found with line breaks in them, the shortest values first. Each takes about 4 KB of
+/// memory for as long as the attempt runs.
+const MAX_WRAPPED_BYTES: usize = 16 << 10;
+
 /// What values look like.
 #[derive(Default)]
 pub(super) struct Forms {
@@ -21,6 +25,8 @@ pub(super) struct Forms {
     pub plain: Vec<Vec<u8>>,
     /// Found with line breaks in them as well. Cut ones are among them: see [`MIN_LINE_CHARS`].
     pub encoded: Vec<Vec<u8>>,
+    /// Bytes of values whose forms are in `encoded`.
+    wrapped_bytes: usize,
 }
 
 impl Forms {
@@ -36,31 +42,38 @@ impl Forms {
             self.plain.push(part.to_vec());
             url_escaped(part, &mut self.plain);
             json_escaped(part, &mut self.plain);
+            let wraps = self.wrapped_bytes + part.len() <= MAX_WRAPPED_BYTES;
+            self.wrapped_bytes += if wraps { part.len() } else { 0 };
             for lead in 0..3 {
-                self.add_base64(part, lead);
+                self.add_base64(part, lead, wraps);
             }
             for text in [hex::encode(part), hex::encode_upper(part)] {
-                self.add_encoded(text.as_bytes(), MIN_HEX_CHARS);
+                self.add_encoded(text.as_bytes(), MIN_HEX_CHARS, wraps);
             }
         }
     }
 
     /// Adds the characters that depend on the value alone when `lead` bytes stand before it: the first characters also hold
     /// bits of what precedes, the last one bits of what follows.
-    fn add_base64(&mut self, value: &[u8], lead: usize) {
+    fn add_base64(&mut self, value: &[u8], lead: usize, wraps: bool) {
         let mut bytes = vec![0; lead];
         bytes.extend_from_slice(value);
         let first = (lead * 8).div_ceil(6);
         let end = bytes.len() * 8 / 6;
         for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
             let text = engine.encode(&bytes).into_bytes();
-            self.add_encoded(text.get(first..end).unwrap_or_default(), MIN_BASE64_CHARS);
+            self.add_encoded(text.get(first..end).unwrap_or_default(), MIN_BASE64_CHARS, wraps);
         }
     }
 
-    fn add_encoded(&mut self, text: &[u8], min_chars: usize) {
-        if text.len() >= min_chars {
+    fn add_encoded(&mut self, text: &[u8], min_chars: usize, wraps: bool) {
+        if text.len() < min_chars {
+            return;
+        }
+        if wraps {
             self.encoded.extend((0..MIN_LINE_CHARS).filter_map(|cut| text.get(cut..)).map(<[u8]>::to_vec));
+        } else {
+            self.plain.push(text.to_vec());
         }
     }
 }

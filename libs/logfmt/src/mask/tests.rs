@@ -128,3 +128,17 @@ proptest! {
         prop_assert_eq!(out, pieces.concat().into_bytes());
     }
 }
+
+#[test]
+fn large_values_cost_no_more_than_is_bearable_and_are_found_unbroken() {
+    let large: Vec<u8> = (0..60_000_u32).map(|number| b'!' + (number.wrapping_mul(number) >> 7) as u8 % 90).collect();
+    let secrets = Secrets::new([&large[..], b"short enough to be found"]).expect("secrets");
+    let wrapped = |value: &[u8], width: usize| {
+        let text = STANDARD.encode(value).into_bytes();
+        text.chunks(width).flat_map(|line| [line, b"\n"].concat()).collect::<Vec<u8>>()
+    };
+    let shown = secrets.mask(&wrapped(b"short enough to be found", 10));
+    assert!(shown.split(|byte| *byte == b'\n').all(|line| line.is_empty() || line.starts_with(MASK)));
+    assert!(secrets.mask(&wrapped(&large, 1 << 20)).starts_with(MASK));
+    assert_eq!(secrets.mask(&large), MASK);
+}
