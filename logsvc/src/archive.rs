@@ -55,7 +55,7 @@ pub(crate) async fn run(logs: Logs) -> anyhow::Result<()> {
 /// Does what is due, until nothing is, or storage fails.
 pub(crate) async fn archive_once(logs: &Logs) -> Result<(), ReadError> {
     // What would fail is not begun: its lease would be lost.
-    while !logs.life().is_stopping() && !logs.storage().is_out(READS) && !logs.storage().is_out(WRITES) {
+    while !logs.life().is_stopping() && [READS, WRITES].iter().all(|calls| logs.storage().retry_in(calls).is_zero()) {
         let now = logs.db().now(logs.clock()).await?;
         let due = logs.db().lease_archives(now, now + LEASE, 1).await?;
         let Some(log) = due.first().copied() else { break };

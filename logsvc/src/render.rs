@@ -10,12 +10,14 @@ use slipway_logfmt::outline::Outline;
 use slipway_logfmt::text::whole_characters;
 
 use crate::routes::lines::{self, Line};
-use crate::tail::Piece;
+use crate::tail::{News, Piece};
 
 /// Log bytes in one event.
 const EVENT_BYTES: usize = 64 * 1024;
 /// Log bytes of which a page is told the lines; where more come at once, it asks for those that it shows.
 const NEWS_BYTES: usize = 8 * 1024;
+/// Bytes of such an event.
+const NEWS_EVENT_BYTES: usize = 16 * 1024;
 
 /// Makes the events of one watcher.
 #[derive(Debug)]
@@ -113,9 +115,14 @@ impl Renderer {
 /// The event for a page: how far the log goes, and the new lines where they are few and whole. It is made once for all
 /// pages, which ask for what it does not tell.
 pub(crate) fn page_event(epoch: i64, piece: &Piece, from: i64) -> Bytes {
-    let news = || news_event(epoch, piece);
-    let news = piece.news.get_or_init(news).as_ref().filter(|_| from == piece.chunk.offset);
-    news.cloned().unwrap_or_else(|| bell_event(epoch, piece.chunk.end()))
+    let mut news = piece.news();
+    if matches!(*news, News::Unmade) {
+        *news = news_event(epoch, piece).map_or(News::Bell, News::Event);
+    }
+    match &*news {
+        News::Event(event) if from == piece.chunk.offset => event.clone(),
+        News::Event(_) | News::Unmade | News::Bell => bell_event(epoch, piece.chunk.end()),
+    }
 }
 
 /// `None` where pages have to learn more than lines: a group begins or ends, or a line goes on.
@@ -127,7 +134,7 @@ fn news_event(epoch: i64, piece: &Piece) -> Option<Bytes> {
     }
     let (from, to) = (chunk.offset, chunk.end());
     let news = NewsEvent { epoch, from, to, lines: lines::shown_lines(chunk)? };
-    let data = serde_json::to_string(&news).ok().filter(|data| data.len() <= EVENT_BYTES)?;
+    let data = serde_json::to_string(&news).ok().filter(|data| data.len() <= NEWS_EVENT_BYTES)?;
     Some(Bytes::from(format!("id: {epoch}:{to}\ndata: {data}\n\n")))
 }
 

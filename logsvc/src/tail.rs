@@ -2,7 +2,7 @@
 //! those who watch. Pure: the caller says what time it is.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,6 +16,8 @@ use crate::hole::Hole;
 
 /// Durable bytes that stay in memory for viewers.
 const KEEP_BYTES: i64 = 256 * 1024;
+/// The newest pieces of a log, of which pages may be told lines; what that takes is not counted.
+const NEWS_PIECES: usize = 16;
 /// Memory that all logs together may take; beyond it builders wait.
 pub const ALL_MAX_BYTES: usize = 128 << 20;
 /// Memory that one log may take; beyond it the builder waits.
@@ -38,10 +40,22 @@ pub struct Piece {
     pub at_line_start: bool,
     /// The event that browsers get for the whole of it.
     pub event: OnceLock<Bytes>,
-    /// The event with its lines as the page shows them; `None` where they are to be asked for.
-    pub news: OnceLock<Option<Bytes>>,
+    /// The event with its lines as pages show them.
+    pub news: Mutex<News>,
     /// It stands in place of bytes that cannot be had any more.
     pub hole: Option<Hole>,
+}
+
+/// What pages are told of a piece.
+#[derive(Debug, Default)]
+pub enum News {
+    /// Nobody asked yet.
+    #[default]
+    Unmade,
+    /// This, made once for all.
+    Event(Bytes),
+    /// Only that there is more.
+    Bell,
 }
 
 /// What became of a chunk.
@@ -108,8 +122,12 @@ impl Tail {
         self.received = chunk.end();
         self.waiting_since.get_or_insert(now);
         let at_line_start = std::mem::replace(&mut self.ends_line, chunk.bytes.ends_with(b"\n"));
-        let piece = Piece { chunk, packed, at_line_start, event: OnceLock::new(), news: OnceLock::new(), hole: None };
+        let piece = Piece { chunk, packed, at_line_start, event: OnceLock::new(), news: Mutex::default(), hole: None };
         self.pieces.push_back(Arc::new(piece));
+        // Who is further behind asks for what it shows.
+        if let Some(old) = self.pieces.len().checked_sub(NEWS_PIECES + 1).and_then(|old| self.pieces.get(old)) {
+            *old.news() = News::Bell;
+        }
         Appended::Stored
     }
 
@@ -222,8 +240,13 @@ impl Piece {
 
     /// One that stands in place of bytes that cannot be had.
     pub fn instead(chunk: Chunk, hole: Option<Hole>) -> Arc<Self> {
-        let news = OnceLock::from(None);
+        let news = Mutex::new(News::Bell);
         Arc::new(Self { chunk, packed: None, at_line_start: false, event: OnceLock::new(), news, hole })
+    }
+
+    /// What pages are told of it.
+    pub fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cost(&self) -> usize {

@@ -32,6 +32,9 @@ const LINE_MAX_BYTES: usize = 64 * 1024;
 const RUN_BYTES: usize = 160;
 /// Pieces of the log that are read for one answer about a step, which may have a line in each.
 const STEP_READS: usize = 256;
+/// Lines of which a page is told without asking, and what terminals' sequences may move in them.
+const NEWS_LINES: usize = 100;
+const NEWS_CELLS: usize = 64 << 10;
 /// An answer ends early beyond this.
 const ANSWER_MAX_BYTES: usize = 4 << 20;
 
@@ -161,10 +164,14 @@ struct Open {
 /// The lines of a chunk that holds whole ones, as a page shows them, numbered from 1; `None` where they are too much to
 /// be told.
 pub(crate) fn shown_lines(chunk: &Chunk) -> Option<Vec<Line>> {
-    let mut window = Window::new(1, COUNT, Form { ansi: false, runs: true });
-    window.take(chunk);
     let lines = memchr::memchr_iter(b'\n', &chunk.bytes).count();
-    (window.lines.len() == lines).then_some(window.lines)
+    if lines > NEWS_LINES {
+        return None;
+    }
+    let mut window = Window::new(1, lines, Form { ansi: false, runs: true });
+    window.cells_left = NEWS_CELLS;
+    window.take(chunk);
+    (window.lines.len() == lines && window.cells_left > 0).then_some(window.lines)
 }
 
 impl Window {

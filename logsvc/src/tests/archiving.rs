@@ -1,6 +1,7 @@
 //! A sealed log becomes one object, and its segments go when nobody reads them any more.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use slipway_store::logs::LogSegment;
@@ -9,6 +10,8 @@ use super::world::World;
 use crate::archive::{REMOVE_AFTER, archive_once};
 use crate::flush::flush_once;
 
+/// The clock goes on while a test runs, which takes less.
+const A_WHILE: Duration = Duration::from_secs(600);
 const STREAM: &[u8] = b"first\nsecond\nthird has a needle\nfourth\nfifth\n";
 
 /// A log that was stored in three segments, and sealed.
@@ -29,7 +32,7 @@ async fn archive(world: &World) {
     archive_once(&world.logs).await.expect("a pass");
 }
 
-fn remove_after() -> std::time::Duration {
+fn remove_after() -> Duration {
     REMOVE_AFTER.to_std().expect("a time")
 }
 
@@ -77,10 +80,10 @@ async fn a_sealed_log_becomes_one_object() {
     assert_eq!(objects(world.folder.path()), (4, 1), "who reads segments goes on");
     assert!(segments(&world).await.iter().all(|segment| segment.archived));
     reads_whole(&mut world).await;
-    world.clock.advance(remove_after() - std::time::Duration::from_secs(1));
+    world.clock.advance(remove_after() - A_WHILE);
     archive(&world).await;
     assert_eq!(objects(world.folder.path()), (4, 1));
-    world.clock.advance(std::time::Duration::from_secs(1));
+    world.clock.advance(A_WHILE);
     archive(&world).await;
     assert_eq!(objects(world.folder.path()), (1, 1));
     reads_whole(&mut world).await;
@@ -99,7 +102,7 @@ async fn whoever_dies_on_the_way_is_followed_by_another() {
     assert_eq!(world.logs.db().lease_archives(now, now + lease, 9).await.expect("due").len(), 1);
     archive(&world).await;
     assert_eq!(objects(world.folder.path()), (3, 0));
-    world.clock.advance(std::time::Duration::from_secs(60));
+    world.clock.advance(Duration::from_secs(60));
     archive(&world).await;
     assert_eq!(objects(world.folder.path()), (4, 1));
     // It had stored the archive and died before the row said so.

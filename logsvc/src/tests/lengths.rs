@@ -69,8 +69,10 @@ async fn a_log_of_ten_million_empty_lines_is_read_and_searched() {
     let lines: serde_json::Value = serde_json::from_str(&lines).expect("JSON");
     assert_eq!(lines["total"], LINES + 1);
     let texts: Vec<_> =
-        lines["lines"].as_array().expect("lines").iter().map(|line| (&line["n"], &line["text"])).collect();
+        lines["lines"].as_array().expect("lines").iter().map(|line| (&line["line"], &line["text"])).collect();
     assert_eq!(texts.len(), 3, "{lines}");
+    let numbers: Vec<_> = texts.iter().map(|(number, _)| number.as_u64()).collect();
+    assert_eq!(numbers, [LINES - 1, LINES, LINES + 1].map(|number| Some(number as u64)));
     assert_eq!((texts[2].1, texts[1].1), (&"the needle".into(), &"".into()), "{lines}");
     assert_eq!(world.text("log?tail=2").await, "\nthe needle\n");
     let found: serde_json::Value = serde_json::from_str(&world.text("log/search?q=needle").await).expect("JSON");
