@@ -87,7 +87,13 @@ impl TerminalFilter {
                 continue;
             }
             self.lead.pop();
-            out.append(&mut self.lead);
+            if matches!(byte, 0x80..=0xbf) {
+                out.append(&mut self.lead);
+            } else if !self.lead.is_empty() {
+                // Half a character: what goes on behind bytes that are dropped may not complete it.
+                self.lead.clear();
+                out.extend("\u{fffd}".as_bytes());
+            }
             match byte {
                 _ if LEADS.contains(&[byte].as_slice()) => self.lead.push(byte),
                 b'\n' | b'\r' | b'\t' => out.push(byte),
@@ -224,6 +230,17 @@ mod tests {
                 let mut pieces = filter.push(&bytes[..cut]);
                 pieces.extend(filter.push(&bytes[cut..]));
                 prop_assert_eq!(&whole, &pieces);
+            }
+        }
+
+        #[test]
+        fn no_control_comes_together_out_of_pieces(bytes in prop::collection::vec(prop_oneof![
+            Just(0xc2u8), Just(0x9b), Just(0xe2), Just(0x80), Just(0xae), Just(0xd8), Just(7), Just(ESC), any::<u8>(),
+        ], 0..40)) {
+            for make in [TerminalFilter::plain_terminal, TerminalFilter::keep_colours] {
+                let out = make().push(&bytes);
+                let steers = |c: char| is_steering(c) && !matches!(c, '\t' | '\r' | '\n' | '\u{1b}');
+                prop_assert!(!String::from_utf8_lossy(&out).contains(steers), "{out:x?}");
             }
         }
 
