@@ -10,6 +10,7 @@ import { PAGES } from "./lib/site.mjs";
 const { open } = useBrowser();
 
 const RUNNING = PAGES["build-running"].path;
+const [GOES_ON, ENDED] = ['<p role="status">', '<p role="status" data-ended>'];
 const RUNS = /(<tr data-step="7"[^>]*) data-tone="busy"/;
 
 /** All that the place of the news says, from now on. */
@@ -57,7 +58,7 @@ test("a step that fails and the build's end are told once each", LIMIT, async (t
   assert.equal(said.length, 1, said.join("\n"));
   assert.match(said[0], /^Step 7 has failed: .*RUN make dredge\.$/);
   const failing = change.of;
-  change.of = (html) => failing(html).replace(/ data-refresh-ms="\d+"/, "").replace('class="state busy">Running', 'class="state bad">Failed');
+  change.of = (html) => failing(html).replace(GOES_ON, ENDED).replace('class="state busy">Running', 'class="state bad">Failed');
   await refreshed(page);
   assert.deepEqual((await page.evaluate(() => window.said)).slice(1), ["The build has ended: Failed."]);
   // A page of what is over is asked for no more.
@@ -73,7 +74,7 @@ test("both at once are told together, and what is over tells nothing", LIMIT, as
   await page.goto(RUNNING);
   await page.locator('tr[data-step="7"][data-tone="busy"]').waitFor({ state: "attached" });
   await listen(page);
-  await changing(page, { of: (html) => html.replace(RUNS, '$1 data-tone="bad"').replace(/ data-refresh-ms="\d+"/, "") });
+  await changing(page, { of: (html) => html.replace(RUNS, '$1 data-tone="bad"').replace(GOES_ON, ENDED) });
   await refreshed(page);
   const said = await page.evaluate(() => window.said);
   assert.equal(said.length, 1);

@@ -56,6 +56,28 @@ test("new lines come with the stream, asked for by nobody", LIMIT, async (t) => 
   }
 });
 
+test("groups that are told when later lines are here already are shown all the same", LIMIT, async (t) => {
+  const { page, faults } = await open(t);
+  const lines = page.locator("[id^=log-told]");
+  let asked = 0;
+  await page.route((address) => address.pathname.endsWith("/log/outline"), async (route) => {
+    const answer = await route.fetch();
+    const told = { ...await answer.json(), marks: asked > 0 ? 1 : 0 };
+    if (new URL(route.request().url()).searchParams.has("groups")) {
+      const group = { line: 2, last: 4, level: 0, open: true, faint: false, took_ms: null };
+      told.groups = asked > 0 ? [{ step: RUNNING, groups: [group] }] : [];
+      const before = await lines.textContent().catch(() => "");
+      if (asked > 0) await page.waitForFunction((words) => document.querySelector("[id^=log-told]").textContent !== words, before);
+      asked += 1;
+    }
+    await route.fulfill({ response: answer, json: told });
+  });
+  await openLog(page, "running", `#s${RUNNING}:L2`);
+  await page.locator(`.log-rows [data-row="${RUNNING}:2"] button.group`).waitFor();
+  assert.ok(asked >= 2);
+  assert.deepEqual(faults, []);
+});
+
 test("a place in the address holds while the log grows", LIMIT, async (t) => {
   const { page, faults } = await open(t);
   await openLog(page, "running", `#s${RUNNING}:L5`);

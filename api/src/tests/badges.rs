@@ -66,8 +66,11 @@ async fn a_branch_keeps_its_badge_in_a_busy_project() {
     assert_eq!(app.badge(project, "?branch=main").await, "passing");
     assert_eq!(app.badge(project, "").await, "passing", "what runs says nothing yet");
     assert_eq!(app.badge(project, "?branch=busy").await, "unknown");
-    // A tag of the same name is another ref.
-    app.build_of(first, "refs/tags/busy").await;
+    // A tag that ends in the branch's whole name is another ref.
+    let tag = app.build_of(first, "refs/tags/refs/heads/busy").await;
+    let attempt = app.start(&crew, tag).await;
+    app.finish(attempt, None, Vec::new()).await;
+    assert_eq!(app.badge(project, "?branch=busy").await, "unknown");
     for other in ["main2", "heads/main", "refs/heads/main", "%25", ""] {
         assert_eq!(app.badge(project, &format!("?branch={other}")).await, "unknown", "{other}");
     }

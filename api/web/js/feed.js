@@ -74,8 +74,11 @@ export class Feed {
 
   /** @param {Told} told */
   take(told) {
-    // An answer from before what came by itself; a log that is over may have less than was seen.
-    if (told.epoch === this.epoch && told.end < this.end && told.state === "live") return;
+    const { last } = this;
+    // What came by itself is newer than this answer; a log that is over may have less than was seen.
+    if (last && told.epoch === this.epoch && told.end < this.end && told.state === "live") {
+      told = { ...told, lines: last.lines, steps: last.steps, end: last.end };
+    }
     if (told.groups || told.epoch !== this.epoch) this.marks = told.groups ? told.marks ?? 0 : -1;
     this.lacksGroups = (told.marks ?? 0) > Math.max(0, this.marks);
     this.isAwaited ||= this.lacksGroups;

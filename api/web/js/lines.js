@@ -121,8 +121,11 @@ export class Lines {
       const answer = await this.read(step, page * PAGE + 1 + missing, PAGE - missing);
       const isLate = answer.lines.length === 0 && isBehind(answer, end);
       if (!isLate) this.put(kept, answer.lines, { step, missing, count });
+      // The last line of one who is behind may be cut.
+      const isCut = !isLate && isBehind(answer, end);
+      if (isCut) kept.stale = Math.min(kept.stale, missing + answer.lines.length - 1);
       this.drop();
-      if (isLate) this.rest(null); else this.came(null);
+      if (isLate || isCut) this.rest(null); else this.came(null);
     } catch (error) {
       kept.stale = Math.min(kept.stale, stale);
       this.rest(error instanceof Refused ? error.status : 0);

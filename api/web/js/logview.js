@@ -181,7 +181,7 @@ export class LogView {
     if (this.told.textContent !== words) this.told.textContent = words;
     if (this.state && this.state !== told.state) this.say(t("js-log-changed", { state: told.state }));
     this.state = told.state;
-    if (told.lines > 0) this.page.dispatchEvent(new CustomEvent("slipway:lines", { detail: { log: this.url } }));
+    if (told.lines > 0) this.page.dispatchEvent(new CustomEvent("slipway:lines", { detail: { log: this.url, epoch: told.epoch } }));
     this.isLive = told.state === "live";
     if (!this.began && told.epoch > 0) {
       this.began = true;

@@ -44,6 +44,12 @@ class LogSearch {
     /** The attempt whose log was searched first; further pages are of the same. */
     this.epoch = 0;
     this.total = 0;
+    /** Lines of which only the beginning was looked through. */
+    this.cut = 0;
+    /** More may be found later. */
+    this.isLive = false;
+    /** @type {Promise<void>|null} */
+    this.paging = null;
     /** What was asked last. */
     this.question_ = "";
     /** @type {AbortController|null} */
@@ -67,7 +73,10 @@ class LogSearch {
     page.addEventListener("slipway:refreshed", () => this.listSteps());
     // There is something to search from the first line on.
     page.addEventListener("slipway:lines", (event) => {
-      if (event instanceof CustomEvent && event.detail.log === this.log) form.hidden = false;
+      if (!(event instanceof CustomEvent) || event.detail.log !== this.log) return;
+      form.hidden = false;
+      // What was found in the log of another attempt has no place in this one.
+      if (this.epoch > 0 && event.detail.epoch !== this.epoch) this.clear();
     });
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -139,7 +148,13 @@ class LogSearch {
 
   /** Another hit, round and round. @param {number} by */
   async next(by) {
-    if (by > 0 && this.at === this.hits.length - 1 && !this.more.hidden) await this.ask();
+    const had = this.hits.length;
+    const hasMore = !this.more.hidden;
+    if (by > 0 && this.at === had - 1 && (hasMore || this.isLive)) {
+      await (this.paging ??= this.ask().finally(() => { this.paging = null; }));
+      // It failed, and says so.
+      if (hasMore && this.hits.length <= had) return;
+    }
     const count = this.hits.length;
     if (count > 0) this.reveal(this.at < 0 && by < 0 ? count - 1 : (this.at + by + count) % count);
   }
@@ -157,21 +172,28 @@ class LogSearch {
     const bySteps = !this.page.querySelector(`[data-log="${this.log}"][data-view="lines"]`);
     const detail = bySteps ? { log: this.log, step: hit.step, from: hit.step_line } : { log: this.log, step: null, from: hit.line };
     this.page.dispatchEvent(new CustomEvent("slipway:show", { detail }));
-    this.say(t("js-search-place", { place: place + 1, count: this.total }));
+    this.tell(t("js-search-place", { place: place + 1, count: this.total }));
   }
 
-  /** Asks a new question. */
-  async begin() {
+  /** Forgets what was asked and found. */
+  clear() {
     this.asked?.abort();
     this.hits = [];
     this.showTurns();
     this.at = -1;
-    this.question_ = this.question();
+    this.question_ = "";
     this.after = 0;
+    this.isLive = false;
     this.epoch = Number(this.form.dataset.attempt ?? 0);
     this.list.replaceChildren();
     this.more.hidden = true;
     this.say("");
+  }
+
+  /** Asks a new question. */
+  async begin() {
+    this.clear();
+    this.question_ = this.question();
     await this.ask();
   }
 
@@ -203,12 +225,13 @@ class LogSearch {
   show(found) {
     this.epoch = found.epoch;
     this.total = found.total;
-    const told = t(found.state === "live" ? "js-search-found-so-far" : "js-search-found", { count: found.total });
-    this.say(found.cut_lines > 0 ? t("js-search-cut", { told, count: found.cut_lines }) : told);
+    this.cut = found.cut_lines;
+    this.isLive = found.state === "live";
+    this.tell(t(this.isLive ? "js-search-found-so-far" : "js-search-found", { count: found.total }));
     this.list.append(...found.hits.map((hit) => this.row(hit)));
     this.showTurns();
     this.more.hidden = found.next === null;
-    if (found.next !== null) this.after = found.next;
+    this.after = found.next ?? found.hits.at(-1)?.line ?? this.after;
     this.more.textContent = t("js-search-more", { count: found.total - this.list.childElementCount });
   }
 
@@ -238,6 +261,11 @@ class LogSearch {
       around.textContent = line;
       return around;
     });
+  }
+
+  /** Beside what could not be looked through. @param {string} told */
+  tell(told) {
+    this.say(this.cut > 0 ? t("js-search-cut", { told, count: this.cut }) : told);
   }
 
   /** @param {string} text */

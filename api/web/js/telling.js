@@ -7,14 +7,16 @@ import { t } from "./texts.js";
 export function startTelling(page) {
   const main = page.querySelector("main");
   // What is over does not change.
-  if (main instanceof HTMLElement && main.dataset.refreshMs && page.querySelector("[data-log]")) new Telling(page, main);
+  if (main instanceof HTMLElement && !isOver(page) && page.querySelector("[data-log]")) new Telling(page, main);
 }
+
+/** @param {Document} page */
+const isOver = (page) => page.querySelector("#summary [data-ended]") !== null;
 
 class Telling {
   /** @param {Document} page @param {HTMLElement} main */
   constructor(page, main) {
     this.page = page;
-    this.main = main;
     this.place = page.createElement("p");
     this.place.className = "unseen";
     this.place.setAttribute("role", "status");
@@ -41,7 +43,7 @@ class Telling {
     const news = [...failures].filter(([key]) => !this.failed.has(key)).map(([, words]) => words);
     // A step of a further attempt may fail again.
     this.failed = new Set(failures.keys());
-    if (!this.hasEnded && !this.main.dataset.refreshMs) {
+    if (!this.hasEnded && isOver(this.page)) {
       this.hasEnded = true;
       news.push(t("js-telling-end", { state: this.page.querySelector("#summary .state")?.textContent ?? "" }));
     }

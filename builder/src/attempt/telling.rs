@@ -32,7 +32,11 @@ impl Attempt {
     /// What is to be known beside the verdict. Secrets that were not known when it was noted are masked as well.
     pub(super) fn remarks(&self) -> Remarks {
         let remarks = self.noted.remarks(self.log.left_out_bytes());
-        let masked = |warning: Warning| Warning { text: self.log.masked(&warning.text), ..warning };
+        let masked = |warning: Warning| Warning {
+            text: self.log.masked(&warning.text),
+            dockerfile: warning.dockerfile.map(|path| self.log.masked(&path)),
+            ..warning
+        };
         Remarks { warnings: remarks.warnings.into_iter().map(masked).collect(), ..remarks }
     }
 
