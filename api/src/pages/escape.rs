@@ -11,14 +11,19 @@ pub struct Html;
 
 impl Escaper for Html {
     fn write_escaped_str<W: fmt::Write>(&self, mut dest: W, string: &str) -> fmt::Result {
-        let mut parts = string.split(bidi::is_control);
-        filters::Html.write_escaped_str(&mut dest, parts.next().unwrap_or_default())?;
-        for part in parts {
-            dest.write_char(char::REPLACEMENT_CHARACTER)?;
-            filters::Html.write_escaped_str(&mut dest, part)?;
-        }
-        Ok(())
+        write_seen(&mut dest, string)
     }
+}
+
+/// Once for all writers: inlined at every place of every template it would take minutes to compile.
+fn write_seen(dest: &mut dyn fmt::Write, string: &str) -> fmt::Result {
+    let mut parts = string.split(bidi::is_control);
+    filters::Html.write_escaped_str(&mut *dest, parts.next().unwrap_or_default())?;
+    for part in parts {
+        dest.write_char(char::REPLACEMENT_CHARACTER)?;
+        filters::Html.write_escaped_str(&mut *dest, part)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
