@@ -101,8 +101,8 @@ async fn archive(logs: &Logs, log: DueArchive, mark: Mark) -> Result<(), ReadErr
     Ok(())
 }
 
-/// The objects of all segments, in order, and a table of their frames; an error where one is not what the archive must have there. One at a time: what
-/// is not asked for just now would hold a place among the calls to storage.
+/// The objects of all segments, in order, and a table of their frames; an error where one is not what the archive must have
+/// there. One at a time: what is not asked for just now would hold a place among the calls to storage.
 fn objects(logs: Logs, attempt: AttemptRef, mark: Mark) -> impl Stream<Item = Result<Bytes, ReadError>> {
     async_stream::try_stream! {
         let (mut end, mut table) = (0, SeekTable::default());
