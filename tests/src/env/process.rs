@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::host;
@@ -96,8 +96,10 @@ impl Process {
                 asked.await
             }
         });
-        let waited = waited.await;
-        waited.with_context(|| format!("{} did not start; its last lines:\n{}", self.name, tail(&self.log, 30)))
+        // The reason comes first: who shows only the beginning shows that.
+        waited.await.map_err(|error| {
+            anyhow!("{} did not start: {error:#}; its last lines:\n{}", self.name, tail(&self.log, 30))
+        })
     }
 
     /// How it ended, if it has.

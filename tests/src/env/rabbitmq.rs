@@ -20,13 +20,13 @@ use super::process::{self, Process};
 use super::room::Room;
 use crate::wait::eventually_blocking;
 
-/// How long it may take to answer; it takes 7 s on an idle machine.
-const READY: Duration = Duration::from_secs(120);
+/// How long a try may take to answer; it takes 7 s on an idle machine.
+const READY: Duration = Duration::from_secs(60);
 /// How long a command is tried that the broker did not hear.
 const CONNECTS: Duration = Duration::from_secs(20);
 /// What `erl_call` says then.
 const UNHEARD: &str = "failed to connect to node";
-/// How often a start is tried, should another process take a port.
+/// How often a start is tried, should another process take a port or its runtime not come up.
 const TRIES: usize = 3;
 /// The system user of Debian's package; a broker needs no root.
 const SYSTEM_USER: &str = "rabbitmq";
@@ -143,6 +143,16 @@ impl RabbitMq {
     /// Starts it again after [`RabbitMq::kill`], with what it had stored.
     pub async fn restart(&mut self) -> Result<()> {
         self.kill();
+        let mut result = self.try_restart().await;
+        for _ in 1..TRIES {
+            let Err(error) = &result else { break };
+            eprintln!("starting the broker once more: {error:#}");
+            result = self.try_restart().await;
+        }
+        result
+    }
+
+    async fn try_restart(&mut self) -> Result<()> {
         let mut server = launch(&self.room, self.ports, &self.control)?;
         server.ready(READY, || greeting(self.ports.amqp)).await?;
         self.server = Some(server);
@@ -260,7 +270,8 @@ fn launch(room: &Room, ports: Ports, control: &Control) -> Result<Process> {
     let mut server = process::guarded_as(Path::new(SERVER), host::is_root().then_some(SYSTEM_USER));
     let folder = room.path();
     server
-        .current_dir(folder)
+        // Its parent is listed at every start, by the broker's own user.
+        .current_dir(folder.join("home/work"))
         .env("HOME", &control.home)
         .env("ERL_EPMD_PORT", ports.mapper.to_string())
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
@@ -285,7 +296,8 @@ fn launch(room: &Room, ports: Ports, control: &Control) -> Result<Process> {
 /// Folders, settings, users and permissions, all there before the first start.
 fn furnish(room: &Room, ports: Ports, password: &str) -> Result<()> {
     let home = room.path().join("home");
-    fs::create_dir(&home)?;
+    let work = home.join("work");
+    fs::create_dir_all(&work)?;
     let definitions = home.join("definitions.json");
     fs::write(&definitions, serde_json::to_vec(&self::definitions(password))?)?;
     let (certificate, key) = (home.join("certificate.pem"), home.join("key.pem"));
@@ -317,7 +329,7 @@ fn furnish(room: &Room, ports: Ports, password: &str) -> Result<()> {
     if host::is_root() {
         // Debian's package makes the user; its home belongs to it.
         let owner = fs::metadata("/var/lib/rabbitmq").context("looking for the system user of RabbitMQ")?;
-        for path in [&home, &definitions, &home.join("rabbitmq.conf"), &certificate, &key, &cookie] {
+        for path in [&home, &work, &definitions, &home.join("rabbitmq.conf"), &certificate, &key, &cookie] {
             chown(path, Some(owner.uid()), Some(owner.gid()))
                 .with_context(|| format!("handing over {}", path.display()))?;
         }
