@@ -218,6 +218,8 @@ mod tests {
             exit_code: None,
             moved_bytes: None,
             total_bytes: None,
+            inputs: Vec::new(),
+            paused_ms: None,
         }
     }
 

@@ -195,6 +195,10 @@ pub struct StepJson {
     moved_bytes: Option<i64>,
     /// Bytes that it will have moved, where that is known.
     total_bytes: Option<i64>,
+    /// Numbers of the steps whose results it takes; empty where that is not known.
+    inputs: Vec<i64>,
+    /// Milliseconds between its first begin and its last end in which it did not run, where it ran more than once.
+    paused_ms: Option<i64>,
 }
 
 /// A pushed image.
@@ -344,6 +348,8 @@ impl From<Step> for StepJson {
             exit_code: step.exit_code,
             moved_bytes: step.moved_bytes,
             total_bytes: step.total_bytes,
+            inputs: step.inputs.0,
+            paused_ms: step.paused_ms,
         }
     }
 }

@@ -36,7 +36,7 @@ use crate::pages::{Chrome, LIST_MS, LIVE_MS, render};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
 use crate::texts::Texts;
-use crate::words::took;
+use crate::words::{span, took};
 
 /// For so long after its end a build's page waits for what the forge is still to be told.
 const TELLING: TimeDelta = TimeDelta::minutes(10);
@@ -85,6 +85,8 @@ struct JobFacts {
     hint: String,
     /// Where in the Dockerfile it happened, if the file is known.
     place: Option<String>,
+    /// What builds the same elsewhere, to look into the failure.
+    command: Option<String>,
     remarks: RemarkFacts,
     images: Vec<ImageRow>,
     built: Vec<BuiltFacts>,
@@ -106,6 +108,7 @@ struct Beside<'a> {
     /// The last good build, to compare with.
     good: Option<&'a BuildView>,
     frame: LogFrame,
+    command: Option<&'a str>,
 }
 
 struct OlderAttempt {
@@ -167,10 +170,11 @@ pub async fn page(
     let texts = chrome.texts;
     let chrome = chrome.refreshed(refresh_ms((view.build.state, view.build.finished_at), &statuses, now));
     let mut jobs = Vec::with_capacity(view.jobs.len());
-    for job in &view.jobs {
+    for (job, about) in view.jobs.iter().zip(&about.jobs) {
         let outputs = outputs.remove(&job.job.id).unwrap_or_default();
         let frame = LogFrame::of(&state, job, shown).await?;
-        jobs.push(JobFacts::new(job, Beside { outputs, good: good.as_ref(), frame }, (now, texts)));
+        let beside = Beside { outputs, good: good.as_ref(), frame, command: about.command.as_deref() };
+        jobs.push(JobFacts::new(job, beside, (now, texts)));
     }
     render(&BuildPage {
         chrome,
@@ -273,7 +277,7 @@ impl BuildFacts {
 
 impl JobFacts {
     fn new(view: &JobView, beside: Beside<'_>, (now, texts): (DateTime<Utc>, Texts)) -> Self {
-        let Beside { outputs, good, frame } = beside;
+        let Beside { outputs, good, frame, command } = beside;
         let newest = newest(view);
         let attempt = frame.attempt().and_then(|epoch| view.attempts.iter().find(|attempt| attempt.epoch == epoch));
         let attempt = attempt.or(newest);
@@ -293,6 +297,7 @@ impl JobFacts {
             class_title: failure.as_ref().map(|failure| class_title(failure.class, texts)).unwrap_or_default(),
             hint: failure.as_ref().map(|failure| hint_words(failure, texts)).unwrap_or_default(),
             place: failure.as_ref().and_then(|it| place(it.dockerfile.as_deref(), it.dockerfile_line)),
+            command: command.filter(|_| failure.is_some()).map(str::to_owned),
             remarks: attempt.map(|attempt| RemarkFacts::new(&attempt.remarks, texts)).unwrap_or_default(),
             failure,
             images: images
@@ -316,7 +321,7 @@ impl JobFacts {
                     took: if step.cached {
                         String::new()
                     } else {
-                        took(step.started_at, step.finished_at, (now, texts))
+                        step.ran(now).map(|ran| span(ran, texts)).unwrap_or_default()
                     },
                     exit_code: step.exit_code.map(|code| code.to_string()).unwrap_or_default(),
                     moved: step.moved_bytes,

@@ -47,7 +47,7 @@ pub fn differences(steps: &[Step], earlier: &[Step], texts: Texts) -> Vec<String
 }
 
 fn took(step: &Step) -> Option<TimeDelta> {
-    Some(step.finished_at? - step.started_at?)
+    step.ran(step.finished_at?)
 }
 
 /// Only these can be cached.
@@ -83,6 +83,8 @@ mod tests {
             exit_code: None,
             moved_bytes: None,
             total_bytes: None,
+            inputs: Vec::new().into(),
+            paused_ms: None,
         }
     }
 

@@ -1,11 +1,12 @@
 //! When the steps of a job ran, drawn as one picture: a row for each step, those that ran at the same time below each other,
 //! and the chain of steps that nothing else would have made shorter.
 
-use std::collections::HashSet;
+mod path;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use slipway_store::attempts::Step;
 
+use crate::pages::timeline::path::critical;
 use crate::pages::view::step_badge;
 use crate::texts::Texts;
 use crate::words::span;
@@ -18,8 +19,6 @@ const ROW_PX: usize = 22;
 const BARS: (f64, f64) = (38.0, 92.0);
 /// The narrowest bar, percent.
 const LEAST: f64 = 0.3;
-/// A step that begins so soon after another ended waited for it.
-const AT_ONCE: TimeDelta = TimeDelta::milliseconds(50);
 
 /// The picture. Widths and places are percent of it, heights pixels.
 #[derive(Debug, Default)]
@@ -70,7 +69,7 @@ impl Timeline {
         if begun.len() < 2 {
             return None;
         }
-        let critical = critical(&begun);
+        let critical = critical(&begun, steps);
         let words = words(&begun, last - first, texts);
         let whole = (last - first).num_milliseconds().max(1) as f64;
         let percent = |at: DateTime<Utc>| (at - first).num_milliseconds() as f64 / whole * (BARS.1 - BARS.0) + BARS.0;
@@ -78,7 +77,7 @@ impl Timeline {
             let (from, to) = (percent(lane.from), percent(lane.to));
             let width = (to - from).max(LEAST);
             let badge = step_badge(lane.step);
-            let took = if lane.step.cached { String::new() } else { span(lane.to - lane.from, texts) };
+            let took = if lane.step.cached { String::new() } else { span(lane.ran, texts) };
             Row {
                 number: lane.step.number,
                 label: format!("{}: {} {took}", lane.step.name, texts.t(badge.key)),
@@ -104,38 +103,19 @@ struct Lane<'a> {
     step: &'a Step,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
+    /// Of that time, how long it ran.
+    ran: TimeDelta,
 }
 
 impl<'a> Lane<'a> {
     fn new(step: &'a Step, now: DateTime<Utc>) -> Option<Self> {
         let from = step.started_at?;
-        Some(Self { step, from, to: step.finished_at.unwrap_or(now).max(from) })
+        Some(Self { step, from, to: step.until(now).max(from), ran: step.ran(now)? })
     }
-
-    fn took(&self) -> TimeDelta {
-        self.to - self.from
-    }
-}
-
-/// Backwards from the step that ended last: each time the one that ended last before the next began. The engine does not say
-/// what a step waited for; whatever it was, nothing that ended later can have been.
-fn critical(lanes: &[Lane<'_>]) -> HashSet<usize> {
-    let mut by_end: Vec<(usize, &Lane<'_>)> = lanes.iter().enumerate().collect();
-    by_end.sort_by_key(|(_, lane)| (lane.to, lane.took()));
-    let mut chain = HashSet::new();
-    let mut begun: Option<DateTime<Utc>> = None;
-    // Whoever is passed by once began too late, or ended too late, for all that come before as well.
-    for (place, lane) in by_end.into_iter().rev() {
-        if begun.is_none_or(|begun| lane.to <= begun + AT_ONCE && lane.from < begun) {
-            chain.insert(place);
-            begun = Some(lane.from);
-        }
-    }
-    chain
 }
 
 fn words(lanes: &[Lane<'_>], real: TimeDelta, texts: Texts) -> String {
-    let together = lanes.iter().fold(TimeDelta::zero(), |sum, lane| sum + lane.took());
+    let together = lanes.iter().fold(TimeDelta::zero(), |sum, lane| sum + lane.ran);
     let cached = lanes.iter().filter(|lane| lane.step.cached).count();
     let mut words = span(real, texts);
     if together > real + real / 10 {
@@ -170,6 +150,8 @@ mod tests {
             exit_code: None,
             moved_bytes: None,
             total_bytes: None,
+            inputs: Vec::new().into(),
+            paused_ms: None,
         }
     }
 
@@ -208,5 +190,20 @@ mod tests {
             Timeline::new(&[step(1, 0, 1000, false), running.clone(), waiting], now, ENGLISH).expect("steps");
         assert_eq!(timeline.rows.iter().map(|row| row.took.as_str()).collect::<Vec<_>>(), ["1.0 s", "3.0 s"]);
         assert!(Timeline::new(&[running], now, ENGLISH).is_none() && Timeline::new(&[], now, ENGLISH).is_none());
+    }
+    #[test]
+    fn pauses_between_runs_are_not_counted() {
+        let twice = Step { paused_ms: Some(7000), ..step(2, 1000, 9000, false) };
+        let timeline = Timeline::new(&[step(1, 0, 1000, false), twice.clone()], DateTime::UNIX_EPOCH, ENGLISH);
+        let timeline = timeline.expect("steps");
+        assert_eq!((timeline.rows[1].took.as_str(), timeline.rows[1].width.as_str()), ("1.0 s", "48.00%"));
+        assert_eq!(timeline.words, "9.0 s", "all steps together took less");
+        let again = Step { state: StepState::Running, ..twice.clone() };
+        let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(10);
+        let timeline = Timeline::new(&[step(1, 0, 1000, false), again], now, ENGLISH).expect("steps");
+        assert_eq!(timeline.rows[1].took, "2.0 s", "it goes on since its last begin");
+        let absurd = [i64::MIN, i64::MAX].map(|paused_ms| Step { paused_ms: Some(paused_ms), ..twice.clone() });
+        let timeline = Timeline::new(&absurd, now, ENGLISH).expect("steps");
+        assert_eq!(timeline.rows.iter().map(|row| row.took.as_str()).collect::<Vec<_>>(), ["8.0 s", "0.0 s"]);
     }
 }

@@ -109,5 +109,7 @@ pub fn step(number: i64, name: &str, state: StepState, begun: DateTime<Utc>) -> 
         exit_code: if state == StepState::Failed { Some(2) } else { None },
         moved_bytes: None,
         total_bytes: None,
+        inputs: Vec::new(),
+        paused_ms: None,
     }
 }

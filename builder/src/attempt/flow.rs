@@ -397,6 +397,8 @@ impl Flow {
             exit_code: None,
             moved_bytes: None,
             total_bytes: None,
+            inputs: Vec::new(),
+            paused_ms: None,
         };
         OwnStep { number: narrow(self.progress.step(report.clone())), report }
     }

@@ -1,5 +1,6 @@
 //! What the engine says while it builds, on its way into steps, the log and the remarks.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use slipway_domain::agent::StepReport;
@@ -30,6 +31,8 @@ impl Flow {
     ) -> Result<(), Failure> {
         let own = |digest: String| if place == 0 { digest } else { format!("{place}:{digest}") };
         let silence = Duration::from_secs(self.spec.limits.silence_secs);
+        // The engine's numbers begin at 1 in every variant; ours go on through all of them.
+        let mut numbers = HashMap::new();
         loop {
             let event = tokio::select! {
                 event = events.recv() => match event {
@@ -40,7 +43,10 @@ impl Flow {
             };
             match event {
                 StepEvent::Step(report) => {
-                    self.step(StepReport { digest: own(report.digest.clone()), ..report }, place)?
+                    let inputs = report.inputs.iter().filter_map(|input| numbers.get(input).copied()).collect();
+                    let (theirs, digest) = (report.number, own(report.digest.clone()));
+                    let number = self.step(StepReport { digest, inputs, ..report }, place)?;
+                    numbers.insert(theirs, number);
                 }
                 StepEvent::Log { digest, stream, bytes } => {
                     let stream = if stream == 2 { Stream::Stderr } else { Stream::Stdout };
@@ -64,7 +70,8 @@ impl Flow {
         }
     }
 
-    fn step(&self, report: StepReport, place: usize) -> Result<(), Failure> {
+    /// Returns the step's number.
+    fn step(&self, report: StepReport, place: usize) -> Result<i64, Failure> {
         // The engine writes the values of arguments into names.
         let name = self.bases.as_written(self.log.masked(&report.name));
         if report.state == StepState::Succeeded && !report.cached {
@@ -76,7 +83,10 @@ impl Flow {
             StepState::Succeeded | StepState::Failed | StepState::Cancelled => true,
         };
         let number = self.progress.step(StepReport { name, ..report });
-        if ended { self.log.end_step(narrow(number)) } else { Ok(()) }
+        if ended {
+            self.log.end_step(narrow(number))?;
+        }
+        Ok(number)
     }
 
     /// Tells something that may be wrong in the log, and remembers it for the build's page; once, however often it is said.

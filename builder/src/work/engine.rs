@@ -10,6 +10,7 @@ mod lane;
 mod layers;
 mod prune;
 mod push;
+mod runs;
 mod steps;
 mod transfers;
 

@@ -18,6 +18,8 @@ use crate::spec::JobSpec;
 
 /// Raised when a message changes in a way that an older side cannot ignore.
 pub const PROTOCOL_VERSION: u32 = 1;
+/// So many inputs of a step are told and kept.
+pub const MAX_INPUTS: usize = 64;
 
 /// `POST /agent/v1/sessions`, with the join token as bearer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -224,6 +226,12 @@ pub struct StepReport {
     /// Bytes that it will have moved, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_bytes: Option<i64>,
+    /// Numbers of the steps whose results it takes, the first [`MAX_INPUTS`]; none where that is not known.
+    #[serde(default, deserialize_with = "first_inputs", skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<i64>,
+    /// Milliseconds between its first begin and its last end in which it did not run, where it ran more than once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_ms: Option<i64>,
 }
 
 /// `POST …/report`: how it goes. Repeating or reordering reports changes nothing.
@@ -235,6 +243,12 @@ pub struct Report {
     /// Steps that changed; those in a state of a newer release are passed over.
     #[serde(default, deserialize_with = "known_ones")]
     pub steps: Vec<StepReport>,
+}
+
+fn first_inputs<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<i64>, D::Error> {
+    let mut inputs = Vec::<i64>::deserialize(source)?;
+    inputs.truncate(MAX_INPUTS);
+    Ok(inputs)
 }
 
 fn if_known<'de, D: Deserializer<'de>, T: DeserializeOwned>(source: D) -> Result<Option<T>, D::Error> {

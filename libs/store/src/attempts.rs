@@ -1,7 +1,7 @@
 //! Attempts: claimed once ([`crate::claims`]), reported on, ended once ([`crate::attempt_ends`]). `(job, epoch)` fences
 //! every effect.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use slipway_domain::agent::{PushedImage, Report, ReportAck, StepReport};
 use slipway_domain::attempt::{AttemptOutcome, AttemptRef, AttemptState, Phase, StepState};
 use slipway_domain::failure::Failure;
@@ -74,6 +74,29 @@ pub struct Step {
     pub moved_bytes: Option<i64>,
     /// Bytes that it will have moved, where that is known.
     pub total_bytes: Option<i64>,
+    /// Numbers of the steps whose results it takes; none where that is not known.
+    pub inputs: Json<Vec<i64>>,
+    /// Milliseconds between its first begin and its last end in which it did not run.
+    pub paused_ms: Option<i64>,
+}
+
+impl Step {
+    /// When it ended last; `now` while it runs, though it may have ended before.
+    pub fn until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self.state {
+            StepState::Running => now,
+            StepState::Pending | StepState::Succeeded | StepState::Failed | StepState::Cancelled => {
+                self.finished_at.unwrap_or(now)
+            }
+        }
+    }
+
+    /// How long it has run until then, without the pauses between its runs; `None` before it began.
+    pub fn ran(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
+        let lasted = self.until(now) - self.started_at?;
+        let paused = TimeDelta::milliseconds(self.paused_ms.unwrap_or(0).max(0));
+        Some((lasted.max(TimeDelta::zero()) - paused).max(TimeDelta::zero()))
+    }
 }
 
 const ATTEMPTS: &str = "select a.job_id, a.epoch, a.claim_id, a.builder_id, b.name as builder_name, a.session_id, \
@@ -84,8 +107,8 @@ const ATTEMPT: &str = "select a.job_id, a.epoch, a.claim_id, a.builder_id, b.nam
     a.token_hash, a.state, a.phase, a.outcome, a.failure, a.images, a.remarks, a.started_at, \
     a.finished_at from attempts a join builders b on b.id = a.builder_id where a.job_id = $1 and a.epoch = $2";
 
-const STEPS: &str = "select digest, number, name, state, cached, started_at, finished_at, exit_code, moved_bytes, total_bytes \
-    from steps \
+const STEPS: &str = "select digest, number, name, state, cached, started_at, finished_at, exit_code, moved_bytes, \
+    total_bytes, inputs, paused_ms from steps \
     where job_id = $1 and epoch = $2 order by number";
 
 impl Db {
@@ -144,12 +167,14 @@ async fn open_attempt(tx: &mut Tx, attempt: AttemptRef) -> Result<Option<Phase>>
 /// A step that ended is changed only by a later end: a vertex may run again after it was cached.
 async fn upsert_step(tx: &mut Tx, attempt: AttemptRef, step: &StepReport) -> Result<()> {
     const UPSERT: &str = "insert into steps (job_id, epoch, digest, number, name, state, cached, started_at, \
-        finished_at, exit_code, moved_bytes, total_bytes) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+        finished_at, exit_code, moved_bytes, total_bytes, inputs, paused_ms) \
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
         on conflict (job_id, epoch, digest) do update set state = excluded.state, cached = excluded.cached, \
         name = excluded.name, started_at = coalesce(steps.started_at, excluded.started_at), \
         finished_at = excluded.finished_at, exit_code = excluded.exit_code, \
         moved_bytes = coalesce(excluded.moved_bytes, steps.moved_bytes), \
-        total_bytes = case when excluded.moved_bytes is null then steps.total_bytes else excluded.total_bytes end \
+        total_bytes = case when excluded.moved_bytes is null then steps.total_bytes else excluded.total_bytes end, \
+        inputs = excluded.inputs, paused_ms = coalesce(excluded.paused_ms, steps.paused_ms) \
         where steps.finished_at is null or excluded.finished_at >= steps.finished_at";
     execute!(
         tx,
@@ -165,7 +190,9 @@ async fn upsert_step(tx: &mut Tx, attempt: AttemptRef, step: &StepReport) -> Res
         step.finished_at,
         step.exit_code,
         step.moved_bytes,
-        step.total_bytes
+        step.total_bytes,
+        Json(&step.inputs),
+        step.paused_ms
     );
     Ok(())
 }

@@ -349,7 +349,7 @@ pub(crate) async fn attempts_of_jobs(db: &Db, jobs: &[JobId]) -> Result<Vec<Atte
 pub(crate) async fn newest_steps_of_jobs(db: &Db, jobs: &[JobId]) -> Result<Vec<StepRow>> {
     const STEPS: Dialects = of_ids!(
         "select s.job_id, s.digest, s.number, s.name, s.state, s.cached, s.started_at, s.finished_at, s.exit_code, \
-        s.moved_bytes, s.total_bytes \
+        s.moved_bytes, s.total_bytes, s.inputs, s.paused_ms \
         from steps s where s.job_id",
         "and s.epoch = (select max(a.epoch) from attempts a where a.job_id = s.job_id) order by s.number"
     );

@@ -11,8 +11,9 @@ use tonic::Status;
 use super::image::{Image, Labels};
 use super::jobs::Reported;
 use super::ledger::Ended;
+use super::output::output_pieces;
 use super::push;
-use super::script::{Deed, Script, Step, log_pieces, small_pieces};
+use super::script::{Deed, PIECE_BYTES, Script, Step, log_pieces, small_pieces};
 use super::server::Server;
 use super::trace::{Progress, plan};
 
@@ -125,6 +126,10 @@ impl Build {
         let script = self.script.as_ref().map_err(|error| Stop::Failed(error.clone()))?;
         let steps = script.steps.iter().enumerate();
         let mut vertices: Vec<_> = steps.map(|(at, step)| (step, Progress::new(at + 1, &step.name))).collect();
+        let digests: Vec<String> = vertices.iter().map(|(_, progress)| progress.digest()).collect();
+        for (step, progress) in &mut vertices {
+            progress.takes(step.inputs.iter().map(|at| digests[*at].clone()));
+        }
         self.job.say(plan(vertices.iter().map(|(_, progress)| progress)));
         for (step, progress) in &mut vertices {
             self.job.say(progress.begin());
@@ -149,6 +154,13 @@ impl Build {
                         if !pause.is_zero() {
                             tokio::time::sleep(pause).await;
                         }
+                    }
+                }
+                Deed::Output { lines } => {
+                    for piece in output_pieces(*lines, PIECE_BYTES) {
+                        self.job.say(progress.log(piece));
+                        // The readers' connections need the thread, too.
+                        tokio::task::yield_now().await;
                     }
                 }
                 Deed::Say(line) => self.job.say(progress.log(format!("{line}\n").into_bytes())),

@@ -5,6 +5,7 @@
 //! A line `# script: …` belongs to the FROM, RUN, COPY, ADD or WORKDIR below it (the last one, when none follows):
 //!
 //! * `log 2000` writes that many lines ([`log_lines`]); `log 2000 over 3s` takes its time
+//! * `output 2000` writes that many longer ones as compilers and tests do, with colours
 //! * `say ::group::Install` writes that line; `\e` and `\r` in it are the control characters
 //! * `move 80100000 over 3s` pulls a layer of that many bytes
 //! * `sleep 1500ms`, `sleep 2s`
@@ -21,6 +22,7 @@ mod control;
 mod image;
 mod jobs;
 mod ledger;
+mod output;
 mod push;
 mod script;
 mod server;
@@ -42,6 +44,7 @@ use crate::env::process::{self, Process};
 use crate::env::room::Room;
 
 pub use ledger::{RunningBuild, Told};
+pub use output::output_pieces;
 pub use script::log_lines;
 pub use server::router;
 

@@ -1,5 +1,6 @@
 //! From a Dockerfile to what a build of it does.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use slipway_domain::dockerfile::{Instruction, Outline, scan};
@@ -7,7 +8,7 @@ use slipway_domain::dockerfile::{Instruction, Outline, scan};
 /// Lines of a RUN in a Dockerfile without a script.
 const USUAL_LINES: usize = 20;
 /// A log comes in pieces of at most this size, which end anywhere in a line.
-const PIECE_BYTES: usize = 8000;
+pub(super) const PIECE_BYTES: usize = 8000;
 /// Bytes of small pieces, in turn.
 const SMALL_PIECES: [usize; 6] = [1, 7, 3, 29, 2, 11];
 /// A log that takes its time comes in at least so many pieces.
@@ -27,6 +28,8 @@ pub struct Step {
     /// The command, as BuildKit's errors have it.
     pub command: String,
     pub deeds: Vec<Deed>,
+    /// Places of the steps whose results it takes.
+    pub inputs: Vec<usize>,
 }
 
 /// Something that a step does.
@@ -35,6 +38,10 @@ pub enum Deed {
     Log {
         lines: usize,
         over: Duration,
+    },
+    /// Lines as compilers and tests write them.
+    Output {
+        lines: usize,
     },
     /// One line.
     Say(String),
@@ -117,16 +124,26 @@ pub fn small_pieces(mut bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 
 /// All lines have one length.
 fn line(number: usize) -> String {
+    format!("{}\n", head(number))
+}
+
+/// What each line begins with.
+pub(super) fn head(number: usize) -> String {
+    format!("{number:08} {:016x}", bits(number))
+}
+
+/// The same for the same number, and otherwise as if it were random.
+pub(super) fn bits(number: usize) -> u64 {
     // The mixing step of splitmix64.
     let mut bits = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    format!("{number:08} {:016x}\n", bits ^ (bits >> 31))
+    bits ^ (bits >> 31)
 }
 
 fn steps(outline: &Outline, words: &[(usize, Deed)], more: usize) -> Vec<Step> {
     let counted: Vec<&Instruction> = outline.instructions.iter().filter(|it| is_counted(outline, it)).collect();
-    let mut steps = Vec::new();
+    let (mut steps, mut stages) = (Vec::new(), Vec::new());
     for stage in 0..outline.stages.len() {
         let own: Vec<&&Instruction> = counted.iter().filter(|it| it.stage == Some(stage)).collect();
         // Where BuildKit puts the ONBUILD triggers of a base image: lines are found in spite of them.
@@ -140,8 +157,12 @@ fn steps(outline: &Outline, words: &[(usize, Deed)], more: usize) -> Vec<Step> {
             (0, title(from.len() + extra, &text), text)
         }));
         let place = from.len() + more;
+        let first = steps.len() - place;
         steps.extend(rest.iter().enumerate().map(|(at, it)| (it.line, title(place + at + 1, &text(it)), text(it))));
+        stages.push(first..steps.len());
     }
+    let texts: Vec<&str> = steps.iter().map(|(.., text)| text.as_str()).collect();
+    let mut inputs = inputs(outline, &stages, &texts).into_iter();
     let last = steps.iter().map(|(line, ..)| *line).max().unwrap_or_default();
     let mut before = 0;
     let with_deeds = steps.into_iter().map(|(line, name, text)| {
@@ -156,9 +177,30 @@ fn steps(outline: &Outline, words: &[(usize, Deed)], more: usize) -> Vec<Step> {
             deeds.push(Deed::Log { lines: USUAL_LINES, over: Duration::ZERO });
         }
         let command = text.strip_prefix("RUN ").unwrap_or(&text).to_owned();
-        Step { name, command, deeds }
+        Step { name, command, deeds, inputs: inputs.next().unwrap_or_default() }
     });
     with_deeds.collect()
+}
+
+/// What each step takes: what is before it in its stage or below that, and the last of stages that it copies from.
+fn inputs(outline: &Outline, stages: &[Range<usize>], texts: &[&str]) -> Vec<Vec<usize>> {
+    let last_of = |stage: usize| {
+        let below = std::iter::successors(Some(stage), |stage| outline.stages[*stage].parent);
+        below.filter_map(|stage| stages[stage].clone().last()).next()
+    };
+    let stage_of = |name: &str| {
+        let by_name = outline.stages.iter().rposition(|stage| stage.name.as_deref() == Some(name));
+        by_name.or_else(|| name.parse().ok().filter(|at| *at < stages.len()))
+    };
+    let of_step = |stage: usize, place: usize| {
+        let before =
+            if place > stages[stage].start { Some(place - 1) } else { outline.stages[stage].parent.and_then(last_of) };
+        let words = texts[place].split([' ', ',']);
+        let copied = words.filter_map(|word| word.strip_prefix("--from=").or(word.strip_prefix("from=")));
+        before.into_iter().chain(copied.filter_map(|name| last_of(stage_of(name)?))).collect()
+    };
+    let of_stage = |(stage, places): (usize, &Range<usize>)| places.clone().map(move |place| (stage, place));
+    stages.iter().enumerate().flat_map(of_stage).map(|(stage, place)| of_step(stage, place)).collect()
 }
 
 fn text(instruction: &Instruction) -> String {
@@ -201,6 +243,7 @@ fn word(text: &str) -> Option<Word> {
         ["steps", count] => Word::Steps(count.parse().ok()?),
         ["log", lines] => Word::Deed(Deed::Log { lines: lines.parse().ok()?, over: Duration::ZERO }),
         ["log", lines, "over", over] => Word::Deed(Deed::Log { lines: lines.parse().ok()?, over: duration(over)? }),
+        ["output", lines] => Word::Deed(Deed::Output { lines: lines.parse().ok()? }),
         ["move", bytes] => Word::Deed(Deed::Move { bytes: bytes.parse().ok()?, over: Duration::ZERO }),
         ["move", bytes, "over", over] => Word::Deed(Deed::Move { bytes: bytes.parse().ok()?, over: duration(over)? }),
         ["sleep", time] => Word::Deed(Deed::Sleep(duration(time)?)),
@@ -272,15 +315,28 @@ mod tests {
     #[test]
     fn without_a_script_each_run_writes_a_little() {
         let script = Script::read("FROM a\nRUN make\n").unwrap();
-        let step = |name: &str, command: &str, deeds: Vec<Deed>| Step {
+        let step = |(name, command): (&str, &str), deeds: Vec<Deed>, inputs: Vec<usize>| Step {
             name: name.to_owned(),
             command: command.to_owned(),
             deeds,
+            inputs,
         };
         assert_eq!(
             script.steps,
-            [step("[1/2] FROM a", "FROM a", vec![]), step("[2/2] RUN make", "make", vec![log(USUAL_LINES)])]
+            [
+                step(("[1/2] FROM a", "FROM a"), vec![], vec![]),
+                step(("[2/2] RUN make", "make"), vec![log(USUAL_LINES)], vec![0])
+            ]
         );
+    }
+
+    #[test]
+    fn a_step_takes_what_is_below_it_and_what_it_copies() {
+        let dockerfile = "FROM a AS shared\nRUN zero\nFROM shared AS left\nFROM shared AS right\nRUN right\n\
+                          FROM left\nRUN --mount=type=bind,from=0,target=/x x\nCOPY --from=right / /\n";
+        let script = Script::read(dockerfile).unwrap();
+        let inputs: Vec<_> = script.steps.iter().map(|step| step.inputs.as_slice()).collect();
+        assert_eq!(inputs, [[].as_slice(), &[0], &[1], &[1, 1], &[3, 2]]);
     }
 
     #[test]

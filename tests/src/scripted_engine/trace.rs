@@ -21,6 +21,16 @@ impl Progress {
         Self(Vertex { digest, name: name.to_owned(), ..Vertex::default() })
     }
 
+    /// Names it among the inputs of others.
+    pub fn digest(&self) -> String {
+        self.0.digest.clone()
+    }
+
+    /// It takes the results of these.
+    pub fn takes(&mut self, inputs: impl IntoIterator<Item = String>) {
+        self.0.inputs = inputs.into_iter().collect();
+    }
+
     /// It begins now.
     pub fn begin(&mut self) -> StatusResponse {
         self.0.started = Some(now());

@@ -1,16 +1,17 @@
 //! Vertices become steps. A vertex is sent many times, may begin and end more than once (looked up in the
 //! cache, then run), and keeps only its digest, so everything is merged by that.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexWarning};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use slipway_domain::agent::StepReport;
+use slipway_domain::agent::{MAX_INPUTS, StepReport};
 use slipway_domain::attempt::StepState;
 
 use super::StepEvent;
+use super::runs::Runs;
 use super::transfers::Transfers;
 use crate::work::failure;
 
@@ -26,12 +27,22 @@ const MAX_ERROR: usize = 300;
 /// All steps of one build.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
-    steps: Vec<StepReport>,
+    steps: Vec<Known>,
+    /// Places in `steps` by digest.
+    places: HashMap<String, usize>,
     errors: Vec<(usize, String)>,
     clipped: HashSet<String>,
     /// Earlier images that could not be read, by their steps.
     unread: HashSet<String>,
     transfers: Transfers,
+}
+
+#[derive(Debug)]
+struct Known {
+    report: StepReport,
+    /// Digests of the vertices that it depends on, some of which may be told after it, or never.
+    inputs: Vec<String>,
+    runs: Runs,
 }
 
 impl Steps {
@@ -46,9 +57,13 @@ impl Steps {
                 moved.insert(digest);
             }
         }
+        let known = self.steps.len();
         for vertex in status.vertexes {
             events.extend(self.not_imported(&vertex));
             events.extend(self.vertex(vertex).map(StepEvent::Step));
+        }
+        if self.steps.len() > known {
+            events.extend(self.waited_for().into_iter().map(StepEvent::Step));
         }
         if !moved.is_empty() {
             events.push(StepEvent::Moves);
@@ -68,7 +83,8 @@ impl Steps {
     /// Ends what still runs, and returns it.
     pub(super) fn stop(&mut self, now: DateTime<Utc>) -> Vec<StepEvent> {
         let transfers = &self.transfers;
-        let open = self.steps.iter_mut().filter(|step| matches!(step.state, StepState::Pending | StepState::Running));
+        let open = |step: &&mut StepReport| matches!(step.state, StepState::Pending | StepState::Running);
+        let open = self.steps.iter_mut().map(|known| &mut known.report).filter(open);
         open.map(|step| {
             count(transfers, step);
             step.state = StepState::Cancelled;
@@ -82,7 +98,7 @@ impl Steps {
     /// some, such as looking for a cache, may fail. Else the first one that was not merely stopped by another's.
     pub(super) fn failed_with(&self, message: &str) -> Option<&StepReport> {
         let meant = self.errors.iter().find(|(_, error)| message.contains(error.as_str()));
-        meant.or(self.errors.first()).map(|(at, _)| &self.steps[*at])
+        meant.or(self.errors.first()).map(|(at, _)| &self.steps[*at].report)
     }
 
     /// Engines repeat them when somebody asks anew how a build goes.
@@ -90,7 +106,7 @@ impl Steps {
         let VertexWarning { vertex, short, url, ranges, .. } = warning;
         let line = ranges.first().and_then(|range| range.start).map(|start| i64::from(start.line));
         StepEvent::Warning {
-            digest: self.steps.iter().any(|step| step.digest == vertex).then_some(vertex),
+            digest: self.places.contains_key(&vertex).then_some(vertex),
             text: String::from_utf8_lossy(&short).into_owned(),
             line: line.filter(|line| *line > 0),
             url,
@@ -109,7 +125,7 @@ impl Steps {
 
     /// A step whose transfers went on, if it is to be told again.
     fn moved(&mut self, digest: &str, now: DateTime<Utc>) -> Option<StepReport> {
-        let step = self.steps.iter_mut().find(|step| step.digest == digest)?;
+        let step = &mut self.steps[*self.places.get(digest)?].report;
         let before = step.clone();
         if step.finished_at.is_none() && !self.transfers.is_due(digest, now) {
             return None;
@@ -119,18 +135,21 @@ impl Steps {
     }
 
     fn vertex(&mut self, vertex: Vertex) -> Option<StepReport> {
-        let at = match self.steps.iter().position(|step| step.digest == vertex.digest) {
-            Some(at) => at,
-            None => {
-                let number = i64::try_from(self.steps.len()).unwrap_or(i64::MAX).saturating_add(1);
-                self.steps.push(new_step(&vertex, number));
-                self.steps.len() - 1
-            }
-        };
-        let before = self.steps[at].clone();
+        let at = self.place(&vertex);
+        let before = self.steps[at].report.clone();
         let is_new = before.started_at.is_none() && before.state == StepState::Pending;
-        let step = &mut self.steps[at];
+        if !vertex.inputs.is_empty() {
+            let mut told = HashSet::new();
+            let inputs = vertex.inputs.into_iter().filter(|input| told.insert(input.clone()));
+            self.steps[at].inputs = inputs.take(MAX_INPUTS).collect();
+            self.steps[at].report.inputs = self.numbers(at);
+        }
+        let Known { report: step, runs, .. } = &mut self.steps[at];
         let (started, completed) = (time(vertex.started.as_ref()), time(vertex.completed.as_ref()));
+        if let Some(started) = started {
+            runs.take(started, completed);
+        }
+        step.paused_ms = runs.paused_ms();
         step.started_at = step.started_at.or(started);
         step.finished_at = completed.or(step.finished_at);
         step.cached = vertex.cached;
@@ -151,7 +170,40 @@ impl Steps {
         if failed && !self.errors.iter().any(|(known, _)| *known == at) {
             self.errors.push((at, vertex.error));
         }
-        (changed || is_new).then(|| self.steps[at].clone())
+        (changed || is_new).then(|| self.steps[at].report.clone())
+    }
+
+    /// The place of its step, which is made if there is none.
+    fn place(&mut self, vertex: &Vertex) -> usize {
+        if let Some(at) = self.places.get(&vertex.digest) {
+            return *at;
+        }
+        let at = self.steps.len();
+        let number = i64::try_from(at).unwrap_or(i64::MAX).saturating_add(1);
+        self.steps.push(Known { report: new_step(vertex, number), inputs: Vec::new(), runs: Runs::default() });
+        self.places.insert(vertex.digest.clone(), at);
+        at
+    }
+
+    /// Numbers of the steps that one depends on, as far as they were told.
+    fn numbers(&self, at: usize) -> Vec<i64> {
+        let known = self.steps[at].inputs.iter().filter_map(|digest| self.places.get(digest));
+        known.filter(|input| **input != at).map(|input| self.steps[*input].report.number).collect()
+    }
+
+    /// Steps that depend on others which were told only now.
+    fn waited_for(&mut self) -> Vec<StepReport> {
+        let mut changed = Vec::new();
+        for at in 0..self.steps.len() {
+            let Known { report, inputs, .. } = &self.steps[at];
+            let numbers = if report.inputs.len() < inputs.len() { self.numbers(at) } else { continue };
+            let report = &mut self.steps[at].report;
+            if report.inputs != numbers {
+                report.inputs = numbers;
+                changed.push(report.clone());
+            }
+        }
+        changed
     }
 }
 
@@ -167,6 +219,8 @@ fn new_step(vertex: &Vertex, number: i64) -> StepReport {
         exit_code: None,
         moved_bytes: None,
         total_bytes: None,
+        inputs: Vec::new(),
+        paused_ms: None,
     }
 }
 
@@ -231,14 +285,43 @@ mod tests {
         assert_eq!(one(take(&mut steps, vertex("a", at(1), None, ""))).state, StepState::Running);
         let step = one(take(&mut steps, vertex("a", at(1), at(2), "")));
         assert_eq!((step.state, step.exit_code), (StepState::Succeeded, Some(0)));
-        // It runs after all: the times span both.
+        // It runs after all: the times span both, and the pause between them is told.
         let step = one(take(&mut steps, vertex("a", at(3), None, "")));
-        assert_eq!((step.state, step.exit_code), (StepState::Running, None));
+        assert_eq!((step.state, step.exit_code, step.paused_ms), (StepState::Running, None, Some(1000)));
         let step = one(take(&mut steps, vertex("a", at(3), at(4), "executor failed running [x]: exit code: 7")));
         assert_eq!((step.state, step.exit_code), (StepState::Failed, Some(7)));
         assert_eq!(step.started_at.map(|t| t.timestamp()), Some(1));
         assert_eq!(step.finished_at.map(|t| t.timestamp()), Some(4));
+        assert_eq!(step.paused_ms, Some(1000));
         assert_eq!(take(&mut steps, vertex("a", at(3), at(4), "executor failed running [x]: exit code: 7")).len(), 0);
+    }
+
+    #[test]
+    fn inputs_are_told_as_numbers_once_their_steps_are() {
+        let mut steps = Steps::default();
+        let plan = |digest: &str, inputs: &[&str]| {
+            let mut status = vertex(digest, None, None, "");
+            status.vertexes[0].inputs = inputs.iter().map(|input| (*input).to_owned()).collect();
+            status
+        };
+        let told = |events: &[StepEvent]| {
+            let told = events.iter().map(|event| match event {
+                StepEvent::Step(step) => (step.number, step.inputs.clone()),
+                other => panic!("{other:?}"),
+            });
+            told.collect::<Vec<_>>()
+        };
+        assert_eq!(told(&take(&mut steps, plan("c", &["a", "b", "a", "c", "never"]))), [(1, vec![])]);
+        assert_eq!(told(&take(&mut steps, plan("b", &[]))), [(2, vec![]), (1, vec![2])], "with what waited for it");
+        assert_eq!(told(&take(&mut steps, plan("a", &["b"]))), [(3, vec![2]), (1, vec![3, 2])]);
+        let begun = one(take(&mut steps, vertex("c", at(1), None, "")));
+        assert_eq!(begun.inputs, [3, 2], "a message without them takes nothing back");
+        let many: Vec<String> = (0..2 * MAX_INPUTS).map(|input| format!("many {input}")).collect();
+        for input in &many {
+            take(&mut steps, plan(input, &[]));
+        }
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(one(take(&mut steps, plan("d", &many))).inputs.len(), MAX_INPUTS);
     }
 
     #[test]

@@ -223,6 +223,8 @@ async fn a_build_has_steps_logs_and_an_image() {
     let run = built.step("RUN echo");
     assert_eq!((run.state, run.cached, run.exit_code), (StepState::Succeeded, false, Some(0)));
     assert!(run.started_at.is_some() && run.finished_at >= run.started_at);
+    assert!(built.step("COPY hello").inputs.contains(&run.number));
+    assert_eq!(built.step("COPY --from=one").inputs, [built.step("COPY hello").number]);
     let again = site.build(&dockerfile, options.clone()).await;
     assert_eq!(again.result.as_ref(), Ok(&image));
     assert!(again.step("RUN echo").cached);

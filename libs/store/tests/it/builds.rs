@@ -123,6 +123,8 @@ both! {
             exit_code: None,
             moved_bytes: None,
             total_bytes: None,
+            inputs: Vec::new(),
+            paused_ms: None,
         };
         env.db.report(first, &Report { phase: None, steps: vec![step("old")] }).await.unwrap();
         env.finish(first, AttemptOutcome::HandedBack, start()).await;

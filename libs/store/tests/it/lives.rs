@@ -364,6 +364,8 @@ both! {
             exit_code,
             moved_bytes: finished_at.is_none().then_some(7),
             total_bytes: None,
+            inputs: vec![2, 3],
+            paused_ms: finished_at.is_some().then_some(500),
         };
         let begun = Report { phase: Some(Phase::Building), steps: vec![step(StepState::Running, None, None)] };
         let ended = Report { phase: None, steps: vec![step(StepState::Failed, Some(later(2)), Some(7))] };
@@ -375,6 +377,7 @@ both! {
         assert_eq!(steps.len(), 1);
         assert_eq!((steps[0].state, steps[0].exit_code), (StepState::Failed, Some(7)));
         assert_eq!(steps[0].moved_bytes, Some(7), "an older builder says nothing of it");
+        assert_eq!((steps[0].inputs.0.as_slice(), steps[0].paused_ms), ([2, 3].as_slice(), Some(500)));
         assert_eq!(env.db.attempt(attempt).await.unwrap().phase, Phase::Building);
     }
 }

@@ -139,6 +139,10 @@ async fn builds(db: &Db) {
     assert!(!db.project_trend(id(4), Some("main")).await.unwrap().is_empty());
     let steps = db.job_view(&scope, id(17)).await.unwrap().steps;
     assert_eq!((steps[0].moved_bytes, steps[1].exit_code), (Some(12_300_000), Some(2)));
+    assert_eq!(
+        (steps[0].inputs.0.len(), steps[1].inputs.0.as_slice(), steps[1].paused_ms),
+        (0, [1].as_slice(), Some(1500))
+    );
 }
 
 async fn jobs(db: &Db) {

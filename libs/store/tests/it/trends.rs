@@ -24,6 +24,8 @@ both! {
         let step = |number: i64, cached, state| StepReport {
             moved_bytes: None,
             total_bytes: None,
+            inputs: Vec::new(),
+            paused_ms: None,
             digest: format!("sha256:{number}"),
             number,
             name: "RUN make".to_owned(),

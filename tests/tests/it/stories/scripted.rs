@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use reqwest::StatusCode;
-use serde_json::json;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 use slipway_runtime::ids::random_bytes;
 use slipway_tests::env::git_server::GitServer;
 use slipway_tests::env::registry::{Access, Registry};
@@ -106,6 +106,31 @@ async fn a_fault_is_tried_again(world: Arc<World>, engine: Arc<ScriptedEngine>) 
     Ok(())
 }
 
+/// Times alone would take the left stage for part of the path: the engine works on one after the other.
+async fn the_critical_path_goes_through_inputs(world: Arc<World>) -> Result<()> {
+    let project = new_project(&world, "critical", json!({})).await?;
+    let dockerfile = "FROM base AS shared\n# script: sleep 100ms\nRUN zero\nFROM shared AS left\n\
+        # script: sleep 100ms\nRUN left\nFROM shared AS right\n# script: sleep 100ms\nRUN right\nFROM left\n\
+        # script: sleep 100ms\nCOPY --from=right / /\n";
+    let build = start_dockerfile(&world, &project, dockerfile).await?;
+    let (build, _) = finished(&world, &build).await?;
+    assert_eq!(build.state, "succeeded");
+    let told: Value = world.api().expect(Method::GET, &format!("/api/v1/builds/{}", build.id), None).await?;
+    let steps = told["jobs"][0]["steps"].as_array().context("a job has steps")?;
+    let step = |part: &str| steps.iter().find(|step| step["name"].as_str().is_some_and(|name| name.contains(part)));
+    let number = |part: &str| Some(step(part)?["number"].clone());
+    let copy = step("COPY").context("it is told")?;
+    assert_eq!(copy["inputs"], json!([number("RUN left"), number("RUN right")]), "{steps:?}");
+    let (_, page) = world.api().call(Method::GET, &format!("/builds/{}", build.id), None).await?;
+    let page = page.as_str().context("a page")?;
+    let rows: Vec<&str> = page.lines().filter(|line| line.contains("class=\"bar ")).collect();
+    for (part, wanted) in [("RUN zero", true), ("RUN left", false), ("RUN right", true), ("COPY", true)] {
+        let row = rows.iter().find(|row| row.contains(part)).with_context(|| format!("no {part} in {page}"))?;
+        assert_eq!(row.contains(" critical\""), wanted, "{row}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_scripted_engine_serves_the_real_builder() -> Result<()> {
     if let Some(missing) = Registry::missing() {
@@ -139,6 +164,7 @@ async fn a_scripted_engine_serves_the_real_builder() -> Result<()> {
         let engine = with();
         |world| a_fault_is_tried_again(world, engine)
     });
+    together.story("the critical path goes through inputs", the_critical_path_goes_through_inputs);
     together.end().await?;
     let told = engine.state().await?;
     assert_eq!((told.running.len(), told.images), (0, 0), "nothing stays on the engine: {told:?}");

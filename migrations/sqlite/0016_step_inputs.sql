@@ -1,0 +1,3 @@
+-- Numbers of the steps whose results a step takes, and for how long it stood still between its runs.
+alter table steps add column inputs text not null default '[]';
+alter table steps add column paused_ms integer;
