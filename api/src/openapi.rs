@@ -238,7 +238,8 @@ fn job_log_stream() {}
 #[expect(dead_code, reason = "describes a route that logsvc serves")]
 fn job_log_outline() {}
 
-/// Lines of the log by number. `holes` names what of them storage lost.
+/// Lines of the log by number. `holes` names what of them storage lost. Where reading them takes too much there are fewer
+/// than were asked for, but one at least; the others are had by asking again behind the last one.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/log/lines", tag = "logs", params(
     ("id" = uuid::Uuid, Path),
     ("from" = Option<u64>, Query, description = "First line, from 1; of the step, where one is given"),
@@ -252,7 +253,9 @@ fn job_log_outline() {}
 fn job_log_lines() {}
 
 /// Lines of the whole log that have a text: how many, and some of them in order, each in parts of which `hit` tells those
-/// that were looked for. `next` is the `after` of the next page.
+/// that were looked for. `next` is the `after` of the next page. One answer takes half a minute at most: where `partial` is
+/// true, not all was looked at, `total` is the least, and the search goes on with `next` as `after`. Where `next` is null
+/// then, no line ended in that time.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/log/search", tag = "logs", params(
     ("id" = uuid::Uuid, Path),
     ("q" = String, Query, description = "What to look for, without terminal colours; at most 1000 bytes"),
@@ -261,8 +264,8 @@ fn job_log_lines() {}
     ("word" = Option<u8>, Query, description = "1 finds whole words only"),
     ("step" = Option<u32>, Query, description = "Only lines of this step"),
     ("stream" = Option<String>, Query, description = "Only lines of `stdout`, `stderr` or `meta`"),
-    ("after" = Option<u64>, Query, description = "Only hits behind this line; all are counted"),
-    ("limit" = Option<u64>, Query, description = "Most hits, 50 unless set, at most 500"),
+    ("after" = Option<u64>, Query, description = "Only lines behind this one: what is before is neither read nor counted"),
+    ("limit" = Option<u64>, Query, description = "Most hits, 50 unless set, at most 500; 0 only counts"),
     ("context" = Option<u64>, Query, description = "Lines beside each hit, at most 10"),
     ("format" = Option<String>, Query, description = "`json` unless set, or `text`: `line:text` of each hit, as grep writes it"),
     ("first" = Option<u8>, Query, description = "1 answers as soon as `limit` hits are found; `partial` says that the rest was not looked at"),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slipway_domain::agent::LogAck;
-use slipway_domain::timing::LOG_SEAL_CUT;
 use slipway_logfmt::chunk::Chunk;
 use slipway_runtime::backoff::Backoff;
 use slipway_runtime::clock::Clock;
@@ -22,12 +21,31 @@ const BATCH_BYTES: usize = 256 << 10;
 const LINGER: Duration = Duration::from_millis(20);
 /// While nothing is written, ask this often how far the log is durable.
 const IDLE: Duration = Duration::from_secs(5);
+/// A log service that asks for what another one has called durable may learn better for so long: one of an older release
+/// does not look at the row.
+const LEARNS_WITHIN: Duration = Duration::from_secs(60);
+
+/// A log that is over is given up after this long at the latest. Its log service closes it much sooner, once nothing of it
+/// came for a while in which it could have: until then it waits here, on a disk of which the builder leaves some free.
+const KEPT_WITHIN: Duration = Duration::from_secs(6 * 3600);
 
 /// Sends until the log is settled. The shelf says how it ended.
 pub async fn ship(shelf: Arc<Shelf>, api: AttemptApi, clock: Clock) {
     let next = shelf.start();
     let marks = shelf.watch();
-    let mut shipper = Shipper { shelf, api, clock, marks, next, backoff: Backoff::for_calls(), closed_at: None };
+    let backoff = Backoff::for_calls();
+    let mut shipper = Shipper {
+        shelf,
+        api,
+        clock,
+        marks,
+        next,
+        best: next,
+        met_at: None,
+        behind_since: None,
+        backoff,
+        closed_at: None,
+    };
     while !shipper.shelf.marks().is_settled() {
         shipper.step().await;
     }
@@ -39,6 +57,12 @@ struct Shipper {
     clock: Clock,
     marks: watch::Receiver<Marks>,
     next: i64,
+    /// How far a log service had it at most.
+    best: i64,
+    /// That, when one was met last that had less.
+    met_at: Option<i64>,
+    /// Since when one asks for what is durable.
+    behind_since: Option<Instant>,
     backoff: Backoff,
     closed_at: Option<Instant>,
 }
@@ -47,7 +71,7 @@ impl Shipper {
     async fn step(&mut self) {
         let marks = *self.marks.borrow_and_update();
         let now = self.clock.monotonic();
-        if marks.closed && now.duration_since(*self.closed_at.get_or_insert(now)) > LOG_SEAL_CUT {
+        if marks.closed && now.duration_since(*self.closed_at.get_or_insert(now)) > KEPT_WITHIN {
             warn!(attempt = %self.api.attempt(), durable = marks.durable, end = marks.end, "log not durable in time");
             return self.shelf.give_up();
         }
@@ -81,10 +105,12 @@ impl Shipper {
         match self.api.log_chunk(chunk.pack()).await {
             Ok(ChunkAnswer::Taken(ack)) => self.acknowledged(ack),
             Ok(ChunkAnswer::Elsewhere(ack)) => {
-                info!(attempt = %self.api.attempt(), offset, received = ack.received, "log resumes elsewhere");
                 self.acknowledged(ack);
-                if self.next == offset {
+                // Two services that take turns and none of which gets further: one has to store what it has first.
+                if self.next == offset || self.met_at.replace(self.best) == Some(self.best) {
                     self.pause().await;
+                } else {
+                    info!(attempt = %self.api.attempt(), offset, received = ack.received, "log resumes elsewhere");
                 }
             }
             Err(error) => self.failed(error).await,
@@ -116,12 +142,18 @@ impl Shipper {
             return self.lost("logsvc has more of it than was ever written here");
         }
         if ack.received < self.shelf.start() {
-            return self.lost("logsvc asks for bytes that it had called durable");
+            let now = self.clock.monotonic();
+            if now.duration_since(*self.behind_since.get_or_insert(now)) > LEARNS_WITHIN {
+                self.lost("logsvc asks for bytes that it had called durable");
+            }
+            return;
         }
+        self.behind_since = None;
         if ack.received > self.next {
             self.backoff.reset();
         }
         self.next = ack.received;
+        self.best = self.best.max(ack.received);
         self.shelf.durable(ack.durable);
     }
 

@@ -51,14 +51,14 @@ fn found(input: &mut Unstructured<'_>) -> Result<()> {
     let Some(simple) = simple(&asked) else { return Ok(()) };
     let lines = lines(&log);
     let has = |line: &&Line| {
-        asked.step.is_none_or(|step| step == line.step)
+        line.number > asked.after
+            && asked.step.is_none_or(|step| step == line.step)
             && asked.stream.is_none_or(|stream| stream == line.stream)
             && simple.is_match(&line.text)
     };
     let wanted: Vec<&Line> = lines.iter().filter(has).collect();
     let told: Vec<i64> = hits.iter().map(|hit| hit.line).collect();
-    let numbers: Vec<i64> =
-        wanted.iter().map(|line| line.number).filter(|line| *line > asked.after).take(TOLD).collect();
+    let numbers: Vec<i64> = wanted.iter().map(|line| line.number).take(TOLD).collect();
     let shown = || log.bytes.escape_ascii().to_string();
     assert_eq!((told, total), (numbers, wanted.len() as i64), "{asked:?} in {}", shown());
     for hit in &hits {

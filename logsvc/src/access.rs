@@ -63,15 +63,19 @@ impl Caller {
         &self.scope
     }
 
+    /// Whether it is time to look again.
+    pub(crate) fn is_due(&self, logs: &Logs) -> bool {
+        logs.clock().now() >= self.renew_at
+    }
+
     /// Looks again, where that is due, whether the caller still is who it was and may see the job.
     pub(crate) async fn renew(&mut self, logs: &Logs, job: JobId) -> Result<(), ReadError> {
-        let now = logs.clock().now();
-        if now < self.renew_at {
+        if !self.is_due(logs) {
             return Ok(());
         }
         self.scope = self.credential.scope(logs).await?.ok_or(ReadError::CredentialGone)?;
         logs.db().log_view(&self.scope, job, None).await?;
-        self.renew_at = now + RENEW_EVERY;
+        self.renew_at = logs.clock().now() + RENEW_EVERY;
         Ok(())
     }
 }

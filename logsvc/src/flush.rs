@@ -5,6 +5,7 @@
 //! row's `durable` moves by compare-and-set. Whoever finds the object there books that one instead and goes
 //! on behind it. If we die between the two, the next writer does the same.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use crate::logs::{Logs, OpenLog};
 use crate::reader;
 use crate::seal::{is_whole, sealed};
 use crate::storage::{self, WRITES};
-use crate::tail::keep_bytes;
+use crate::tail::{ALL_MAX_BYTES, keep_bytes};
 
 /// Logs that are stored at the same time.
 const PARALLEL: usize = 16;
@@ -36,6 +37,8 @@ const PARALLEL: usize = 16;
 pub(crate) const STORAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A log that nobody wrote to for this long is forgotten here.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
+/// Once logs take more memory than this, those with most of it are stored before their time.
+const PRESSED_BYTES: usize = ALL_MAX_BYTES / 2;
 /// How often the loop looks while something waits.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -53,24 +56,40 @@ pub(crate) async fn run(logs: Logs) -> anyhow::Result<()> {
                 return Ok(());
             }
         }
-        let mut due = logs.urgent();
+        let mut due: Vec<_> = logs.urgent().into_iter().map(|log| (log, false)).collect();
         let now = logs.clock().monotonic();
         waiting |= !due.is_empty();
         if now.duration_since(looked_at) >= TICK {
             looked_at = now;
             waiting = tidy(&logs);
-            due.extend(logs.open_logs().into_iter().filter(|log| logs.with_tail(log, |tail| tail.is_due(now))));
+            let in_time = logs.open_logs().into_iter().filter(|log| logs.with_tail(log, |tail| tail.is_due(now)));
+            due.extend(in_time.map(|log| (log, false)));
+            due.extend(pressing(&logs).into_iter().map(|log| (log, true)));
         }
         // One log that waits for its storage holds up no other.
-        for log in due {
+        for (log, hurry) in due {
             let (logs, places) = (logs.clone(), Arc::clone(&places));
             logs.clone().life().errand("store log", async move {
                 let Ok(_alone) = log.flushing.try_lock() else { return };
                 let Ok(_place) = places.acquire().await else { return };
-                flush_or_postpone(&logs, &log, false).await;
+                flush_or_postpone(&logs, &log, hurry).await;
             });
         }
     }
+}
+
+/// The logs by which memory has to be freed, those that wait with most first.
+fn pressing(logs: &Logs) -> Vec<Arc<OpenLog>> {
+    let Some(mut over) = logs.room().taken().checked_sub(PRESSED_BYTES) else { return Vec::new() };
+    let waits = |log: Arc<OpenLog>| (logs.with_tail(&log, |tail| tail.waiting_cost()), log);
+    let mut all: Vec<_> = logs.open_logs().into_iter().map(waits).filter(|(cost, _)| *cost > 0).collect();
+    all.sort_by_key(|(cost, _)| Reverse(*cost));
+    let enough = all.into_iter().take_while(|(cost, _)| {
+        let goes_on = over > 0;
+        over = over.saturating_sub(*cost);
+        goes_on
+    });
+    enough.map(|(_, log)| log).collect()
 }
 
 /// Stores what is due (in a hurry: everything). True if something still waits.
@@ -131,7 +150,7 @@ async fn flush_log(logs: &Logs, log: &Arc<OpenLog>, hurry: bool) -> anyhow::Resu
             }
             Stored::Until(durable) | Stored::Sealed(durable) => durable,
         };
-        let keep = keep_bytes(logs.cost());
+        let keep = keep_bytes(logs.room().taken());
         let complete = logs.with_tail(log, |tail| {
             tail.set_durable(durable, keep, now);
             tail.end().is_some_and(|end| durable >= end)

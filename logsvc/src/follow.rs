@@ -2,6 +2,7 @@
 //! watches asks for the next piece when they can take it; nobody waits for them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use slipway_domain::attempt::{AttemptRef, AttemptState};
 use slipway_domain::ids::JobId;
@@ -47,6 +48,8 @@ pub(crate) struct Follower {
     epoch: i64,
     at: i64,
     recheck: bool,
+    /// The row is looked at again when nothing was shown until then, whatever else is told meanwhile.
+    recheck_at: Instant,
     attempt_live: Subscription,
     build_live: Subscription,
 }
@@ -78,7 +81,8 @@ impl Follower {
         let Start { job, epoch, at, pinned } = start;
         let attempt_live = logs.live().subscribe(Topic::Log(AttemptRef { job, epoch })).await;
         let build_live = logs.live().subscribe(Topic::Build(view.build)).await;
-        Self { logs: logs.clone(), caller, job, pinned, epoch, at, recheck: true, attempt_live, build_live }
+        let recheck_at = logs.clock().monotonic();
+        Self { logs: logs.clone(), caller, job, pinned, epoch, at, recheck: true, recheck_at, attempt_live, build_live }
     }
 
     /// The attempt that is being read.
@@ -94,6 +98,16 @@ impl Follower {
     /// The next byte.
     pub(crate) fn at(&self) -> i64 {
         self.at
+    }
+
+    /// The next piece, if it is in memory here and the caller need not be looked up again.
+    pub(crate) fn ready(&mut self) -> Option<Step> {
+        if self.caller.is_due(&self.logs) {
+            return None;
+        }
+        let log = self.logs.open_log(self.attempt())?;
+        let piece = self.logs.with_tail(&log, |tail| tail.piece_at(self.at))?;
+        Some(self.take(piece))
     }
 
     /// Waits for the next step. Dropped while it waits, it loses nothing.
@@ -114,7 +128,10 @@ impl Follower {
                     return Ok(self.take(piece));
                 }
                 match self.verdict(&view).await? {
-                    Verdict::Wait => self.recheck = false,
+                    Verdict::Wait => {
+                        self.recheck = false;
+                        self.postpone_recheck();
+                    }
                     Verdict::Switch(epoch) => return Ok(self.switch(epoch).await),
                     Verdict::End(state) => return Ok(Step::End(state)),
                 }
@@ -128,7 +145,12 @@ impl Follower {
     fn take(&mut self, piece: Arc<Piece>) -> Step {
         let from = self.at;
         self.at = piece.chunk.end();
+        self.postpone_recheck();
         Step::Piece { piece, from }
+    }
+
+    fn postpone_recheck(&mut self) {
+        self.recheck_at = self.logs.clock().monotonic() + timing::POLL;
     }
 
     async fn switch(&mut self, epoch: i64) -> Step {
@@ -141,36 +163,39 @@ impl Follower {
 
     /// A message brings bytes, or asks to look again.
     async fn wait(&mut self) -> Option<Step> {
-        let message = tokio::select! {
+        let quiet = self.recheck_at.saturating_duration_since(self.logs.clock().monotonic());
+        let event = tokio::select! {
             event = self.attempt_live.next() => event,
             _ = self.build_live.next() => {
                 self.recheck = true;
                 return None;
             }
-            () = self.logs.clock().sleep(timing::POLL) => {
+            () = self.logs.clock().sleep(quiet) => {
                 self.recheck = true;
                 return None;
             }
             () = self.logs.life().stopping() => return Some(Step::Stopped),
         };
-        let chunk = match message {
-            // Its bytes are here already, for all viewers.
-            Event::Message(message) if Chunk::has_bytes(&message) && self.logs.open_log(self.attempt()).is_some() => {
-                return None;
-            }
-            Event::Message(message) => Chunk::decode(&message).ok(),
+        let chunk = match event {
+            Event::Message(message) => match Chunk::range(&message).filter(|range| !range.is_empty()) {
+                // It was shown, or what stands before it was not and must be found first.
+                Some(range) if !range.contains(&self.at) => return None,
+                // For all viewers.
+                Some(_) if self.is_here() => return None,
+                Some(_) => Chunk::decode(&message).ok(),
+                None => None,
+            },
             Event::Lagged => None,
         };
-        match chunk {
-            Some(chunk) if !chunk.bytes.is_empty() => {
-                let fits = chunk.offset <= self.at && self.at < chunk.end();
-                fits.then(|| self.take(Piece::stored(chunk)))
-            }
-            Some(_) | None => {
-                self.recheck = true;
-                None
-            }
-        }
+        self.recheck |= chunk.is_none();
+        chunk.map(|chunk| self.take(Piece::stored(chunk)))
+    }
+
+    /// Whether the next byte is in memory here. Where the log grows elsewhere, a tail that it left here says nothing of it.
+    fn is_here(&self) -> bool {
+        self.logs
+            .open_log(self.attempt())
+            .is_some_and(|log| self.logs.with_tail(&log, |tail| tail.ack().received) > self.at)
     }
 
     async fn verdict(&self, view: &LogView) -> Result<Verdict, ReadError> {

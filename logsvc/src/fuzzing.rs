@@ -5,7 +5,7 @@ use slipway_logfmt::outline::Outline;
 use slipway_logfmt::text::count_lines;
 
 use crate::index::Index;
-use crate::search::{Query, Search, SearchError};
+use crate::search::{Query, Search, SearchError, Start};
 
 /// What to look for.
 #[derive(Debug, Clone, Default)]
@@ -49,9 +49,9 @@ pub fn search(asked: Asked, chunks: Vec<Chunk>) -> Option<(i64, Vec<Told>)> {
     let query = Query { text, regex, case, word, step, stream, after, limit: 500, context, first: false };
     let search = match Search::new(query) {
         Ok(search) => search,
-        Err(SearchError::Refused(_) | SearchError::Late | SearchError::Failed(_)) => return None,
+        Err(SearchError::Refused(_) | SearchError::Failed(_)) => return None,
     };
-    let found = search.run(chunks.into_iter(), || true).ok()?;
+    let found = search.run(chunks.into_iter(), Start::default(), || true).ok()?;
     let told = found.hits.into_iter().map(|hit| Told {
         line: hit.line,
         marked: hit.parts.iter().filter(|part| part.hit).map(|part| part.text.clone()).collect(),

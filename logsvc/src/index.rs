@@ -191,6 +191,30 @@ impl Index {
         last
     }
 
+    /// The run in which a line begins, from 1. The last run where there are fewer.
+    pub(crate) fn run_of_line(&self, line: i64) -> Option<&Run> {
+        let begun = |run: &Arc<Run>| run.breaks + 1 < line || run.breaks + 1 == line && !run.continues;
+        let behind = self.runs.partition_point(begun);
+        self.runs.get(behind.checked_sub(1)?).map(Arc::as_ref)
+    }
+
+    /// Lines that each step has begun before a run.
+    pub(crate) fn lines_before(&self, run: &Run) -> HashMap<u32, i64> {
+        let mut lines = HashMap::new();
+        for (step, begun) in
+            self.runs.iter().take_while(|before| before.start < run.start).flat_map(|run| &run.outline.steps)
+        {
+            *lines.entry(*step).or_default() += begun;
+        }
+        lines
+    }
+
+    /// The run that holds a line break, counted from 1; `None` where it is not there yet.
+    pub(crate) fn run_of_break(&self, line_break: i64) -> Option<&Run> {
+        let behind = self.runs.partition_point(|run| run.breaks < line_break);
+        self.runs.get(behind.checked_sub(1)?).map(Arc::as_ref).filter(|_| line_break <= self.breaks)
+    }
+
     /// The run that holds a byte.
     pub(crate) fn run_at(&self, offset: i64) -> Option<&Run> {
         let behind = self.runs.partition_point(|run| run.start <= offset);

@@ -1,6 +1,13 @@
 //! What builders send, with the token of their attempt: chunks and the announcement of the end. A chunk
 //! may be sent again; a gap is refused with what is expected.
+//!
+//! Race: a proxy sends the writer now to one log service and now to another. What lies here may be old; the row says how far
+//! the log is durable, and whoever has less goes on there. What another service took and did not store yet is asked for
+//! again: the writer sends it here, or comes by there once more, where it is then stored at once. Both may hold the same
+//! run, because only the attempt's own token writes, and always the same bytes; who loses its segment's name or its row
+//! drops what the winner stored (`flush.rs`).
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +23,6 @@ use slipway_domain::ids::JobId;
 use slipway_domain::plan::Limits;
 use slipway_live::Topic;
 use slipway_logfmt::chunk::{Chunk, MAX_ENCODED_BYTES, Part};
-use slipway_logfmt::segment::SEGMENT_BYTES;
 use slipway_runtime::ids::token_hash;
 use slipway_runtime::problem::{ApiError, JsonBody, PathOf, bearer};
 use slipway_store::StoreError;
@@ -25,12 +31,14 @@ use tracing::warn;
 
 use crate::logs::{Logs, OpenLog};
 use crate::problem::store_problem;
-use crate::tail::{ALL_MAX_BYTES, Appended};
+use crate::tail::{ALL_MAX_BYTES, Appended, keep_bytes};
 
 /// What is taken of a log, as a multiple of the bytes of steps' output that its plan allows, and bytes on top. Builders keep
 /// to the plan themselves and add line breaks and words of their own; only one that does not meets this.
 const PLAN_FACTOR: u64 = 4;
 const BEYOND_PLAN_BYTES: u64 = 64 << 20;
+/// A body that takes longer holds up nobody else.
+const SLOW_BODY: Duration = Duration::from_millis(500);
 /// Larger chunks are not sent to viewers; they are told to read.
 const LIVE_MAX_BYTES: usize = 64 * 1024;
 /// The answer to the end waits this long for what was received to become durable.
@@ -61,16 +69,23 @@ async fn append(
     let attempt = AttemptRef { job, epoch };
     // Before the body is read: strangers make us hold nothing.
     let found = find(&logs, attempt, &headers).await?;
-    let body = Bytes::from_request(request, &()).await.map_err(|_| {
+    let mut turn = Some(logs.room().turn(|| logs.flush_wake().ring()).await.ok_or_else(full)?);
+    let mut reading = pin!(Bytes::from_request(request, &()));
+    let body = match tokio::time::timeout(SLOW_BODY, reading.as_mut()).await {
+        Ok(body) => body,
+        Err(_) => {
+            // Nobody waits for a slow line.
+            turn = None;
+            reading.await
+        }
+    };
+    let body = body.map_err(|_| {
         ApiError::TooLarge(format!("A chunk has at most {MAX_ENCODED_BYTES} bytes; send smaller ones."))
     })?;
     let part = Part::decode(&body).map_err(|error| ApiError::BadRequest(format!("This is no chunk: {error}.")))?;
     let log = match found {
         Found::Open(log) => log,
-        Found::Closed(row) if part.chunk.end() <= row.durable => {
-            return Ok(Json(LogAck { received: row.durable, durable: row.durable }).into_response());
-        }
-        Found::Closed(row) => return Err(closed(&row)),
+        Found::Closed(row) => return known(&row, &part),
     };
     if part.chunk.end() > log.max_bytes {
         let max = log.max_bytes;
@@ -78,12 +93,17 @@ async fn append(
             "The log is far longer than its plan allows; nothing is taken beyond byte {max}."
         )));
     }
-    let room = logs.cost() + part.cost() <= ALL_MAX_BYTES;
-    let now = logs.clock().monotonic();
-    let (appended, ack) = logs.with_tail(&log, |tail| {
-        let appended = if room { tail.append(&part, now) } else { Appended::Full };
-        (appended, tail.ack())
-    });
+    let (mut appended, mut ack) = take(&logs, &log, &part);
+    drop(turn);
+    if appended == Appended::Gap {
+        if let Some(row) = catch_up(&logs, &log).await? {
+            return known(&row, &part);
+        }
+        (appended, ack) = take(&logs, &log, &part);
+    }
+    if logs.with_tail(&log, |tail| tail.hurries()) {
+        logs.hurry(log);
+    }
     match appended {
         Appended::Stored => {
             // One encoding for everybody: the builder's own.
@@ -94,21 +114,44 @@ async fn append(
                 _ => Chunk::empty(part.chunk.end()).encode(),
             };
             logs.live().publish(Topic::Log(attempt), message);
-            if ack.received - ack.durable >= SEGMENT_BYTES as i64 {
-                logs.hurry(log);
-            }
             Ok(Json(ack).into_response())
         }
         Appended::Known => Ok(Json(ack).into_response()),
         Appended::Gap => Ok((StatusCode::CONFLICT, Json(ack)).into_response()),
         Appended::Full => {
             logs.flush_wake().ring();
-            Err(ApiError::Busy("More log waits to be stored than fits; send it again.".to_owned(), RETRY_SECS))
+            Err(full())
         }
         Appended::BeyondEnd => {
             Err(ApiError::BadRequest("The chunk goes beyond the end that was announced.".to_owned()))
         }
     }
+}
+
+fn take(logs: &Logs, log: &OpenLog, part: &Part) -> (Appended, LogAck) {
+    let room = logs.room().taken() + part.cost() <= ALL_MAX_BYTES;
+    let now = logs.clock().monotonic();
+    logs.with_tail(log, |tail| {
+        let appended = if room { tail.append(part, now) } else { Appended::Full };
+        (appended, tail.ack())
+    })
+}
+
+/// Goes on behind what other services stored of a log. If one closed it, it is forgotten here, and this is its row.
+async fn catch_up(logs: &Logs, log: &OpenLog) -> Result<Option<LogRow>, ApiError> {
+    let row = logs.db().attempt_log(log.attempt).await.map_err(store_problem)?;
+    if row.state != LogState::Open {
+        logs.forget(log.attempt);
+        return Ok(Some(row));
+    }
+    let (keep, now) = (keep_bytes(logs.room().taken()), logs.clock().monotonic());
+    logs.with_tail(log, |tail| {
+        // A database that was brought back from a backup may have given the epoch to another attempt.
+        if row.durable > tail.ack().durable && row.token_hash == log.token_hash {
+            tail.set_durable(row.durable, keep, now);
+        }
+    });
+    Ok(None)
 }
 
 async fn end(
@@ -120,16 +163,14 @@ async fn end(
     let attempt = AttemptRef { job, epoch };
     let log = match find(&logs, attempt, &headers).await? {
         Found::Open(log) => log,
-        Found::Closed(row) => {
-            return match (row.end_offset, &row.sha256) {
-                (Some(known), Some(sha256)) if known == end.end && *sha256 == end.sha256 => {
-                    Ok(Json(LogAck { received: row.durable, durable: row.durable }))
-                }
-                _ => Err(closed(&row)),
-            };
-        }
+        Found::Closed(row) => return known_end(&row, &end),
     };
     check_end(&end)?;
+    if logs.with_tail(&log, |tail| tail.ack().received) < end.end
+        && let Some(row) = catch_up(&logs, &log).await?
+    {
+        return known_end(&row, &end);
+    }
     if logs.with_tail(&log, |tail| tail.ack().received) > end.end {
         return Err(ApiError::BadRequest("More bytes were received than the announced end.".to_owned()));
     }
@@ -167,6 +208,26 @@ fn check_end(end: &LogEnd) -> Result<(), ApiError> {
         return Err(ApiError::Invalid(detail.to_owned()));
     }
     Ok(())
+}
+
+/// What a closed log says to a chunk.
+fn known(row: &LogRow, part: &Part) -> Result<Response, ApiError> {
+    if part.chunk.end() > row.durable {
+        return Err(closed(row));
+    }
+    Ok(Json(LogAck { received: row.durable, durable: row.durable }).into_response())
+}
+
+/// What it says to an end.
+fn known_end(row: &LogRow, end: &LogEnd) -> Result<Json<LogAck>, ApiError> {
+    if row.announced().as_ref() != Some(end) {
+        return Err(closed(row));
+    }
+    Ok(Json(LogAck { received: row.durable, durable: row.durable }))
+}
+
+fn full() -> ApiError {
+    ApiError::Busy("More log waits to be stored than fits; send it again.".to_owned(), RETRY_SECS)
 }
 
 fn closed(row: &LogRow) -> ApiError {

@@ -23,8 +23,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::batches::{Ends, Segments};
 use crate::index::{self, Indexes};
+use crate::pace::Crowd;
 use crate::reader::{self, Pieces};
-use crate::storage;
+use crate::room::Room;
+use crate::storage::{self, Outage};
 use crate::tail::Tail;
 
 /// Pieces that are read before they are asked for, of all logs together, about 1 MiB each: an object store answers only so
@@ -61,8 +63,10 @@ pub struct Logs {
 struct Inner {
     deps: Deps,
     open: Mutex<HashMap<AttemptRef, Arc<OpenLog>>>,
-    cost: AtomicUsize,
+    room: Room,
+    crowd: Crowd,
     storage: Breakers,
+    outage: Mutex<Outage>,
     flush_wake: Wake,
     seal_wake: Wake,
     /// Logs that shall be stored at once.
@@ -108,6 +112,7 @@ impl Logs {
     pub(crate) fn new(deps: Deps) -> Self {
         let inner = Inner {
             storage: storage::breakers(deps.clock.clone()),
+            outage: Mutex::new(Outage::until(deps.clock.now())),
             searches: Arc::new(Semaphore::new(SEARCHES)),
             public_searches: Arc::new(Semaphore::new(PUBLIC_SEARCHES)),
             packings: Arc::new(Semaphore::new(PACKINGS)),
@@ -119,7 +124,8 @@ impl Logs {
             pieces: reader::pieces(),
             deps,
             open: Mutex::default(),
-            cost: AtomicUsize::new(0),
+            room: Room::default(),
+            crowd: Crowd::default(),
             flush_wake: Wake::default(),
             seal_wake: Wake::default(),
         };
@@ -142,6 +148,11 @@ impl Logs {
     /// Whether those are called at all.
     pub(crate) fn storage(&self) -> &Breakers {
         &self.inner.storage
+    }
+
+    /// What is known of it being out.
+    pub(crate) fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.inner.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn live(&self) -> &Live {
@@ -244,13 +255,18 @@ impl Logs {
         let Some(log) = self.open().remove(&attempt) else { return };
         let mut held = log.lock();
         if std::mem::replace(&mut held.counted, false) {
-            self.inner.cost.fetch_sub(held.tail.cost(), Ordering::Relaxed);
+            self.inner.room.changed(held.tail.cost(), 0);
         }
     }
 
     /// Memory that all logs take here.
-    pub(crate) fn cost(&self) -> usize {
-        self.inner.cost.load(Ordering::Relaxed)
+    pub(crate) fn room(&self) -> &Room {
+        &self.inner.room
+    }
+
+    /// Who watches here.
+    pub(crate) fn crowd(&self) -> &Crowd {
+        &self.inner.crowd
     }
 
     /// Looks at or changes the tail of a log, and tells those who wait for its progress.
@@ -260,8 +276,7 @@ impl Logs {
         let result = act(&mut held.tail);
         let ack = held.tail.ack();
         if held.counted {
-            self.inner.cost.fetch_add(held.tail.cost(), Ordering::Relaxed);
-            self.inner.cost.fetch_sub(before, Ordering::Relaxed);
+            self.inner.room.changed(before, held.tail.cost());
         }
         drop(held);
         log.acks.send_if_modified(|known| std::mem::replace(known, ack) != ack);

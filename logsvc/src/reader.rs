@@ -29,6 +29,8 @@ const AHEAD: usize = 8;
 /// Rows that are read at once for it, at first and at most.
 const FIRST_ROWS: i64 = 8;
 const ROWS: i64 = 256;
+/// The end of a line that has no break yet is looked for in so many bytes.
+pub(crate) const NEAR_BYTES: i64 = 64 * 1024;
 /// What is kept of unpacked pieces, bytes.
 const KEPT_BYTES: u64 = 32 << 20;
 /// One that nobody reads again is dropped after this time.
@@ -291,10 +293,56 @@ pub(crate) fn readable_end(logs: &Logs, log: &LogRow) -> i64 {
     here.unwrap_or(0).max(log.durable)
 }
 
-/// Line breaks up to there.
-pub(crate) fn readable_lines(logs: &Logs, log: &LogRow) -> i64 {
-    let here = logs.open_log(log.attempt()).map(|open| logs.with_tail(&open, |tail| tail.waiting_lines()));
-    log.lines + here.unwrap_or(0)
+/// How far a log can be read now, and the line breaks up to there.
+pub(crate) async fn readable(logs: &Logs, log: &LogRow) -> Result<(i64, i64), ReadError> {
+    let (mut durable, mut lines) = (log.durable, log.lines);
+    while let Some(open) = logs.open_log(log.attempt()) {
+        let (ack, waiting) = logs.with_tail(&open, |tail| (tail.ack(), tail.lines_behind(durable)));
+        if let Some(waiting) = waiting {
+            return Ok((ack.received.max(durable), lines + waiting));
+        }
+        // Some of it was stored since the row was read, and is here no more.
+        let row = logs.db().attempt_log(log.attempt()).await?;
+        if row.durable <= durable {
+            break;
+        }
+        (durable, lines) = (row.durable, row.lines);
+    }
+    Ok((durable, lines))
+}
+
+/// Where whoever has read a line up to `from` finds its break: the beginning of the piece that has it, or nearly `end` where
+/// it is not there yet; what is between has none.
+pub(crate) async fn near_break(
+    logs: &Logs,
+    log: &LogRow,
+    line: i64,
+    (from, end): (i64, i64),
+) -> Result<i64, ReadError> {
+    let attempt = log.attempt();
+    if let Some(row) = logs.db().log_segment_of_break(attempt, line).await? {
+        return Ok(row.start_offset.max(from));
+    }
+    let mut at = from.max(log.durable);
+    while at < end {
+        match piece_here(logs, (attempt, log.durable), at) {
+            Here::Yes(piece) => {
+                let rest = piece.chunk.slice(at, end);
+                if rest.is_some_and(|rest| memchr::memchr(b'\n', &rest.bytes).is_some()) {
+                    return Ok(at);
+                }
+                at = piece.chunk.end();
+            }
+            // Stored meanwhile.
+            Here::Elsewhere => match logs.db().log_segment_at(attempt, at).await? {
+                Some(row) if row.lines == 0 => at = row.end_offset,
+                Some(_) => return Ok(at),
+                None => break,
+            },
+            Here::NotYet => break,
+        }
+    }
+    Ok(from.max(end - NEAR_BYTES))
 }
 
 /// Offset of the first byte of a line, counted from 1; `end` if the log has fewer lines below it.

@@ -14,6 +14,10 @@ use crate::tail::{News, Piece};
 
 /// Log bytes in one event.
 const EVENT_BYTES: usize = 64 * 1024;
+/// Bytes of an escape sequence of which the end is waited for.
+const CARRY_BYTES: usize = 4 * 1024;
+/// Begins escape sequences.
+const ESC: u8 = 0x1b;
 /// Log bytes of which a page is told the lines; where more come at once, it asks for those that it shows.
 const NEWS_BYTES: usize = 8 * 1024;
 /// Bytes of such an event.
@@ -26,7 +30,7 @@ pub(crate) struct Renderer {
     ansi: bool,
     epoch: i64,
     stripper: AnsiStripper,
-    /// The beginning of a character whose rest has not come.
+    /// The beginning of a character or of an escape sequence whose rest has not come: whoever comes again begins before it.
     carry: Option<Chunk>,
 }
 
@@ -67,8 +71,7 @@ impl Renderer {
         let whole = from == piece.chunk.offset && piece.at_line_start && piece.chunk.bytes.ends_with(b"\n");
         let plain = !self.ansi && self.carry.is_none() && self.stripper.is_ground();
         if whole && plain && piece.chunk.bytes.len() <= EVENT_BYTES {
-            let event = piece.event.get_or_init(|| event(self.epoch, &piece.chunk, &mut Some(AnsiStripper::default())));
-            return vec![event.clone()];
+            return vec![shared_event(self.epoch, piece)];
         }
         let Some(news) = piece.chunk.slice(from, i64::MAX) else { return Vec::new() };
         let mut rest = match self.carry.take() {
@@ -78,7 +81,7 @@ impl Renderer {
         let mut events = Vec::new();
         while !rest.bytes.is_empty() {
             let head = rest.bytes.get(..rest.bytes.len().min(EVENT_BYTES)).unwrap_or_default();
-            let cut = whole_characters(head);
+            let cut = self.whole_sequences(head.get(..whole_characters(head)).unwrap_or_default());
             if cut == 0 {
                 self.carry = Some(rest);
                 break;
@@ -95,7 +98,28 @@ impl Renderer {
         events
     }
 
-    /// The event for a character whose rest will never come.
+    /// How many bytes from the front hold no escape sequence that is cut off at the end. Of one that is so long that nobody
+    /// waits for its end all bytes count.
+    fn whole_sequences(&self, bytes: &[u8]) -> usize {
+        // A line break ends every sequence.
+        let line = memchr::memrchr(b'\n', bytes).map_or(0, |place| place + 1);
+        if self.ansi || memchr::memchr(ESC, bytes.get(line..).unwrap_or_default()).is_none() {
+            return bytes.len();
+        }
+        let mut stripper = if line == 0 { self.stripper.clone() } else { AnsiStripper::default() };
+        let (mut at, mut begin) = (line, None);
+        for escape in memchr::memchr_iter(ESC, bytes.get(line..).unwrap_or_default()).map(|place| line + place) {
+            stripper.push(bytes.get(at..escape).unwrap_or_default());
+            if !stripper.is_in_sequence() {
+                begin = Some(escape);
+            }
+            at = escape;
+        }
+        stripper.push(bytes.get(at..).unwrap_or_default());
+        begin.filter(|begin| stripper.is_in_sequence() && bytes.len() - begin <= CARRY_BYTES).unwrap_or(bytes.len())
+    }
+
+    /// The event for a character or an escape sequence whose rest will never come.
     pub(crate) fn finish(&mut self) -> Option<Bytes> {
         let carry = self.carry.take()?;
         Some(self.event(&carry))
@@ -110,6 +134,19 @@ impl Renderer {
         self.stripper = stripper.unwrap_or_default();
         event
     }
+}
+
+/// The event for the whole of a piece, made once for all who get it while it is new.
+fn shared_event(epoch: i64, piece: &Piece) -> Bytes {
+    let mut shared = piece.event();
+    if let News::Event(event) = &*shared {
+        return event.clone();
+    }
+    let event = event(epoch, &piece.chunk, &mut Some(AnsiStripper::default()));
+    if matches!(*shared, News::Unmade) {
+        *shared = News::Event(event.clone());
+    }
+    event
 }
 
 /// The event for a page: how far the log goes, and the new lines where they are few and whole. It is made once for all
@@ -229,6 +266,14 @@ mod tests {
         (text, ends)
     }
 
+    /// The first events of a watcher from the first byte on.
+    fn events_up_to(bytes: &[u8], cuts: &[usize], last: usize) -> Vec<Bytes> {
+        let mut renderer = Renderer::new(1, false);
+        let pieces = cuts.windows(2).map(|cut| (cut[0] as i64, &bytes[cut[0]..cut[1]]));
+        let events = pieces.flat_map(|(start, bytes)| renderer.piece(&piece(start, bytes), start));
+        events.take(last + 1).collect()
+    }
+
     #[test]
     fn bad_bytes_are_shown_and_colours_go() {
         let mut renderer = Renderer::new(1, false);
@@ -254,6 +299,27 @@ mod tests {
         assert_eq!(first[0].as_ptr(), second[0].as_ptr());
         let later = Renderer::new(1, false).piece(&shared, 7);
         assert_eq!(text_of(&later).0, "ne\n");
+    }
+
+    #[test]
+    fn what_is_made_of_old_pieces_is_not_kept() {
+        let now = slipway_runtime::clock::Clock::system().monotonic();
+        let mut tail = crate::tail::Tail::resume(0, None, now);
+        let first = |tail: &crate::tail::Tail| {
+            let piece = tail.piece_at(0).expect("it is there");
+            let event = Renderer::new(1, false).piece(&piece, 0).remove(0);
+            assert_eq!(text_of(std::slice::from_ref(&event)).0, "one\n");
+            event
+        };
+        tail.append(&Part::from(piece(0, b"one\n").chunk.clone()), now);
+        let new = first(&tail);
+        assert_eq!(first(&tail).as_ptr(), new.as_ptr());
+        for place in 1..20 {
+            tail.append(&Part::from(piece(4 * place, b"two\n").chunk.clone()), now);
+        }
+        let old = first(&tail);
+        assert_ne!(old.as_ptr(), new.as_ptr());
+        assert_ne!(first(&tail).as_ptr(), old.as_ptr());
     }
 
     #[test]
@@ -306,6 +372,35 @@ mod tests {
             prop_assert_eq!(&shown, &text);
             prop_assert!(ends.iter().all(|end| text.is_char_boundary(*end as usize)));
             prop_assert_eq!(ends.last().copied().unwrap_or(0) as usize, text.len());
+        }
+
+        #[test]
+        fn whoever_comes_again_at_any_id_sees_what_the_others_see(
+            bytes in prop::collection::vec(prop_oneof![6 => 0x61..=0x66u8, 3 => Just(0x1b), 2 => Just(b'['), 1 => Just(b']'),
+                1 => Just(0x07), 1 => Just(b'\n'), 1 => Just(b'1'), 1 => Just(0x18)], 0..40),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            cuts.dedup();
+            let seen = |from: i64| {
+                let mut renderer = Renderer::new(1, false);
+                let mut events = Vec::new();
+                for cut in cuts.windows(2).filter(|cut| cut[1] as i64 > from) {
+                    let begin = from.max(cut[0] as i64);
+                    events.extend(renderer.piece(&piece(cut[0] as i64, &bytes[cut[0]..cut[1]]), begin));
+                }
+                let (told, rest) = (text_of(&events), renderer.finish());
+                (told, rest.map(|rest| text_of(&[rest]).0).unwrap_or_default())
+            };
+            let ((whole, ends), rest) = seen(0);
+            let whole = whole + &rest;
+            for (place, end) in ends.iter().enumerate() {
+                let before = text_of(&events_up_to(&bytes, &cuts, place)).0;
+                let ((text, _), rest) = seen(*end);
+                prop_assert_eq!(before + &text + &rest, whole.clone(), "again from {}", end);
+            }
         }
     }
 }

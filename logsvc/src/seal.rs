@@ -1,7 +1,7 @@
 //! Closes logs for good: whole when the stored bytes have the announced hash, cut when their rest never
 //! came, damaged when they are not what was announced. Any number of services may run this pass.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use slipway_blobs::BlobError;
 use slipway_domain::agent::LogEnd;
 use slipway_domain::attempt::AttemptRef;
@@ -38,8 +38,18 @@ pub(crate) async fn run(logs: Logs) -> anyhow::Result<()> {
 /// Seals what can be sealed.
 pub(crate) async fn seal_once(logs: &Logs) -> Result<(), StoreError> {
     let cut_after = TimeDelta::from_std(timing::LOG_SEAL_CUT).unwrap_or(TimeDelta::MAX);
+    if logs.outage().lasts() {
+        look(logs).await;
+    }
     let now = logs.db().now(logs.clock()).await?;
-    for log in logs.db().unsealed_logs(now, now - cut_after, BATCH).await? {
+    // An outage is no silence of builders: what they and other services hold has time to come after it.
+    let may_cut = logs.outage().is_over_for(cut_after, logs.clock().now());
+    let cut_before = if may_cut { now - cut_after } else { DateTime::UNIX_EPOCH };
+    let mut due = logs.db().unsealed_logs(now, cut_before, BATCH).await?;
+    if !due.iter().all(is_complete) && !look(logs).await {
+        due.retain(is_complete);
+    }
+    for log in due {
         if let Err(error) = seal(logs, &log).await {
             warn!(attempt = %log.attempt(), error = format!("{error:#}"), "log not sealed; it is tried again");
             // A batch of logs that cannot be sealed must not keep the others from it.
@@ -47,6 +57,18 @@ pub(crate) async fn seal_once(logs: &Logs) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Asks storage for nothing, unless it is known to be out. A service to which nobody writes would not know it otherwise.
+async fn look(logs: &Logs) -> bool {
+    let answers = !logs.storage().is_out(WRITES) && logs.blobs().check().await.is_ok();
+    logs.outage().told(answers, logs.clock().now());
+    answers
+}
+
+/// Whether all that was announced is stored.
+fn is_complete(log: &LogRow) -> bool {
+    log.end_offset.is_some_and(|end| log.durable >= end)
 }
 
 async fn seal(logs: &Logs, log: &LogRow) -> Result<(), ReadError> {

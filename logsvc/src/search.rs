@@ -6,7 +6,7 @@ mod plain;
 mod tests;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::rc::Rc;
@@ -54,7 +54,7 @@ pub(crate) struct Query {
     pub(crate) step: Option<u32>,
     /// Only lines of this output.
     pub(crate) stream: Option<Stream>,
-    /// Hits up to this line are counted and not told.
+    /// Lines up to this one are passed by.
     pub(crate) after: i64,
     /// Most hits that are told.
     pub(crate) limit: usize,
@@ -62,6 +62,17 @@ pub(crate) struct Query {
     pub(crate) context: usize,
     /// Ends with the last hit that is told; what is behind it is not counted.
     pub(crate) first: bool,
+}
+
+/// Where in a log a search begins.
+#[derive(Debug, Default)]
+pub(crate) struct Start {
+    /// Line breaks before it.
+    pub(crate) breaks: i64,
+    /// It lies inside of a line.
+    pub(crate) continues: bool,
+    /// Lines that each step has begun before it.
+    pub(crate) of_steps: HashMap<u32, i64>,
 }
 
 /// A query that can be run.
@@ -74,14 +85,17 @@ pub(crate) struct Search {
 /// What was found.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Found {
-    /// Lines that have what was looked for, in the whole log.
+    /// Lines that have what was looked for, of all that were looked at.
     pub(crate) total: i64,
     /// Those of this page, in order.
     pub(crate) hits: Vec<Hit>,
     /// Lines so long that their end was not looked at.
     pub(crate) cut_lines: i64,
-    /// Not all of the log was looked through, because enough was found.
+    /// Not all was looked through, because enough was found or the time was over: there may be more.
     pub(crate) partial: bool,
+    /// The last line that was looked at, where not all were.
+    #[serde(skip)]
+    pub(crate) looked: i64,
     /// Hits behind these were left out: there were as many as are told at once.
     #[serde(skip)]
     pub(crate) more: bool,
@@ -93,9 +107,6 @@ pub(crate) enum SearchError {
     /// It cannot be looked for; in words for whoever asked.
     #[error("{0}")]
     Refused(String),
-    /// It takes longer than anybody may take.
-    #[error("it takes too long")]
-    Late,
     /// The searcher gave up.
     #[error("the search failed: {0}")]
     Failed(io::Error),
@@ -137,6 +148,17 @@ struct Writer {
     span: Span,
     /// Lines that the step had begun before.
     before: i64,
+}
+
+impl Found {
+    /// Behind which line the next page begins, where this one began behind `after`; `None` for the last one, and where no
+    /// line ended in all of the time: none would the next time.
+    pub(crate) fn next(&self, after: i64) -> Option<i64> {
+        match self.hits.last() {
+            Some(hit) if self.more => Some(hit.line),
+            _ => Some(self.looked).filter(|looked| self.partial && *looked > after),
+        }
+    }
 }
 
 impl Query {
@@ -184,22 +206,34 @@ impl Search {
         Ok(Self { query, matcher })
     }
 
-    /// Looks through chunks that follow each other from the first byte on. Blocks while it waits for them. `go_on` is
-    /// asked between pieces of at most [`LINE_MAX_BYTES`] or so; once it says no the search is late.
+    /// Looks through chunks that follow each other from `start` on. Blocks while it waits for them. `go_on` is asked
+    /// between pieces of at most [`LINE_MAX_BYTES`] or so; once it says no, what was found so far is all.
     pub(crate) fn run(
         &self,
         chunks: impl Iterator<Item = Chunk>,
+        start: Start,
         go_on: impl Fn() -> bool,
     ) -> Result<Found, SearchError> {
-        let writers = Writers::default();
-        let mut plain = Plain::new(chunks, Rc::clone(&writers), &go_on);
-        let found = Found::default();
-        let mut finder =
-            Finder { search: self, go_on: &go_on, writers, found, told_bytes: 0, above: VecDeque::new(), open: false };
-        self.searcher().search_reader(&self.matcher, &mut plain, &mut finder).map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => SearchError::Late,
-            _ => SearchError::Failed(error),
-        })?;
+        let (writers, breaks) = (Writers::default(), start.breaks);
+        let mut plain = Plain::new(chunks, Rc::clone(&writers), (start, self.query.after), &go_on);
+        let mut finder = Finder {
+            search: self,
+            go_on: &go_on,
+            writers,
+            breaks,
+            found: Found::default(),
+            told_bytes: 0,
+            above: VecDeque::new(),
+            open: false,
+        };
+        match self.searcher().search_reader(&self.matcher, &mut plain, &mut finder) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                // The searcher is through with every whole line that it has got, unless it was stopped at a hit.
+                let looked = if finder.found.partial { finder.found.looked } else { plain.passed() };
+                (finder.found.partial, finder.found.looked) = (true, looked);
+            }
+            searched => searched.map_err(SearchError::Failed)?,
+        }
         Ok(Found { cut_lines: plain.cut_lines(), ..finder.found })
     }
 
@@ -255,6 +289,8 @@ struct Finder<'a, G> {
     search: &'a Search,
     go_on: &'a G,
     writers: Writers,
+    /// Line breaks before the first line of the searcher.
+    breaks: i64,
     found: Found,
     told_bytes: usize,
     /// Lines above the next hit.
@@ -271,6 +307,27 @@ impl<G: Fn() -> bool> Finder<'_, G> {
             writers.pop_front();
         }
         writers.front().copied()
+    }
+
+    /// Only hits that are told are wanted.
+    fn is_brief(&self) -> bool {
+        self.search.query.first && self.search.query.limit > 0
+    }
+
+    /// Whether the last hit that is told, or a line below it, is still to come.
+    fn goes_on(&mut self) -> bool {
+        let Query { limit, context, .. } = self.search.query;
+        let last = self.found.hits.last().filter(|_| self.is_brief() && self.found.hits.len() >= limit);
+        let Some(last) = last.filter(|hit| hit.after.len() >= context) else { return true };
+        let looked = last.line + last.after.len() as i64;
+        self.found.more = true;
+        self.ends_at(looked)
+    }
+
+    /// Nothing behind this line is looked at: the answer to whether it goes on.
+    fn ends_at(&mut self, line: i64) -> bool {
+        (self.found.partial, self.found.looked) = (true, line);
+        false
     }
 
     /// A line that is no hit: below the last one that is told, or else perhaps above the next one. Told once.
@@ -300,22 +357,28 @@ impl<G: Fn() -> bool> Sink for Finder<'_, G> {
     type Error = io::Error;
 
     fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> io::Result<bool> {
+        let query = &self.search.query;
+        let line = self.breaks + found.line_number().and_then(|line| i64::try_from(line).ok()).unwrap_or_default();
         if !(self.go_on)() {
+            self.ends_at(line - 1);
             return Err(late());
         }
-        let query = &self.search.query;
-        let line = found.line_number().and_then(|line| i64::try_from(line).ok()).unwrap_or_default();
+        if line <= query.after {
+            self.beside(found.bytes(), true);
+            return Ok(true);
+        }
         let Some(Writer { line: first, span, before: of_step }) = self.writer(line) else { return Ok(true) };
         if query.step.is_some_and(|step| step != span.step) || query.stream.is_some_and(|stream| stream != span.stream)
         {
             self.beside(found.bytes(), true);
             return Ok(true);
         }
+        self.open = self.found.hits.len() < query.limit && self.told_bytes < TOLD_MAX_BYTES && !self.found.more;
+        self.found.more |= !self.open;
+        if !self.open && self.is_brief() {
+            return Ok(self.ends_at(line - 1));
+        }
         self.found.total += 1;
-        let is_asked = line > query.after;
-        self.open =
-            is_asked && self.found.hits.len() < query.limit && self.told_bytes < TOLD_MAX_BYTES && !self.found.more;
-        self.found.more |= is_asked && !self.open;
         let before = Vec::from(std::mem::take(&mut self.above));
         if self.open {
             let parts = self.search.parts(without_break(found.bytes()));
@@ -325,16 +388,12 @@ impl<G: Fn() -> bool> Sink for Finder<'_, G> {
             let step_line = of_step + line - first + 1;
             self.found.hits.push(Hit { line, step, step_line, stream, at, parts, before, after: Vec::new() });
         }
-        if query.first && self.found.hits.len() >= query.limit {
-            (self.found.partial, self.found.more) = (true, true);
-            return Ok(false);
-        }
-        Ok(true)
+        Ok(self.goes_on())
     }
 
     fn context(&mut self, _: &Searcher, context: &SinkContext<'_>) -> io::Result<bool> {
         self.beside(context.bytes(), matches!(context.kind(), SinkContextKind::After));
-        Ok(true)
+        Ok(self.goes_on())
     }
 }
 

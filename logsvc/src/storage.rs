@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use slipway_blobs::BlobError;
 use slipway_runtime::breaker::Rules;
 use slipway_runtime::breakers::{Breakers, Kind, Limits, Permit};
@@ -18,6 +19,39 @@ const LIMITS: Limits = Limits::without_places(
     Rules { failures: 5, first_pause: Duration::from_millis(500), longest_pause: Duration::from_secs(5) },
     2,
 );
+
+/// When what was received could last not be stored somewhere, as far as is known here. The time before this process began
+/// counts as such: nobody was there, perhaps.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    until: DateTime<Utc>,
+    lasts: bool,
+}
+
+impl Outage {
+    /// That before now.
+    pub(crate) fn until(now: DateTime<Utc>) -> Self {
+        Self { until: now, lasts: false }
+    }
+
+    /// Storage was asked.
+    pub(crate) fn told(&mut self, answers: bool, now: DateTime<Utc>) {
+        self.lasts = !answers;
+        if self.lasts {
+            self.until = now;
+        }
+    }
+
+    /// Whether storage did not answer when it was asked last.
+    pub(crate) fn lasts(&self) -> bool {
+        self.lasts
+    }
+
+    /// Whether it has been over for so long.
+    pub(crate) fn is_over_for(&self, time: TimeDelta, now: DateTime<Utc>) -> bool {
+        !self.lasts && now - self.until >= time
+    }
+}
 
 pub(crate) fn breakers(clock: Clock) -> Breakers {
     Breakers::new(Kind::Blobs, LIMITS, clock)

@@ -2,7 +2,7 @@
 //! those who watch. Pure: the caller says what time it is.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,8 +16,11 @@ use crate::hole::Hole;
 
 /// Durable bytes that stay in memory for viewers.
 const KEEP_BYTES: i64 = 256 * 1024;
-/// The newest pieces of a log, of which pages may be told lines; what that takes is not counted.
+/// The newest pieces of a log, of which all viewers share what is made of them; what that takes is not counted.
 const NEWS_PIECES: usize = 16;
+/// What lies here is stored after this time where its writer was sent back to before it: another service took the log over
+/// and can go on once it is durable.
+const HANDOVER: Duration = Duration::from_millis(250);
 /// Memory that all logs together may take; beyond it builders wait.
 pub const ALL_MAX_BYTES: usize = 128 << 20;
 /// Memory that one log may take; beyond it the builder waits.
@@ -38,8 +41,8 @@ pub struct Piece {
     pub packed: Option<Bytes>,
     /// True if a line begins with its first byte.
     pub at_line_start: bool,
-    /// The event that browsers get for the whole of it.
-    pub event: OnceLock<Bytes>,
+    /// The event that browsers get for the whole of it, or [`News::Bell`] where each is made anew.
+    pub event: Mutex<News>,
     /// The event with its lines as pages show them.
     pub news: Mutex<News>,
     /// It stands in place of bytes that cannot be had any more.
@@ -81,6 +84,8 @@ pub struct Tail {
     durable: i64,
     end: Option<i64>,
     ends_line: bool,
+    /// The writer sent again what lies here and is not durable.
+    sent_again: bool,
     cost: usize,
     waiting_since: Option<Instant>,
     not_before: Option<Instant>,
@@ -96,6 +101,7 @@ impl Tail {
             durable,
             end,
             ends_line: durable == 0,
+            sent_again: false,
             cost: 0,
             waiting_since: None,
             not_before: None,
@@ -109,6 +115,7 @@ impl Tail {
         if part.chunk.offset > self.received {
             return Appended::Gap;
         }
+        self.sent_again |= part.chunk.offset < self.received.min(part.chunk.end()) && self.durable < self.received;
         let Some(fresh) = part.slice(self.received, i64::MAX) else { return Appended::Known };
         if self.end.is_some_and(|end| fresh.chunk.end() > end) {
             return Appended::BeyondEnd;
@@ -122,11 +129,11 @@ impl Tail {
         self.received = chunk.end();
         self.waiting_since.get_or_insert(now);
         let at_line_start = std::mem::replace(&mut self.ends_line, chunk.bytes.ends_with(b"\n"));
-        let piece = Piece { chunk, packed, at_line_start, event: OnceLock::new(), news: Mutex::default(), hole: None };
+        let piece = Piece { chunk, packed, at_line_start, event: Mutex::default(), news: Mutex::default(), hole: None };
         self.pieces.push_back(Arc::new(piece));
         // Who is further behind asks for what it shows.
         if let Some(old) = self.pieces.len().checked_sub(NEWS_PIECES + 1).and_then(|old| self.pieces.get(old)) {
-            *old.news() = News::Bell;
+            (*old.event(), *old.news()) = (News::Bell, News::Bell);
         }
         Appended::Stored
     }
@@ -152,7 +159,13 @@ impl Tail {
         let full = self.received - self.durable >= SEGMENT_BYTES as i64;
         let old = self.waiting_since.is_some_and(|since| now.duration_since(since) >= timing::LOG_FLUSH);
         let ended = self.end.is_some_and(|end| self.received >= end);
-        self.may_be_stored(now) && (full || old || ended)
+        let awaited = self.sent_again && self.waiting_since.is_some_and(|since| now.duration_since(since) >= HANDOVER);
+        self.may_be_stored(now) && (full || old || ended || awaited)
+    }
+
+    /// Whether it will be due before it is old.
+    pub fn hurries(&self) -> bool {
+        self.sent_again || self.received - self.durable >= SEGMENT_BYTES as i64
     }
 
     fn may_be_stored(&self, now: Instant) -> bool {
@@ -188,6 +201,7 @@ impl Tail {
     pub fn set_durable(&mut self, durable: i64, keep: i64, now: Instant) {
         self.durable = self.durable.max(durable);
         self.not_before = None;
+        self.sent_again = false;
         self.waiting_since = (self.received > self.durable).then_some(now);
         if self.durable > self.received {
             *self = Self { used_at: self.used_at, ..Self::resume(self.durable, self.end, now) };
@@ -217,13 +231,17 @@ impl Tail {
         self.cost
     }
 
-    /// Line breaks that are received and not durable.
-    pub fn waiting_lines(&self) -> i64 {
-        self.pieces
-            .iter()
-            .filter_map(|piece| piece.chunk.slice(self.durable, i64::MAX))
-            .map(|chunk| count_lines(&chunk.bytes))
-            .sum()
+    /// Memory that is free once everything is durable, about.
+    pub fn waiting_cost(&self) -> usize {
+        let from = self.pieces.partition_point(|piece| piece.chunk.end() <= self.durable);
+        self.pieces.range(from..).map(|piece| piece.cost()).sum()
+    }
+
+    /// Line breaks from a byte on; `None` where not all behind it is here.
+    pub fn lines_behind(&self, offset: i64) -> Option<i64> {
+        let first = self.pieces.front().map_or(self.received, |piece| piece.chunk.offset);
+        let behind = self.pieces.iter().filter_map(|piece| piece.chunk.slice(offset, i64::MAX));
+        (first <= offset).then(|| behind.map(|chunk| count_lines(&chunk.bytes)).sum())
     }
 
     /// True if nothing waits and nobody wrote for a while.
@@ -240,8 +258,13 @@ impl Piece {
 
     /// One that stands in place of bytes that cannot be had.
     pub fn instead(chunk: Chunk, hole: Option<Hole>) -> Arc<Self> {
-        let news = Mutex::new(News::Bell);
-        Arc::new(Self { chunk, packed: None, at_line_start: false, event: OnceLock::new(), news, hole })
+        let (event, news) = (Mutex::new(News::Bell), Mutex::new(News::Bell));
+        Arc::new(Self { chunk, packed: None, at_line_start: false, event, news, hole })
+    }
+
+    /// What browsers get of the whole of it.
+    pub fn event(&self) -> MutexGuard<'_, News> {
+        self.event.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What pages are told of it.
@@ -309,6 +332,23 @@ mod tests {
         tail.set_durable(3, KEEP_BYTES, now);
         assert_eq!(tail.due(now, true), None);
         assert_eq!(tail.ack(), ack(3, 3));
+    }
+
+    #[test]
+    fn what_is_sent_again_is_stored_sooner() {
+        let now = Clock::system().monotonic();
+        let mut tail = Tail::resume(0, None, now);
+        tail.append(&part(0, b"abc"), now);
+        tail.append(&Part::from(Chunk::empty(1)), now);
+        assert!(!tail.hurries() && !tail.is_due(now + HANDOVER), "a question is no chunk");
+        tail.append(&part(0, b"ab"), now);
+        assert!(tail.hurries() && !tail.is_due(now) && tail.is_due(now + HANDOVER));
+        tail.set_durable(3, KEEP_BYTES, now);
+        tail.append(&part(0, b"abc"), now);
+        tail.append(&part(3, b"def"), now);
+        assert!(!tail.hurries() && !tail.is_due(now + HANDOVER), "nobody waits for it");
+        tail.append(&part(4, b"efg"), now);
+        assert!(tail.hurries());
     }
 
     #[test]

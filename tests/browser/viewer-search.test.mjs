@@ -123,3 +123,50 @@ test("buttons go from hit to hit, on a phone too", LIMIT, async (t) => {
   await next.waitFor({ state: "hidden" });
   assert.deepEqual(faults, []);
 });
+
+test("the first places come first, and how many there are is counted behind them", LIMIT, async (t) => {
+  const { page, faults } = await open(t);
+  await openLog(page, "failed");
+  let goOn = () => {};
+  const isAwaited = new Promise((done) => { goOn = done; });
+  await page.route("**/log/search?*", async (route) => {
+    if (new URL(route.request().url()).searchParams.get("limit") === "0") await isAwaited;
+    await route.continue();
+  });
+  await ask(page, "0");
+  await told(page).getByText("1 of 50+", { exact: true }).waitFor();
+  assert.equal(await hits(page).count(), 50);
+  const more = page.getByRole("button", { name: /^Show more/ });
+  assert.equal(await more.textContent(), "Show more (0+ left)");
+  goOn();
+  await told(page).filter({ hasText: /^1 of [\d,]+$/ }).waitFor();
+  const [, count] = /^1 of (.+)$/.exec(await told(page).textContent());
+  const left = Number(count.replace(",", "")) - 50;
+  assert.ok(left > 0, count);
+  assert.equal(await more.textContent(), `Show more (${left.toLocaleString("en")} left)`);
+  await more.click();
+  await hits(page).nth(50).waitFor();
+  assert.equal(await told(page).textContent(), `1 of ${count}`, "nothing is counted twice");
+  assert.deepEqual(faults, []);
+});
+
+test("where an answer ended early the search goes on", LIMIT, async (t) => {
+  const { page, faults } = await open(t);
+  await openLog(page, "failed");
+  const asked = [];
+  await page.route("**/log/search?*", async (route) => {
+    const url = new URL(route.request().url());
+    const limit = Number(url.searchParams.get("limit"));
+    asked.push(limit);
+    // As if the time had been over.
+    url.searchParams.set("limit", String(Math.min(limit, 20)));
+    await route.continue({ url: url.href });
+  });
+  await ask(page, "0");
+  await told(page).filter({ hasText: /^1 of [\d,]+$/ }).waitFor();
+  assert.deepEqual(asked, [50, 30, 10, 0]);
+  assert.equal(await hits(page).count(), 50);
+  const lines = await hits(page).locator("a").allTextContents();
+  assert.equal(new Set(lines).size, 50, "none comes twice");
+  assert.deepEqual(faults, []);
+});

@@ -1,4 +1,5 @@
-// The search in a job's log: the server looks through the whole log, the page shows a part of what it finds.
+// The search in a job's log: the server looks through the whole log, the page shows a part of what it finds. The first hits
+// come first; how many there are in all is counted behind them, in as many answers as that takes.
 
 import { pressed } from "./buttons.js";
 import { isFind, isFree, isMeant } from "./keys.js";
@@ -13,7 +14,7 @@ const AROUND = "1";
 /**
  * @typedef {{ line: number, step: number, step_line: number, stream: string, parts: { text: string, hit: boolean }[],
  *   before?: string[], after?: string[] }} Hit
- * @typedef {{ epoch: number, state: string, total: number, cut_lines: number, hits: Hit[], next: number|null }} Found
+ * @typedef {{ epoch: number, state: string, total: number, partial: boolean, cut_lines: number, hits: Hit[], next: number|null }} Found
  */
 
 /** @param {Document} page */
@@ -22,6 +23,9 @@ export function startSearch(page) {
     if (form instanceof HTMLFormElement) new LogSearch(page, form);
   }
 }
+
+/** What is known before anything was counted. @type {{ total: number, cut: number, next: number|null }} */
+const NOTHING = { total: 0, cut: 0, next: 0 };
 
 class LogSearch {
   /** @param {Document} page @param {HTMLFormElement} form */
@@ -43,15 +47,14 @@ class LogSearch {
     this.at = -1;
     /** The attempt whose log was searched first; further pages are of the same. */
     this.epoch = 0;
-    this.total = 0;
-    /** Lines of which only the beginning was looked through. */
-    this.cut = 0;
+    /** Lines that have it, up to `next`, or in all; and those of which only the beginning was looked through. */
+    this.counted = NOTHING;
     /** More may be found later. */
     this.isLive = false;
     /** @type {Promise<void>|null} */
     this.paging = null;
     /** What was asked last. */
-    this.question_ = "";
+    this.query = new URLSearchParams();
     /** @type {AbortController|null} */
     this.asked = null;
     form.after(this.list, this.more);
@@ -81,13 +84,13 @@ class LogSearch {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       // The same question again goes to the next place.
-      if (this.question_ === this.question() && this.hits.length > 0) void this.next(1); else void this.begin().then(() => this.reveal(0));
+      if (String(this.query) === String(this.question()) && this.hits.length > 0) void this.next(1); else void this.begin().then(() => this.reveal(0));
     });
     form.addEventListener("change", (event) => {
       const isChoice = event.target === this.steps || event.target instanceof HTMLInputElement && event.target.type === "checkbox";
       if (isChoice) void this.begin();
     });
-    this.more.addEventListener("click", () => this.ask());
+    this.more.addEventListener("click", () => void this.ask());
     this.list.addEventListener("click", (event) => {
       const link = event.target instanceof Element ? event.target.closest("a[data-hit]") : null;
       if (!(link instanceof HTMLAnchorElement)) return;
@@ -142,18 +145,20 @@ class LogSearch {
     for (const turn of this.turns) turn.hidden = this.hits.length === 0;
   }
 
+  /** What the form asks. */
   question() {
-    return JSON.stringify([...new FormData(this.form)].map(([name, value]) => [name, String(value)]));
+    const query = new URLSearchParams();
+    for (const [name, value] of new FormData(this.form)) if (typeof value === "string" && value) query.set(name, value);
+    return query;
   }
 
   /** Another hit, round and round. @param {number} by */
   async next(by) {
     const had = this.hits.length;
-    const hasMore = !this.more.hidden;
-    if (by > 0 && this.at === had - 1 && (hasMore || this.isLive)) {
+    if (by > 0 && this.at === had - 1 && (!this.more.hidden || this.isLive)) {
       await (this.paging ??= this.ask().finally(() => { this.paging = null; }));
       // It failed, and says so.
-      if (hasMore && this.hits.length <= had) return;
+      if (!this.more.hidden && this.hits.length <= had) return;
     }
     const count = this.hits.length;
     if (count > 0) this.reveal(this.at < 0 && by < 0 ? count - 1 : (this.at + by + count) % count);
@@ -172,7 +177,7 @@ class LogSearch {
     const bySteps = !this.page.querySelector(`[data-log="${this.log}"][data-view="lines"]`);
     const detail = bySteps ? { log: this.log, step: hit.step, from: hit.step_line } : { log: this.log, step: null, from: hit.line };
     this.page.dispatchEvent(new CustomEvent("slipway:show", { detail }));
-    this.tell(t("js-search-place", { place: place + 1, count: this.total }));
+    this.tell();
   }
 
   /** Forgets what was asked and found. */
@@ -181,8 +186,9 @@ class LogSearch {
     this.hits = [];
     this.showTurns();
     this.at = -1;
-    this.question_ = "";
+    this.query = new URLSearchParams();
     this.after = 0;
+    this.counted = NOTHING;
     this.isLive = false;
     this.epoch = Number(this.form.dataset.attempt ?? 0);
     this.list.replaceChildren();
@@ -193,46 +199,79 @@ class LogSearch {
   /** Asks a new question. */
   async begin() {
     this.clear();
-    this.question_ = this.question();
+    this.query = this.question();
     await this.ask();
   }
 
+  /** Asks for the next page, until it has the first of its hits; the rest follows. */
   async ask() {
-    const query = new URLSearchParams();
-    for (const [name, value] of new FormData(this.form)) if (typeof value === "string" && value) query.set(name, value);
-    if (!query.has("q")) return;
-    query.set("limit", String(PAGE));
-    query.set("after", String(this.after));
-    if (this.epoch > 0) query.set("epoch", String(this.epoch));
+    if (!this.query.has("q")) return;
     this.asked?.abort();
     const asked = this.asked = new AbortController();
     this.more.disabled = true;
     if (this.after === 0) this.say(t("js-search-going"));
+    const had = this.hits.length;
+    const most = had + PAGE;
+    let isPartial = true;
+    while (isPartial && this.hits.length === had) isPartial = await this.readPage(asked, most);
+    if (this.asked !== asked) return;
+    this.more.disabled = false;
+    void this.goOn(asked, isPartial, most);
+  }
+
+  /** Fills the page, and counts what is behind it. @param {AbortController} asked @param {boolean} isPartial @param {number} most */
+  async goOn(asked, isPartial, most) {
+    while (isPartial && this.hits.length < most) isPartial = await this.readPage(asked, most);
+    while (!asked.signal.aborted && this.counted.next !== null) {
+      const found = await this.found(asked, { limit: "0", after: String(this.counted.next) });
+      if (!found) return;
+      this.counted = { total: this.counted.total + found.total, cut: this.counted.cut + found.cut_lines, next: found.next };
+      this.tell();
+    }
+  }
+
+  /** Shows more of the page; whether there may be still more. @param {AbortController} asked @param {number} most */
+  async readPage(asked, most) {
+    const found = await this.found(asked, { first: "1", limit: String(most - this.hits.length), after: String(this.after) });
+    if (found) this.show(found);
+    return found !== null && found.partial;
+  }
+
+  /**
+   * One answer; where there is none that is said, and nothing more is asked.
+   * @param {AbortController} asked @param {Record<string, string>} what @returns {Promise<Found|null>}
+   */
+  async found(asked, what) {
+    const query = new URLSearchParams([...this.query, ...Object.entries(what)]);
+    if (this.epoch > 0) query.set("epoch", String(this.epoch));
     try {
       const answer = await fetch(`${this.log}/search?${query}`, { signal: asked.signal });
       const body = await answer.json();
-      if (asked.signal.aborted) return;
-      if (answer.ok) this.show(body);
-      else this.say(body.detail ?? t("js-search-failed"));
+      if (asked.signal.aborted) return null;
+      // One that came no further than where it began would not the next time.
+      if (answer.ok && !(body.partial && body.next === null)) return body;
+      this.say(body.detail ?? t("js-search-failed"));
     } catch {
       if (!asked.signal.aborted) this.say(t("js-search-no-answer"));
-    } finally {
-      if (this.asked === asked) this.more.disabled = false;
     }
+    asked.abort();
+    return null;
   }
 
   /** @param {Found} found */
   show(found) {
     this.epoch = found.epoch;
-    this.total = found.total;
-    this.cut = found.cut_lines;
     this.isLive = found.state === "live";
-    this.tell(t(this.isLive ? "js-search-found-so-far" : "js-search-found", { count: found.total }));
     this.list.append(...found.hits.map((hit) => this.row(hit)));
     this.showTurns();
-    this.more.hidden = found.next === null;
     this.after = found.next ?? found.hits.at(-1)?.line ?? this.after;
-    this.more.textContent = t("js-search-more", { count: found.total - this.list.childElementCount });
+    const { total, cut, next } = this.counted;
+    const isBehind = next !== null && (found.next === null || next < found.next);
+    // A log that grows has more than was counted.
+    if (isBehind || this.hits.length > total) {
+      this.counted = { total: this.hits.length, cut: cut + (isBehind ? found.cut_lines : 0), next: found.next };
+    }
+    this.tell();
   }
 
   /** @param {Hit} hit */
@@ -263,9 +302,16 @@ class LogSearch {
     });
   }
 
-  /** Beside what could not be looked through. @param {string} told */
-  tell(told) {
-    this.say(this.cut > 0 ? t("js-search-cut", { told, count: this.cut }) : told);
+  /** How much is found, and which of it is shown. */
+  tell() {
+    const { total, cut, next } = this.counted;
+    const left = total - this.hits.length;
+    this.more.hidden = left <= 0 && next === null;
+    const written = (/** @type {number} */ count) => next === null ? count : t("js-search-at-least", { count });
+    this.more.textContent = t("js-search-more", { count: written(left) });
+    const found = next !== null ? "js-search-going-on" : this.isLive ? "js-search-found-so-far" : "js-search-found";
+    const told = this.at < 0 ? t(found, { count: total }) : t("js-search-place", { place: this.at + 1, count: written(total) });
+    this.say(cut > 0 ? t("js-search-cut", { told, count: cut }) : told);
   }
 
   /** @param {string} text */

@@ -4,5 +4,6 @@ mod engine;
 pub mod fake;
 mod flow;
 mod log;
+mod log_services;
 mod session;
 pub(crate) mod tls;

@@ -92,6 +92,11 @@ impl AnsiStripper {
         self.state == State::Ground && !self.held && !self.lone
     }
 
+    /// True where the next byte belongs to a sequence that has begun.
+    pub fn is_in_sequence(&self) -> bool {
+        self.state != State::Ground
+    }
+
     fn tell(&mut self, byte: u8, out: &mut Vec<u8>) {
         if std::mem::take(&mut self.held) {
             if is_control_end(byte) {

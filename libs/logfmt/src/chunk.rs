@@ -2,6 +2,8 @@
 //! are no text: version byte, offset, lengths, spans, bytes, CRC-32 of all before it. In version 2 the bytes are packed,
 //! as zstd does (RFC 8878).
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -159,11 +161,12 @@ impl Chunk {
         out.into()
     }
 
-    /// Whether an encoded chunk says that it has bytes, without a look at them.
-    pub fn has_bytes(encoded: &[u8]) -> bool {
+    /// Which bytes of the stream an encoded chunk says that it has, without a look at them.
+    pub fn range(encoded: &[u8]) -> Option<Range<i64>> {
         let mut reader = Reader::new(encoded);
-        let length = reader.byte().and_then(|_| reader.offset()).and_then(|_| reader.length(MAX_CHUNK_BYTES));
-        length.is_ok_and(|length| length > 0)
+        reader.byte().ok()?;
+        let (offset, length) = (reader.offset().ok()?, reader.length(MAX_CHUNK_BYTES).ok()?);
+        Some(offset..offset.checked_add(length as i64)?)
     }
 
     /// Reads what [`Chunk::encode`] or [`Chunk::pack`] wrote, sharing the bytes. Never panics and never unpacks more than
@@ -370,8 +373,9 @@ pub(crate) mod tests {
         assert_eq!(decode(&[&unseen[..], &frame(100_000)].concat()), Err(DecodeError::Packed));
         assert_eq!(decode(&[&frame(100_000)[..], &unseen].concat()), Err(DecodeError::Packed));
         assert_eq!(decode(&[frame(99_999), frame(1)].concat()), Err(DecodeError::Packed));
-        assert!(Chunk::has_bytes(&chunk.pack()) && Chunk::has_bytes(&chunk.encode()));
-        assert!(!Chunk::has_bytes(&Chunk::empty(7).encode()) && !Chunk::has_bytes(&[2]));
+        let range = Some(chunk.offset..chunk.end());
+        assert_eq!([Chunk::range(&chunk.pack()), Chunk::range(&chunk.encode())], [range.clone(), range]);
+        assert_eq!([Chunk::range(&Chunk::empty(7).encode()), Chunk::range(&[2])], [Some(7..7), None]);
         let part = decode(&frame(100_000)).expect("it reads");
         assert!(part.slice(0, i64::MAX).is_some_and(|all| all.packed.is_some()));
         assert!(part.slice(8, i64::MAX).is_some_and(|rest| rest.packed.is_none() && rest.chunk.offset == 8));

@@ -15,7 +15,7 @@ use slipway_domain::attempt::AttemptRef;
 use slipway_domain::ids::JobId;
 use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
 
-use super::text::{bytes, text_headers};
+use super::text::{bytes, may_be_ranged, ranged, tag, text_headers};
 use crate::access;
 use crate::follow::state_word;
 use crate::logs::Logs;
@@ -75,17 +75,25 @@ async fn download(
     let headed = |mut head: HeaderMap| {
         head.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         head.insert(header::CONTENT_DISPOSITION, file);
-        head.remove(header::ACCEPT_RANGES);
         head
     };
     let Some(log) = &view.log else { return Ok((headed(text_headers("none", 0, 0)), Body::empty()).into_response()) };
     let end = reader::readable_end(&logs, log);
-    let head = headed(text_headers(state_word(log), log.epoch, end));
-    let body = match form {
-        Form::Plain => Body::from_stream(bytes(logs, log.attempt(), 0, end)),
-        Form::Zstd => Body::from_stream(zstd_frames(logs, log.attempt(), end)),
-    };
-    Ok((head, body).into_response())
+    let mut head = headed(text_headers(state_word(log), log.epoch, end));
+    if let Form::Zstd = form {
+        // How long it becomes is known when all is packed.
+        head.remove(header::ACCEPT_RANGES);
+        return Ok((head, Body::from_stream(zstd_frames(logs, log.attempt(), end))).into_response());
+    }
+    let tag = tag(log);
+    head.extend(tag.clone().map(|tag| (header::ETAG, tag)));
+    if may_be_ranged(headers, tag.as_ref())
+        && let Some(part) = ranged(&logs, log, headers, end)
+    {
+        return Ok((head, part).into_response());
+    }
+    head.insert(header::CONTENT_LENGTH, HeaderValue::from(end));
+    Ok((head, Body::from_stream(bytes(logs, log.attempt(), 0, end))).into_response())
 }
 
 /// One frame behind the other, which together are one file: as they are stored, and packed here where they are not.

@@ -1,6 +1,9 @@
 //! `GET /api/v1/jobs/{id}/log/lines`: a window of numbered lines with their step, output and time, for a
 //! viewer that holds only what it shows.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -10,17 +13,20 @@ use slipway_domain::ids::JobId;
 use slipway_logfmt::ansi::strip_ansi;
 use slipway_logfmt::chunk::{Chunk, Span, Stream};
 use slipway_logfmt::terminal::{self, Run as TextRun};
+use slipway_runtime::lifecycle::Task;
 use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
 use slipway_store::logs::LogRow;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access;
 use crate::follow::state_word;
 use crate::hole::Hole;
-use crate::index::{Run, index};
+use crate::index::{Index, Run, index};
 use crate::logs::Logs;
 use crate::problem::{ReadError, store_problem};
-use crate::reader;
+use crate::reader::{self, NEAR_BYTES};
 use crate::routes::flag;
+use crate::tail::Piece;
 
 /// Lines of an answer unless asked otherwise.
 const COUNT: usize = 500;
@@ -28,10 +34,16 @@ const COUNT: usize = 500;
 const COUNT_MAX: usize = 5000;
 /// Most bytes of one line; the rest of it is left out and said to be.
 const LINE_MAX_BYTES: usize = 64 * 1024;
+/// Bytes of a line that are read before its end is looked for by the index.
+const LINE_READ_BYTES: usize = 1 << 20;
+/// An answer ends with the line that goes beyond so many bytes of the log.
+const READ_MAX_BYTES: usize = 16 << 20;
 /// What a run of text takes in an answer beside its text, about.
 const RUN_BYTES: usize = 160;
 /// Pieces of the log that are read for one answer about a step, which may have a line in each.
 const STEP_READS: usize = 256;
+/// Those that are read before they are asked for.
+const STEP_AHEAD: usize = 4;
 /// Lines of which a page is told without asking, and what terminals' sequences may move in them.
 const NEWS_LINES: usize = 100;
 const NEWS_CELLS: usize = 64 << 10;
@@ -106,7 +118,7 @@ pub(super) async fn lines(
     let scope = access::scope(&logs, &headers).await?;
     let view = logs.db().log_view(&scope, job, query.epoch).await.map_err(store_problem)?;
     let Some(log) = view.log else { return Ok(Json(LinesAnswer { state: "none", ..LinesAnswer::default() })) };
-    let end = reader::readable_end(&logs, &log);
+    let (end, total) = reader::readable(&logs, &log).await?;
     let form = Form { ansi: query.ansi, runs: query.runs };
     let mut window = Window::new(from, query.count.unwrap_or(COUNT).min(COUNT_MAX), form);
     window.step = query.step;
@@ -117,7 +129,7 @@ pub(super) async fn lines(
     Ok(Json(LinesAnswer {
         epoch: log.epoch,
         state: state_word(&log),
-        total: reader::readable_lines(&logs, &log),
+        total,
         end,
         lines: window.lines,
         holes: window.holes,
@@ -138,7 +150,10 @@ struct Window {
     /// Only lines of this step.
     step: Option<u32>,
     form: Form,
+    /// What the answer takes, or took to be made.
     bytes: usize,
+    /// Bytes of the log that were read.
+    read: usize,
     /// What terminals' sequences may still move, all lines together.
     cells_left: usize,
     /// The line of the next byte.
@@ -153,12 +168,33 @@ struct Window {
     holes: Vec<Hole>,
 }
 
-/// A line that has begun: where, by whom, its bytes so far, whether some are left out.
+/// A line that has begun: where, by whom, how it is shown so far, whether some of it is left out.
 struct Open {
     offset: i64,
     span: Span,
     text: Vec<u8>,
     clipped: bool,
+    /// Its bytes so far.
+    read: usize,
+    /// What is between them and its end is left out.
+    passed: bool,
+}
+
+/// Reads the runs of a step before they are asked for.
+struct Ahead<'a> {
+    logs: &'a Logs,
+    log: &'a LogRow,
+    index: &'a Index,
+    step: u32,
+    reading: VecDeque<Next>,
+}
+
+/// A run that is read: where it begins, and how many lines of the step are in it.
+struct Next {
+    start: i64,
+    lines: i64,
+    read: Task<Result<Option<Arc<Piece>>, ReadError>>,
+    _leave: OwnedSemaphorePermit,
 }
 
 /// The lines of a chunk that holds whole ones, as a page shows them, numbered from 1; `None` where they are too much to
@@ -182,6 +218,7 @@ impl Window {
             step: None,
             form,
             bytes: 0,
+            read: 0,
             cells_left: terminal::MAX_BULK_CELLS,
             line: from,
             step_line: 0,
@@ -199,7 +236,12 @@ impl Window {
             let Some(chunk) = piece.chunk.slice(at, end) else { break };
             at = chunk.end();
             self.holes.extend(piece.hole);
+            self.read += chunk.bytes.len();
             self.take(&chunk);
+            if self.passes() {
+                let near = reader::near_break(logs, log, self.line, (at, end)).await?;
+                at = self.pass(at, near);
+            }
         }
         self.close();
         Ok(())
@@ -211,6 +253,7 @@ impl Window {
         let Some((first, before)) = index.run_of_step_line(step, self.from) else { return Ok(()) };
         self.step_line = before;
         let mut at = self.go_to(first);
+        let mut ahead = Ahead { logs, log, index: &index, step, reading: VecDeque::new() };
         let mut read = 0;
         while at < index.end() && self.left > 0 {
             // The first line is where the index says; the next ones may be far.
@@ -218,7 +261,7 @@ impl Window {
                 break;
             }
             read += 1;
-            let Some(piece) = reader::kept_piece_at(logs, log, at).await? else { break };
+            let Some(piece) = ahead.piece(at, self.left).await? else { break };
             let Some(chunk) = piece.chunk.slice(at, index.end()) else { break };
             match piece.hole {
                 None => self.take(&chunk),
@@ -230,6 +273,10 @@ impl Window {
                 }
             }
             at = chunk.end();
+            if self.passes() {
+                let near = index.run_of_break(self.line).map_or(index.end() - NEAR_BYTES, |run| run.start);
+                at = self.pass(at, near);
+            }
             let next = index.run_at(at).filter(|run| run.start == at);
             if self.open.is_none() && next.is_some_and(|run| !run.may_have(step)) || piece.hole.is_some() {
                 let Some(next) = index.next_of_step(at - 1, step) else { break };
@@ -238,6 +285,22 @@ impl Window {
         }
         self.close();
         Ok(())
+    }
+
+    /// Whether enough of a line is read, so that what is before its end is passed by.
+    fn passes(&mut self) -> bool {
+        let long = self.open.as_mut().filter(|open| open.clipped || open.read > LINE_READ_BYTES);
+        long.is_some_and(|open| !std::mem::replace(&mut open.passed, true))
+    }
+
+    /// Goes on near the end of a line.
+    fn pass(&mut self, at: i64, near: i64) -> i64 {
+        if near > at
+            && let Some(open) = &mut self.open
+        {
+            open.clipped = true;
+        }
+        at.max(near)
     }
 
     fn go_to(&mut self, run: &Run) -> i64 {
@@ -266,7 +329,8 @@ impl Window {
         if self.begins && self.step.is_none_or(|step| step == span.step) {
             self.step_line += 1;
             if self.step.is_none() || self.step_line >= self.from {
-                self.open = Some(Open { offset, span: *span, text: Vec::new(), clipped: false });
+                self.open =
+                    Some(Open { offset, span: *span, text: Vec::new(), clipped: false, read: 0, passed: false });
             }
         }
         let whole = part.strip_suffix(b"\n");
@@ -281,15 +345,15 @@ impl Window {
     }
 
     fn close(&mut self) {
-        let Some(Open { offset, span, text, clipped }) = self.open.take() else { return };
+        let Some(Open { offset, span, text, clipped, .. }) = self.open.take() else { return };
         let (shown, bytes) = self.form.shown(&text, &mut self.cells_left);
-        self.bytes += bytes;
+        self.bytes += bytes.max(text.len());
         if self.cells_left == 0 && !self.lines.is_empty() {
             // Not all of it could be moved to its place: the next answer begins with it.
             self.left = 0;
             return;
         }
-        let is_full = self.bytes > ANSWER_MAX_BYTES;
+        let is_full = self.bytes > ANSWER_MAX_BYTES || self.read > READ_MAX_BYTES;
         self.left = if is_full { 0 } else { self.left.saturating_sub(1) };
         self.lines.push(Line {
             line: self.line,
@@ -304,11 +368,38 @@ impl Window {
     }
 }
 
+impl Ahead<'_> {
+    /// The piece that holds a byte. As many of the step's next runs are read with it as `left` lines are in.
+    async fn piece(&mut self, at: i64, left: usize) -> Result<Option<Arc<Piece>>, ReadError> {
+        while self.reading.pop_front_if(|next| next.start < at).is_some() {}
+        let lines = |run: &Run| run.lines_of(self.step).unwrap_or(0);
+        let left = i64::try_from(left).unwrap_or(i64::MAX);
+        let mut planned =
+            self.index.run_at(at).map_or(0, lines) + self.reading.iter().map(|next| next.lines).sum::<i64>();
+        let mut last = self.reading.back().map_or(at, |next| next.start);
+        while planned < left && self.reading.len() < STEP_AHEAD {
+            let Some((run, leave)) = self.index.next_of_step(last, self.step).zip(self.logs.read_ahead()) else {
+                break;
+            };
+            let (start, lines, logs, log) = (run.start, lines(run), self.logs.clone(), self.log.clone());
+            (last, planned) = (start, planned + lines);
+            let read = async move { reader::kept_piece_at(&logs, &log, start).await };
+            let read = self.logs.life().task("read log segment", read);
+            self.reading.push_back(Next { start, lines, read, _leave: leave });
+        }
+        match self.reading.pop_front_if(|next| next.start == at) {
+            Some(next) => next.read.join().await.map_err(|_| ReadError::Unpacking)?,
+            None => reader::kept_piece_at(self.logs, self.log, at).await,
+        }
+    }
+}
+
 impl Open {
     /// Keeps the front of a line that is too long; of one that is written over again and again, such as a progress bar, what
     /// was written last.
     fn add(&mut self, part: &[u8]) {
-        let room = LINE_MAX_BYTES.saturating_sub(self.text.len());
+        self.read += part.len();
+        let room = if self.clipped { 0 } else { LINE_MAX_BYTES.saturating_sub(self.text.len()) };
         if part.len() > room
             && let Some(last) = memchr::memrchr(b'\r', part.strip_suffix(b"\r").unwrap_or(part))
         {

@@ -20,12 +20,13 @@ use tokio_util::sync::CancellationToken;
 use crate::access;
 use crate::follow::state_word;
 use crate::hole::Hole;
+use crate::index::index;
 use crate::logs::Logs;
 use crate::problem::{ReadError, store_problem};
 use crate::reader;
 use crate::routes::flag;
 use crate::routes::text::text_headers;
-use crate::search::{Found, Query, Search, SearchError};
+use crate::search::{Found, Query, Search, SearchError, Start};
 
 /// Hits of an answer unless asked otherwise.
 const LIMIT: usize = 50;
@@ -33,7 +34,7 @@ const LIMIT: usize = 50;
 const AHEAD: usize = 2;
 /// How long one waits for a place among the searches that run.
 const PLACE: Duration = Duration::from_secs(5);
-/// Longest time for one search.
+/// Longest time for one search; who wants more goes on behind it.
 const LONGEST: Duration = Duration::from_secs(30);
 /// Who finds none shall come again after so many seconds.
 const AGAIN_SECS: u32 = 2;
@@ -50,7 +51,7 @@ pub(super) struct SearchQuery {
     word: bool,
     step: Option<u32>,
     stream: Option<Stream>,
-    /// Hits after this line.
+    /// Only lines behind this one.
     after: Option<i64>,
     limit: Option<usize>,
     context: Option<usize>,
@@ -77,8 +78,11 @@ struct SearchAnswer {
     epoch: i64,
     /// `live`, `complete`, `cut`, `damaged` or `none`.
     state: &'static str,
-    /// Bytes that were looked through; a log that lives goes on there.
+    /// The byte after the last one that was read; a log that lives goes on there.
     end: i64,
+    /// Lines up to this one were passed by.
+    #[serde(skip)]
+    after: i64,
     #[serde(flatten)]
     found: Found,
     /// What of the log cannot be had any more; nothing is found there.
@@ -93,7 +97,7 @@ pub(super) async fn search(
     QueryOf(query): QueryOf<SearchQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (epoch, format) = (query.epoch, query.format);
+    let (epoch, format, after) = (query.epoch, query.format, query.after.unwrap_or(0).max(0));
     let query = Query {
         text: query.q,
         regex: query.regex,
@@ -101,7 +105,7 @@ pub(super) async fn search(
         word: query.word,
         step: query.step,
         stream: query.stream,
-        after: query.after.unwrap_or(0),
+        after,
         limit: query.limit.unwrap_or(LIMIT),
         context: query.context.unwrap_or(0),
         first: query.first,
@@ -110,8 +114,8 @@ pub(super) async fn search(
     let scope = access::scope(&logs, &headers).await?;
     let view = logs.db().log_view(&scope, job, epoch).await.map_err(store_problem)?;
     let Some(log) = view.log else {
-        let (found, next) = (Found::default(), None);
-        return Ok(SearchAnswer { epoch: 0, state: "none", end: 0, found, holes: Vec::new(), next }.written(format));
+        let (found, holes, next) = (Found::default(), Vec::new(), None);
+        return Ok(SearchAnswer { epoch: 0, state: "none", end: 0, after, found, holes, next }.written(format));
     };
     // Nobody without an account keeps those with one from searching.
     let places = logs.searches(scope == Scope::Public);
@@ -120,8 +124,8 @@ pub(super) async fn search(
     let place = place.map_err(|_| busy())?.map_err(ApiError::internal)?;
     let end = reader::readable_end(&logs, &log);
     let (found, end, holes) = look(&logs, &log, end, (query, place)).await?;
-    let next = found.hits.last().filter(|_| found.more).map(|hit| hit.line);
-    Ok(SearchAnswer { epoch: log.epoch, state: state_word(&log), end, found, holes, next }.written(format))
+    let next = found.next(after);
+    Ok(SearchAnswer { epoch: log.epoch, state: state_word(&log), end, after, found, holes, next }.written(format))
 }
 
 impl SearchAnswer {
@@ -133,11 +137,10 @@ impl SearchAnswer {
     }
 
     fn text(&self) -> String {
-        let mut text = match (self.found.total, self.found.partial) {
-            (1, false) => "1 line has it.\n".to_owned(),
-            (total, false) => format!("{total} lines have it.\n"),
-            (total, true) => format!("{total} lines have it, and perhaps more.\n"),
-        };
+        let (lines, have) = if self.found.total == 1 { ("line", "has") } else { ("lines", "have") };
+        let behind = if self.after > 0 { format!(" behind line {}", self.after) } else { String::new() };
+        let more = if self.found.partial { ", and perhaps more" } else { "" };
+        let mut text = format!("{} {lines}{behind} {have} it{more}.\n", self.found.total);
         for hole in &self.holes {
             text.push_str(&format!(
                 "Bytes {} to {} of the log are lost; nothing is found there.\n",
@@ -153,7 +156,8 @@ impl SearchAnswer {
             text.extend(before.chain([format!("{}:{own}\n", hit.line)]).chain(after));
         }
         if let Some(next) = self.next {
-            text.push_str(&format!("\nThere are more behind line {next}: ask again with after={next}.\n"));
+            let why = if self.found.more { "There are more behind" } else { "Nothing was looked at behind" };
+            text.push_str(&format!("\n{why} line {next}: ask again with after={next}.\n"));
         }
         text
     }
@@ -170,15 +174,20 @@ async fn look(
     let (give, mut take) = mpsc::channel::<Chunk>(AHEAD);
     let (stop, clock) = (CancellationToken::new(), logs.clock().clone());
     let (_gone, until) = (stop.clone().drop_guard(), clock.monotonic() + LONGEST);
+    let context = i64::try_from(query.context).unwrap_or(0);
+    let (from, start) = start(logs, log, end, query.after + 1 - context).await?;
     let looking = logs.life().blocking("search a log", move || {
         let _place = place;
         let go_on = || !stop.is_cancelled() && clock.monotonic() < until;
-        Search::new(query)?.run(std::iter::from_fn(|| take.blocking_recv()), go_on)
+        Search::new(query)?.run(std::iter::from_fn(|| take.blocking_recv()), start, go_on)
     });
     let reading = async move {
-        let (mut at, mut holes) = (0, Vec::new());
-        let mut pieces = pin!(reader::pieces_of(logs.clone(), log.attempt(), 0, end));
-        while let Some(piece) = pieces.try_next().await? {
+        let (mut at, mut holes) = (from, Vec::new());
+        let mut pieces = pin!(reader::pieces_of(logs.clone(), log.attempt(), from, end));
+        loop {
+            let left = until.saturating_duration_since(logs.clock().monotonic());
+            let Ok(piece) = tokio::time::timeout(left, pieces.try_next()).await else { break };
+            let Some(piece) = piece? else { break };
             let Some(chunk) = piece.chunk.slice(at, end) else { break };
             at = chunk.end();
             holes.extend(piece.hole);
@@ -192,11 +201,17 @@ async fn look(
     let (at, holes) = read?;
     let found = found.map_err(ApiError::internal)?.map_err(|error| match error {
         SearchError::Refused(words) => ApiError::BadRequest(words),
-        SearchError::Late => {
-            let secs = LONGEST.as_secs();
-            ApiError::BadRequest(format!("The search was ended after {secs} s; look for something simpler."))
-        }
         SearchError::Failed(error) => ApiError::internal(error),
     })?;
     Ok((found, at, holes))
+}
+
+/// Where reading begins for who wants lines from this one on.
+async fn start(logs: &Logs, log: &LogRow, end: i64, line: i64) -> Result<(i64, Start), ReadError> {
+    if line <= 1 {
+        return Ok((0, Start::default()));
+    }
+    let index = index(logs, log, end).await?;
+    let Some(run) = index.run_of_line(line) else { return Ok((0, Start::default())) };
+    Ok((run.start, Start { breaks: run.breaks, continues: run.continues, of_steps: index.lines_before(run) }))
 }

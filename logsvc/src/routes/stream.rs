@@ -13,12 +13,14 @@ use http::HeaderMap;
 use http::header::{self, HeaderName};
 use serde::Deserialize;
 use slipway_domain::ids::JobId;
+use slipway_runtime::clock::Clock;
 use slipway_runtime::problem::{ApiError, PathOf, QueryOf};
 use slipway_store::StoreError;
 
 use crate::access;
 use crate::follow::{Follower, Start, Step};
 use crate::logs::Logs;
+use crate::pace::Pace;
 use crate::problem::{ReadError, store_problem};
 use crate::reader;
 use crate::render::{Renderer, attempt_event, end_event, page_event};
@@ -73,7 +75,8 @@ pub(super) async fn stream(
         (header::CACHE_CONTROL, "no-store"),
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    Ok((head, Body::from_stream(events(follower, query.ansi, query.bell))).into_response())
+    Ok((head, Body::from_stream(events(follower, logs.clock().clone(), logs.crowd().join(), (query.ansi, query.bell))))
+        .into_response())
 }
 
 /// `<epoch>:<offset>`.
@@ -83,17 +86,33 @@ fn parse_id(id: &str) -> Option<(i64, i64)> {
     (epoch >= 0 && at >= 0).then_some((epoch, at))
 }
 
-fn events(mut follower: Follower, ansi: bool, bell: bool) -> impl Stream<Item = Result<Bytes, ReadError>> {
+fn events(
+    mut follower: Follower,
+    clock: Clock,
+    mut pace: Pace,
+    (ansi, bell): (bool, bool),
+) -> impl Stream<Item = Result<Bytes, ReadError>> {
     async_stream::try_stream! {
         let mut renderer = Renderer::new(follower.epoch(), ansi);
         // The head of the answer goes out at once, also when there is nothing to say yet.
         yield Bytes::from_static(b"retry: 2000\n\n");
         loop {
-            let Ok(step) = tokio::time::timeout(KEEP_ALIVE, follower.next()).await else {
-                yield Bytes::from_static(b": still here\n\n");
-                continue;
+            let step = match follower.ready() {
+                Some(step) => step,
+                None => {
+                    let pause = pace.pause(clock.monotonic());
+                    if !pause.is_zero() {
+                        clock.sleep(pause).await;
+                    }
+                    let Ok(step) = tokio::time::timeout(KEEP_ALIVE, follower.next()).await else {
+                        yield Bytes::from_static(b": still here\n\n");
+                        continue;
+                    };
+                    step?
+                }
             };
-            match step? {
+            pace.sent(clock.monotonic());
+            match step {
                 Step::Piece { piece, from } if bell => yield page_event(follower.epoch(), &piece, from),
                 Step::Piece { piece, from } => {
                     for event in renderer.piece(&piece, from) {

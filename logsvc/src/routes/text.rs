@@ -100,18 +100,11 @@ pub(super) async fn log(
     let end = reader::readable_end(&logs, log);
     let head = text_headers(state_word(log), log.epoch, end);
     let narrowed = query.narrows();
-    if let Some(value) = headers.get(header::RANGE).and_then(|value| value.to_str().ok())
-        && !narrowed
-        && !headers.contains_key(header::IF_RANGE)
+    if !narrowed
+        && may_be_ranged(&headers, None)
+        && let Some(part) = ranged(&logs, log, &headers, end)
     {
-        match range::parse(value, end) {
-            Wanted::All => {}
-            Wanted::Part(from, to) => return Ok((head, ranged(&logs, log, from, to, end)).into_response()),
-            Wanted::Nothing => {
-                let range = [(header::CONTENT_RANGE, format!("bytes */{end}"))];
-                return Ok((StatusCode::RANGE_NOT_SATISFIABLE, head, range).into_response());
-            }
-        }
+        return Ok((head, part).into_response());
     }
     if query.follow {
         let at = first_byte(&logs, log, &query, end).await?;
@@ -232,13 +225,33 @@ fn notice(log: &LogRow) -> Option<Bytes> {
     Some(text.into())
 }
 
-fn ranged(logs: &Logs, log: &LogRow, from: i64, to: i64, end: i64) -> Response {
+/// Names the bytes of a log that never change any more.
+pub(super) fn tag(log: &LogRow) -> Option<HeaderValue> {
+    let sha256 = log.sha256.as_ref().filter(|_| log.state == LogState::Sealed)?;
+    HeaderValue::from_str(&format!("\"{sha256}\"")).ok()
+}
+
+/// Whether `Range` counts: not for whoever has the beginning of something else (RFC 9110, 13.1.5).
+pub(super) fn may_be_ranged(headers: &HeaderMap, tag: Option<&HeaderValue>) -> bool {
+    headers.get(header::IF_RANGE).is_none_or(|had| tag == Some(had))
+}
+
+/// The part of the stored bytes that is asked for, or that there is none; `None` where all are.
+pub(super) fn ranged(logs: &Logs, log: &LogRow, headers: &HeaderMap, end: i64) -> Option<Response> {
+    let (from, to) = match range::parse(headers.get(header::RANGE)?.to_str().ok()?, end) {
+        Wanted::All => return None,
+        Wanted::Part(from, to) => (from, to),
+        Wanted::Nothing => {
+            let range = [(header::CONTENT_RANGE, format!("bytes */{end}"))];
+            return Some((StatusCode::RANGE_NOT_SATISFIABLE, range).into_response());
+        }
+    };
     // The length of a log that still grows is not known.
     let total = if log.state == LogState::Open { "*".to_owned() } else { end.to_string() };
     let range = [(header::CONTENT_RANGE, format!("bytes {from}-{}/{total}", to - 1))];
     let length = [(header::CONTENT_LENGTH, HeaderValue::from(to - from))];
-    (StatusCode::PARTIAL_CONTENT, range, length, Body::from_stream(bytes(logs.clone(), log.attempt(), from, to)))
-        .into_response()
+    let body = Body::from_stream(bytes(logs.clone(), log.attempt(), from, to));
+    Some((StatusCode::PARTIAL_CONTENT, range, length, body).into_response())
 }
 
 /// The bytes in `[from, to)` of a log as they are stored.

@@ -5,11 +5,14 @@ use std::io::{self, Read};
 
 use slipway_logfmt::ansi::AnsiStripper;
 use slipway_logfmt::chunk::{Chunk, Span};
+use slipway_logfmt::text::count_lines;
 
-use super::{LINE_MAX_BYTES, Writer, Writers, late};
+use super::{LINE_MAX_BYTES, Start, Writer, Writers, late};
 
 /// Bytes that begin or end an escape sequence.
 const ESCAPES: [u8; 3] = [0x1b, 0x18, 0x1a];
+/// The searcher looks at so many bytes for a mark of their encoding before it looks at lines.
+const MARK_BYTES: usize = 3;
 /// Begins eight-bit controls in UTF-8.
 const CONTROL: u8 = 0xc2;
 
@@ -31,12 +34,17 @@ pub(super) struct Plain<'a, I, G> {
     of_steps: HashMap<u32, i64>,
     /// Bytes of that line so far, those that are left out included.
     length: usize,
+    /// Lines up to this one are passed by.
+    after: i64,
     cut_lines: i64,
+    /// Lines before the first, and bytes that the searcher has got from there on.
+    breaks: i64,
+    got: usize,
 }
 
 impl<'a, I: Iterator<Item = Chunk>, G: Fn() -> bool> Plain<'a, I, G> {
-    pub(super) fn new(chunks: I, writers: Writers, go_on: &'a G) -> Self {
-        let stripper = AnsiStripper::default();
+    pub(super) fn new(chunks: I, writers: Writers, (start, after): (Start, i64), go_on: &'a G) -> Self {
+        let (stripper, breaks, line) = (AnsiStripper::default(), start.breaks, start.breaks + 1);
         Self {
             chunks,
             go_on,
@@ -44,18 +52,29 @@ impl<'a, I: Iterator<Item = Chunk>, G: Fn() -> bool> Plain<'a, I, G> {
             stripper,
             ready: Vec::new(),
             at: 0,
-            line: 1,
-            last_line: 1,
-            has_begun: false,
-            of_steps: HashMap::new(),
+            line,
+            last_line: line,
+            has_begun: start.continues,
+            of_steps: start.of_steps,
             length: 0,
+            after,
             cut_lines: 0,
+            breaks,
+            got: 0,
         }
     }
 
     /// Lines of which not all was read.
     pub(super) fn cut_lines(&self) -> i64 {
         self.cut_lines
+    }
+
+    /// The last line that the searcher is through with when it asks for more.
+    pub(super) fn passed(&self) -> i64 {
+        if self.got < MARK_BYTES {
+            return self.breaks;
+        }
+        self.line - 1 - count_lines(self.ready.get(self.at..).unwrap_or_default())
     }
 
     fn take(&mut self, chunk: &Chunk) {
@@ -96,7 +115,8 @@ impl<'a, I: Iterator<Item = Chunk>, G: Fn() -> bool> Plain<'a, I, G> {
             let shown = part.strip_suffix(b"\n").unwrap_or(part);
             let room = LINE_MAX_BYTES.saturating_sub(self.length).min(shown.len());
             self.ready.extend_from_slice(shown.get(..room).unwrap_or_default());
-            self.cut_lines += i64::from(self.length <= LINE_MAX_BYTES && self.length + shown.len() > LINE_MAX_BYTES);
+            let is_cut = self.length <= LINE_MAX_BYTES && self.length + shown.len() > LINE_MAX_BYTES;
+            self.cut_lines += i64::from(is_cut && self.line > self.after);
             self.length += shown.len();
             if shown.len() < part.len() {
                 self.ready.push(b'\n');
@@ -126,7 +146,7 @@ impl<'a, I: Iterator<Item = Chunk>, G: Fn() -> bool> Plain<'a, I, G> {
                     self.of_steps.insert(step, lines);
                     self.of_steps.get(&span.step).copied().unwrap_or(0)
                 }
-                None => 0,
+                None => self.of_steps.get(&span.step).copied().unwrap_or(0),
             };
             writers.push_back(Writer { line: self.line, span: *span, before });
         }
@@ -140,6 +160,10 @@ impl<I: Iterator<Item = Chunk>, G: Fn() -> bool> Read for Plain<'_, I, G> {
         }
         while self.at == self.ready.len() {
             let Some(chunk) = self.chunks.next() else {
+                // Whoever reads them has no more time either.
+                if !(self.go_on)() {
+                    return Err(late());
+                }
                 let rest = self.stripper.finish();
                 if rest.is_empty() {
                     return Ok(0);
@@ -154,6 +178,7 @@ impl<I: Iterator<Item = Chunk>, G: Fn() -> bool> Read for Plain<'_, I, G> {
         let (now, into) = (rest.get(..count).unwrap_or_default(), buffer.get_mut(..count).unwrap_or_default());
         into.copy_from_slice(now);
         self.at += count;
+        self.got = self.got.saturating_add(count);
         Ok(count)
     }
 }

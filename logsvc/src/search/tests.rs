@@ -3,8 +3,11 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use slipway_logfmt::ansi::strip_ansi;
+use slipway_logfmt::outline::Outline;
+use slipway_logfmt::text::count_lines;
 
 use super::*;
+use crate::index::Index;
 
 fn span(len: usize, step: u32, stream: Stream) -> Span {
     Span { len: len as u32, step, stream, at: DateTime::UNIX_EPOCH }
@@ -34,7 +37,7 @@ fn query(text: &str) -> Query {
 }
 
 fn run(query: Query, log: Vec<Chunk>) -> Found {
-    Search::new(query).expect("a query").run(log.into_iter(), || true).expect("looked through")
+    Search::new(query).expect("a query").run(log.into_iter(), Start::default(), || true).expect("looked through")
 }
 
 fn lines(found: &Found) -> Vec<i64> {
@@ -71,7 +74,7 @@ fn ways_to_look() {
         assert_eq!(lines(&run(query.clone(), log(TEXT))), wanted, "{query:?}");
     }
     let found = run(Query { after: 4, ..plain }, log(TEXT));
-    assert_eq!((found.total, found.cut_lines), (4, 0), "all are counted");
+    assert_eq!((found.total, found.cut_lines), (1, 0), "those behind it are counted");
     assert_eq!(shown(&found.hits[0]), "last [error]");
     let found = run(query("x.y"), log(TEXT));
     assert_eq!(shown(&found.hits[0]), "caf\u{e9} CAF\u{c9} [x.y] xzy");
@@ -89,7 +92,7 @@ fn the_first_hits_are_told_without_reading_on() {
     let mut read = 0;
     let first = Query { first: true, limit: 3, ..query("hit") };
     let counted = pieces.iter().cloned().inspect(|_| read += 1);
-    let found = Search::new(first).expect("a query").run(counted, || true).expect("looked through");
+    let found = Search::new(first).expect("a query").run(counted, Start::default(), || true).expect("looked through");
     assert_eq!((lines(&found), found.partial, found.more, found.total), (vec![1, 3, 5], true, true, 3));
     assert!(read < pieces.len() / 2, "{read} of {} pieces were read", pieces.len());
     let all = Query { first: true, ..query("miss 5") };
@@ -172,12 +175,15 @@ fn a_search_ends_when_nobody_waits_or_time_is_over() {
     let left = std::cell::Cell::new(5);
     let go_on = || left.replace(left.get() - 1) > 0;
     let text = "hit\n".repeat(1000);
-    let ended = Search::new(query("hit")).expect("a query").run(log(&text).into_iter(), go_on);
-    assert!(matches!(ended, Err(SearchError::Late)), "{ended:?}");
+    let ended = Search::new(query("hit")).expect("a query").run(log(&text).into_iter(), Start::default(), go_on);
+    let found = ended.expect("what was found");
+    assert_eq!((found.partial, found.more, lines(&found)), (true, false, (1..=found.looked).collect()));
+    assert_eq!((found.total, found.looked > 0), (found.looked, true), "none is counted that is looked at again");
     let (left, text) = (std::cell::Cell::new(5), "nothing\n".repeat(1_000_000));
     let go_on = || left.replace(left.get() - 1) > 0;
-    let ended = Search::new(query("hit")).expect("a query").run(log(&text).into_iter(), go_on);
-    assert!(matches!(ended, Err(SearchError::Late)), "{ended:?}");
+    let ended = Search::new(query("hit")).expect("a query").run(log(&text).into_iter(), Start::default(), go_on);
+    let found = ended.expect("what was found");
+    assert!(found.partial && found.looked > 0 && found.looked < 1_000_000, "{found:?}");
 }
 
 #[test]
@@ -243,6 +249,55 @@ proptest! {
         prop_assert_eq!(lines(&found), wanted);
         for hit in &found.hits {
             prop_assert!(hit.parts.iter().any(|part| part.hit));
+        }
+    }
+    #[test]
+    fn a_search_in_parts_finds_what_one_finds(
+        lines in prop::collection::vec((0u32..3, "[ab\u{1b}]{0,6}"), 1..60),
+        cuts in prop::collection::vec(any::<usize>(), 0..6),
+        (first, limit, context) in (any::<bool>(), 0usize..4, 0usize..3),
+        patience in prop::collection::vec(1u32..20, 1..5),
+    ) {
+        let spans: Vec<_> =
+            lines.iter().map(|(step, text)| (*step, Stream::Stdout, format!("{text}\n").into_bytes())).collect();
+        let log: Vec<Chunk> = chunks(&spans, &cuts).into_iter().filter(|chunk| !chunk.bytes.is_empty()).collect();
+        let mut index = Index::default();
+        for chunk in &log {
+            let outline = Outline::of(chunk).expect("it has bytes");
+            prop_assert!(index.push(chunk.offset, chunk.end(), count_lines(&chunk.bytes), outline));
+        }
+        let whole = run(query("a"), log.clone());
+        let mut patience = patience.into_iter().chain(30..);
+        let (mut hits, mut total, mut after) = (Vec::new(), 0, 0);
+        loop {
+            let from = index.run_of_line(after + 1 - context as i64);
+            let begin = from.map_or(0, |run| run.start);
+            let start = from.map_or(Start::default(), |run| Start {
+                breaks: run.breaks,
+                continues: run.continues,
+                of_steps: index.lines_before(run),
+            });
+            let left = std::cell::Cell::new(patience.next().expect("more and more"));
+            let go_on = || left.replace(left.get().saturating_sub(1)) > 0;
+            let parts: Vec<Chunk> = log.iter().filter(|chunk| chunk.offset >= begin).cloned().collect();
+            let asked = Query { first, limit, context, after, ..query("a") };
+            let found = Search::new(asked).expect("a query").run(parts.into_iter(), start, go_on).expect("looked through");
+            // Of hits that are not told nobody asks again for those that were counted.
+            total += if found.more && limit > 0 { found.hits.len() as i64 } else { found.total };
+            hits.extend(found.hits.iter().map(|hit| (hit.line, hit.step, hit.step_line)));
+            match found.next(after) {
+                Some(next) => {
+                    prop_assert!(next > after, "it goes on");
+                    after = next;
+                }
+                None if found.partial => {}
+                None => break,
+            }
+        }
+        prop_assert_eq!(total, whole.total);
+        if limit > 0 {
+            let wanted: Vec<_> = whole.hits.iter().map(|hit| (hit.line, hit.step, hit.step_line)).collect();
+            prop_assert_eq!(hits, wanted);
         }
     }
 }

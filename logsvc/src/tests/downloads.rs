@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use http_body_util::BodyExt as _;
 use slipway_logfmt::segment::Segment;
 
@@ -110,4 +111,38 @@ async fn packing_waits_for_its_turn_and_what_is_stored_does_not() {
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut waits).await.is_err(), "it waits for a place");
     drop(all);
     assert_eq!(unpacked(&waits.await), [STREAM, b"not stored\n"].concat());
+}
+
+#[tokio::test]
+async fn a_broken_download_goes_on() {
+    let world = stored().await;
+    let (end, whole) = (STREAM.len().to_string(), format!("bytes 9-20/{}", STREAM.len()));
+    let (_, growing, _) = world.get("log.log", &[]).await;
+    assert!(!growing.contains_key("etag"), "what grows has no name");
+    assert!(world.end(1, STREAM).await.0.is_success());
+    seal_once(&world.logs).await.expect("a pass");
+    assert_eq!(world.sealed().await, "complete");
+    let (status, headers, body) = world.get("log.log", &[]).await;
+    assert_eq!((status, &headers["content-length"], &body[..]), (StatusCode::OK, &value(&end), STREAM));
+    assert_eq!(headers["accept-ranges"], "bytes");
+    let tag = headers["etag"].to_str().expect("text").to_owned();
+    for more in [("if-range", ""), ("if-range", &tag)] {
+        let (status, headers, body) = world.get("log.log", &[("range", "bytes=9-20"), more]).await;
+        assert_eq!((status, &body[..]), (StatusCode::PARTIAL_CONTENT, &STREAM[9..21]), "{more:?}");
+        assert_eq!((&headers["content-length"], &headers["content-range"]), (&value("12"), &value(&whole)));
+        let kept = headers["content-disposition"].to_str().expect("text");
+        assert!(kept.ends_with(".log\""), "{kept}");
+    }
+    let (status, _, body) = world.get("log.log", &[("range", "bytes=9-20"), ("if-range", "\"another\"")]).await;
+    assert_eq!((status, &body[..]), (StatusCode::OK, STREAM), "it is not the same any more");
+    let (status, headers, _) = world.get("log.log", &[("range", "bytes=999-")]).await;
+    assert_eq!(status, StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(headers["content-range"], format!("bytes */{end}").as_str());
+    let (status, headers, body) = world.get("log.zst", &[("range", "bytes=1-2")]).await;
+    assert_eq!((status, headers.contains_key("accept-ranges")), (StatusCode::OK, false));
+    assert_eq!(unpacked(&body), STREAM);
+}
+
+fn value(text: &str) -> http::HeaderValue {
+    text.parse().expect("a value")
 }

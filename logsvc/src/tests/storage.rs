@@ -8,19 +8,19 @@ use crate::flush::flush_once;
 use crate::storage::WRITES;
 
 /// Until its folder is put back, nothing can be stored.
-struct Broken {
+pub(super) struct Broken {
     folder: PathBuf,
 }
 
 impl Broken {
-    fn new(world: &World) -> Self {
+    pub(super) fn new(world: &World) -> Self {
         let folder = world.folder.path().join("blobs");
         std::fs::rename(&folder, world.folder.path().join("aside")).expect("moved");
         std::fs::write(&folder, b"").expect("a file where a folder must be");
         Self { folder }
     }
 
-    fn heal(self) {
+    pub(super) fn heal(self) {
         std::fs::remove_file(&self.folder).expect("removed");
         std::fs::rename(self.folder.with_file_name("aside"), &self.folder).expect("moved back");
     }

@@ -200,3 +200,16 @@ async fn watchers_leave_when_the_process_stops() {
     .await;
     assert_eq!(durable, 4, "what was here is stored before the process ends");
 }
+
+#[tokio::test]
+async fn a_watcher_comes_again_between_sequences_only() {
+    let world = World::without_loops().await;
+    world.send(1, 0, b"a\x1b[3").await;
+    let mut watch = world.watch("log/stream", &[]).await;
+    let (text, id) = watch.text_until("a").await;
+    assert_eq!((text.as_str(), id.as_str()), ("a", "1:1"));
+    world.send(1, 4, b"1mred\n").await;
+    assert_eq!(watch.text_until("\n").await, ("red\n".to_owned(), "1:10".to_owned()));
+    let mut again = world.watch("log/stream", &[("last-event-id", &id)]).await;
+    assert_eq!(again.text_until("\n").await.0, "red\n");
+}

@@ -72,6 +72,16 @@ impl World {
         self.logs = crate::start(deps(&self.db, &self.folder, &self.clock));
     }
 
+    /// Another service on the same rows and objects, without loops: who is told something hears it from both.
+    pub(super) fn beside(&self) -> Logs {
+        Logs::new(Deps { live: self.logs.live().clone(), ..deps(&self.db, &self.folder, &self.clock) })
+    }
+
+    /// The same with its loops running.
+    pub(super) fn beside_with_loops(&self) -> Logs {
+        crate::start(Deps { live: self.logs.live().clone(), ..deps(&self.db, &self.folder, &self.clock) })
+    }
+
     async fn seed(&mut self) {
         let (tenant, stranger): (TenantId, TenantId) = (new_id(), new_id());
         let now = self.clock.now();

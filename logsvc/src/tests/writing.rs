@@ -76,7 +76,7 @@ async fn a_whole_log_is_stored_at_once_and_sealed() {
     assert_eq!(world.send(1, 0, b"one\n").await, LogAck { received: end, durable: end });
     let (status, _) = world.post_chunk(1, &chunk(end, b"more")).await;
     assert_eq!(status, StatusCode::GONE);
-    assert_eq!(world.logs.cost(), 0, "a sealed log takes no memory");
+    assert_eq!(world.logs.room().taken(), 0, "a sealed log takes no memory");
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_log_that_another_service_closed_holds_nothing_up() {
     let flushed = tokio::time::timeout(Duration::from_secs(10), flush_once(&world.logs, true)).await;
     assert!(flushed.is_ok(), "storing ends although nothing more of it is taken");
     assert_eq!(world.post_chunk(1, &chunk(4, b"two\n")).await.0, StatusCode::GONE);
-    assert_eq!(world.logs.cost(), 0);
+    assert_eq!(world.logs.room().taken(), 0);
 }
 
 #[tokio::test]
@@ -246,7 +246,7 @@ async fn memory_is_bounded() {
             break status;
         }
         offset += 1 << 20;
-        assert!(world.logs.cost() <= crate::tail::TAIL_MAX_BYTES);
+        assert!(world.logs.room().taken() <= crate::tail::TAIL_MAX_BYTES);
     };
     assert_eq!((status, offset), (StatusCode::SERVICE_UNAVAILABLE, 15 << 20));
     flush_once(&world.logs, true).await;

@@ -12,6 +12,12 @@ js-search-found-so-far = { $count ->
     [one] 1 line in the log so far
    *[other] { $count } lines in the log so far
 }
+js-search-going-on = { $count ->
+    [0] Nothing found yet; still searching
+    [one] 1 line or more; still searching
+   *[other] { $count } lines or more; still searching
+}
+js-search-at-least = { $count }+
 js-search-cut = { $count ->
     [one] { $told }; the end of 1 very long line was not searched
    *[other] { $told }; the ends of { $count } very long lines were not searched

@@ -10,6 +10,11 @@ js-search-found-so-far = { $count ->
     [0] 目前的日志中没有找到
    *[other] 在目前的日志中找到 { $count } 行
 }
+js-search-going-on = { $count ->
+    [0] 尚未找到，仍在搜索
+   *[other] 至少找到 { $count } 行，仍在搜索
+}
+js-search-at-least = 至少 { $count }
 js-search-cut = { $told }；{ $count } 个超长行的末尾没有搜索
 js-search-more = 显示更多（还有 { $count } 行）
 js-search-show = 在日志中显示

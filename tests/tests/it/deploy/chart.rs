@@ -5,6 +5,7 @@ mod render;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
+use regex::Regex;
 use serde_json::{Value, json};
 
 use super::{config_check, secret_file};
@@ -185,12 +186,34 @@ fn names_lead_to_pods() -> Result<()> {
     let expected = BTreeMap::from([
         ("/", "prod-api"),
         ("/metrics", "prod-nobody"),
-        ("/api/v1/jobs/[^/]+/log.*", "prod-logsvc"),
+        ("/api/v1/jobs/([^/]+)/log.*", "prod-logsvc"),
         ("/agent/v1/", "prod-dispatcher"),
-        ("/agent/v1/attempts/[^/]+/[^/]+/log.*", "prod-logsvc"),
+        ("/agent/v1/attempts/([^/]+)/[^/]+/log.*", "prod-logsvc"),
     ]);
     assert_eq!(routes, expected);
     assert_eq!(of_kind(&objects, "PodDisruptionBudget").len(), 4);
+    Ok(())
+}
+
+/// As ingress-nginx does it: by what the path captures, for all paths of an Ingress.
+#[test]
+fn writers_and_viewers_of_a_log_meet_in_one_process() -> Result<()> {
+    let objects = render::objects(&everything())?;
+    let asked = ["/api/v1/jobs/j1/log/stream", "/agent/v1/attempts/j1/3/log", "/agent/v1/attempts/j1/3/log/end"];
+    let mut keys = BTreeMap::new();
+    for ingress in of_kind(&objects, "Ingress") {
+        let by = &ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/upstream-hash-by"];
+        for path in ingress["spec"]["rules"][0]["http"]["paths"].as_array().context("paths")? {
+            let is_log = path["backend"]["service"]["name"] == "prod-logsvc";
+            assert_eq!(by, &if is_log { json!("$1") } else { json!(null) }, "{}", name(ingress));
+            let pattern = Regex::new(&format!("^{}", path["path"].as_str().context("a path")?))?;
+            for asked in asked.into_iter().filter(|_| is_log) {
+                let key = pattern.captures(asked).map(|found| found[1].to_owned());
+                keys.extend(key.map(|key| (asked, key)));
+            }
+        }
+    }
+    assert_eq!(keys, asked.map(|asked| (asked, "j1".to_owned())).into());
     Ok(())
 }
 
