@@ -319,7 +319,7 @@ impl<'a> Follower<'a> {
             if self.gap.replace(place) != Some(place) {
                 return Ok(Some(Stream::Gap));
             }
-            self.view.tear();
+            self.view.tear(self.screen)?;
             self.screen.say(&format!("[{missing_bytes} bytes of the log are missing here]"));
             self.cursor.skip_to(&piece);
             taken = self.cursor.take(&mut piece, event.id.as_deref());
@@ -335,7 +335,7 @@ impl<'a> Follower<'a> {
     }
 
     fn new_attempt(&mut self, before: i64) -> Result<(), Failed> {
-        self.view.attempt(self.cursor.epoch(), self.screen);
+        self.view.attempt(self.cursor.epoch(), self.screen)?;
         self.view.paint(self.clock.now(), self.screen)?;
         if before > 0 {
             self.screen.say(&format!("[attempt {} begins; attempt {before} did not finish]", self.cursor.epoch()));
@@ -344,11 +344,14 @@ impl<'a> Follower<'a> {
     }
 
     fn end(&mut self, answer: &Value, build: &Build, exit: Exit) -> Result<Exit, Failed> {
-        self.view.finish(self.screen)?;
+        let told = self.view.finish(self.screen)?;
         if self.screen.wants_json() && self.ends_with_object {
             self.screen.object(answer)?;
         }
-        self.screen.say(&ending(build, self.clock.now()));
+        let shown = self.job_of(build).map(|job| job.id.as_str());
+        let is_told = |job: &Job, step: &String| shown == Some(job.id.as_str()) && told.contains(step);
+        let text = ending(build, self.clock.now(), is_told);
+        self.screen.say(&text);
         Ok(exit)
     }
 

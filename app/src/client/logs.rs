@@ -102,12 +102,19 @@ async fn print(job: &str, args: &LogsArgs, api: &Api, screen: &mut Screen) -> Re
     }
     let mut filter = screen.filter();
     let mut held = Vec::new();
-    while let Some(piece) = answer.chunk().await.map_err(|error| api.broken(&error))? {
-        let shown = filter.push(&piece);
+    loop {
+        let piece = answer.chunk().await.map_err(|error| api.broken(&error))?;
+        let shown = match &piece {
+            Some(piece) => filter.push(piece),
+            None => filter.finish(),
+        };
         if screen.wants_json() {
             held.extend(shown);
         } else {
             screen.bytes(&shown)?;
+        }
+        if piece.is_none() {
+            break;
         }
     }
     if let Some(notice) = incomplete(&state) {

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use slipway_domain::remarks::Remarks;
 
 use crate::client::exit::Failed;
 
@@ -126,6 +127,8 @@ pub struct Attempt {
     pub epoch: i64,
     #[serde(default)]
     pub outcome: Option<String>,
+    #[serde(default)]
+    pub remarks: Remarks,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -189,6 +192,9 @@ pub struct Failure {
     pub message: Option<String>,
     pub step: Option<String>,
     pub exit_code: Option<i64>,
+    /// Its path from the repository's root.
+    #[serde(default)]
+    pub dockerfile: Option<String>,
     pub dockerfile_line: Option<i64>,
     pub hint: Option<String>,
     #[serde(default)]

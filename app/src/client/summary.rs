@@ -85,7 +85,7 @@ fn job_text(job: &Job, now: DateTime<Utc>, colours: bool) -> String {
         text.push_str(&layers_text(image, colours));
     }
     if let Some(failure) = &job.failure {
-        let _ = writeln!(text, "{}", failure_lines(failure));
+        let _ = writeln!(text, "{}", failure_lines(failure, &failure.last_lines));
     }
     text
 }
@@ -117,13 +117,17 @@ fn layers_text(image: &Built, colours: bool) -> String {
     text
 }
 
-/// How a build ended: a sentence, then its images or failures.
-pub fn ending(build: &Build, now: DateTime<Utc>) -> String {
+/// How a build ended: a sentence, then its images or failures. The last lines of a step are left out where `is_told` says
+/// that its job's log ends with them.
+pub fn ending(build: &Build, now: DateTime<Utc>, is_told: impl Fn(&Job, &String) -> bool) -> String {
     let took = took(build.started_at, build.finished_at, now).map(|took| format!(" in {took}")).unwrap_or_default();
     let mut lines = vec![format!("Build {} {}{took}.", build.id, verb(&build.state))];
     for job in &build.jobs {
         lines.extend(job.images.iter().map(image_line));
-        lines.extend(job.failure.as_ref().map(failure_lines));
+        lines.extend(job.failure.as_ref().map(|failure| {
+            let is_told = failure.step.as_ref().is_some_and(|step| is_told(job, step));
+            failure_lines(failure, if is_told { &[] } else { &failure.last_lines })
+        }));
     }
     lines.extend(build.url.as_ref().map(|url| format!("  {}", on_one_line(url))));
     lines.join("\n")
@@ -144,27 +148,31 @@ fn image_line(image: &PushedImage) -> String {
     on_one_line(&format!("  image {}@{}{note}", image.reference, image.digest))
 }
 
-fn failure_lines(failure: &Failure) -> String {
+fn failure_lines(failure: &Failure, last_lines: &[String]) -> String {
     let message = failure.message.as_deref().unwrap_or(&failure.class);
     let mut place = Vec::new();
     place.extend(failure.step.as_ref().map(|step| format!("step {step}")));
     place.extend(failure.exit_code.map(|code| format!("exit code {code}")));
-    place.extend(failure.dockerfile_line.map(|line| format!("Dockerfile line {line}")));
+    let dockerfile = failure.dockerfile.as_deref();
+    place.extend(failure.dockerfile_line.map(|line| match dockerfile {
+        Some(path) => format!("{path}:{line}"),
+        None => format!("Dockerfile line {line}"),
+    }));
     let mut lines = vec![format!("  {}: {}", on_one_line(&failure.class), on_one_line(message))];
     if !place.is_empty() {
         lines.push(format!("  at {}", on_one_line(&place.join(", "))));
     }
     lines.extend(failure.hint.as_ref().map(|hint| format!("  {}", on_one_line(hint))));
     if !failure.excerpt.is_empty() {
-        lines.push("  Dockerfile:".to_owned());
+        lines.push(format!("  {}:", on_one_line(dockerfile.unwrap_or("Dockerfile"))));
         lines.extend(failure.excerpt.iter().map(|line| {
             let mark = if line.failing { '>' } else { ' ' };
             format!("  {mark} {:>5} | {}", line.line, as_written(&line.text)).trim_end().to_owned()
         }));
     }
-    if !failure.last_lines.is_empty() {
+    if !last_lines.is_empty() {
         lines.push("  Last lines of the step:".to_owned());
-        lines.extend(failure.last_lines.iter().map(|line| format!("  | {}", as_written(line)).trim_end().to_owned()));
+        lines.extend(last_lines.iter().map(|line| format!("  | {}", as_written(line)).trim_end().to_owned()));
     }
     lines.join("\n")
 }

@@ -11,6 +11,9 @@ const MAX_SEQUENCE: usize = 64;
 /// sequences, and controls of direction.
 const LEADS: [&[u8]; 5] = [b"\xc2", b"\xd8", b"\xe2", b"\xe2\x80", b"\xe2\x81"];
 
+/// What stands for a character that does not go on, U+FFFD.
+const HALF: &[u8] = "\u{fffd}".as_bytes();
+
 /// Build output on its way to standard output, piece by piece.
 #[derive(Debug)]
 pub struct TerminalFilter {
@@ -74,6 +77,27 @@ impl TerminalFilter {
         }
     }
 
+    /// The stream ends here: what was held back, of which nothing is lost but an escape sequence without its end. Half a
+    /// character is shown as one that cannot be read, or stays as it is where nothing could take it for a control. What is
+    /// pushed next is another stream.
+    pub fn finish(&mut self) -> Vec<u8> {
+        let mut out = match &mut self.mode {
+            Mode::Plain(stripper) => std::mem::take(stripper).finish().to_vec(),
+            Mode::Monochrome(stripper) => {
+                let rest = std::mem::take(stripper).finish();
+                self.without_controls(rest, false)
+            }
+            Mode::Colours(sequence) => {
+                *sequence = Sequence::default();
+                Vec::new()
+            }
+        };
+        if !std::mem::take(&mut self.lead).is_empty() {
+            out.extend(HALF);
+        }
+        out
+    }
+
     /// Drops what moves the cursor, rings or turns text round: C0 except tab and line ends, DEL, C1, and controls of direction.
     fn without_controls(&mut self, bytes: &[u8], escape_stays: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len());
@@ -92,7 +116,7 @@ impl TerminalFilter {
             } else if !self.lead.is_empty() {
                 // Half a character: what goes on behind bytes that are dropped may not complete it.
                 self.lead.clear();
-                out.extend("\u{fffd}".as_bytes());
+                out.extend(HALF);
             }
             match byte {
                 _ if LEADS.contains(&[byte].as_slice()) => self.lead.push(byte),
@@ -180,8 +204,14 @@ mod tests {
 
     use super::*;
 
-    fn filtered(mut filter: TerminalFilter, text: &str) -> String {
-        String::from_utf8_lossy(&filter.push(text.as_bytes())).into_owned()
+    fn filtered(filter: TerminalFilter, text: &str) -> String {
+        String::from_utf8_lossy(&whole(filter, text.as_bytes())).into_owned()
+    }
+
+    fn whole(mut filter: TerminalFilter, bytes: &[u8]) -> Vec<u8> {
+        let mut out = filter.push(bytes);
+        out.extend(filter.finish());
+        out
     }
 
     #[test]
@@ -213,6 +243,31 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_stream_tells_what_was_held_back_and_begins_anew() {
+        let cases: [(&[u8], [&str; 3]); 7] = [
+            // In a file, on a terminal, on one with colours.
+            (b"caf\xc2", ["caf\\xc2", "caf\\xef\\xbf\\xbd", "caf\\xef\\xbf\\xbd"]),
+            (b"a\xe2\x80", ["a\\xe2\\x80", "a\\xef\\xbf\\xbd", "a\\xef\\xbf\\xbd"]),
+            (b"a\xd8", ["a\\xd8", "a\\xef\\xbf\\xbd", "a\\xef\\xbf\\xbd"]),
+            (b"a\xe2\xc2", ["a\\xe2\\xc2", "a\\xef\\xbf\\xbd\\xef\\xbf\\xbd", "a\\xef\\xbf\\xbd\\xef\\xbf\\xbd"]),
+            (b"a\x1b[31", ["a", "a", "a"]),
+            (b"a\x1b]0;title", ["a", "a", "a"]),
+            (b"a\n", ["a\\n", "a\\n", "a\\n"]),
+        ];
+        let makes = [TerminalFilter::plain, TerminalFilter::plain_terminal, TerminalFilter::keep_colours];
+        for (bytes, expected) in cases {
+            for (make, expected) in makes.into_iter().zip(expected) {
+                let mut filter = make();
+                let mut out = filter.push(bytes);
+                out.extend(filter.finish());
+                assert_eq!(out.escape_ascii().to_string(), expected, "{}", bytes.escape_ascii());
+                assert_eq!(filter.push(b"\x9bmore"), make().push(b"\x9bmore"), "{}", bytes.escape_ascii());
+                assert!(filter.finish().is_empty());
+            }
+        }
+    }
+
+    #[test]
     fn names_show_their_control_characters() {
         assert_eq!(printable("a\x1b[31m\nb"), "a\u{fffd}[31m\nb");
         assert_eq!(on_one_line("a\nb"), "a\u{fffd}b");
@@ -225,11 +280,10 @@ mod tests {
         fn pieces_read_like_the_whole(bytes in prop::collection::vec(any::<u8>(), 0..60), cut in 0usize..60) {
             let cut = cut.min(bytes.len());
             for make in [TerminalFilter::plain, TerminalFilter::plain_terminal, TerminalFilter::keep_colours] {
-                let whole = make().push(&bytes);
                 let mut filter = make();
                 let mut pieces = filter.push(&bytes[..cut]);
-                pieces.extend(filter.push(&bytes[cut..]));
-                prop_assert_eq!(&whole, &pieces);
+                pieces.extend(whole(filter, &bytes[cut..]));
+                prop_assert_eq!(&whole(make(), &bytes), &pieces);
             }
         }
 
@@ -238,7 +292,7 @@ mod tests {
             Just(0xc2u8), Just(0x9b), Just(0xe2), Just(0x80), Just(0xae), Just(0xd8), Just(7), Just(ESC), any::<u8>(),
         ], 0..40)) {
             for make in [TerminalFilter::plain_terminal, TerminalFilter::keep_colours] {
-                let out = make().push(&bytes);
+                let out = whole(make(), &bytes);
                 let steers = |c: char| is_steering(c) && !matches!(c, '\t' | '\r' | '\n' | '\u{1b}');
                 prop_assert!(!String::from_utf8_lossy(&out).contains(steers), "{out:x?}");
             }
@@ -248,7 +302,7 @@ mod tests {
         fn only_colour_sequences_reach_a_terminal(bytes in prop::collection::vec(prop_oneof![
             Just(ESC), Just(b'['), Just(b'm'), Just(b';'), Just(b']'), Just(7u8), any::<u8>(),
         ], 0..60)) {
-            let out = TerminalFilter::keep_colours().push(&bytes);
+            let out = whole(TerminalFilter::keep_colours(), &bytes);
             let mut rest = &out[..];
             while let Some(at) = rest.iter().position(|byte| *byte == ESC) {
                 rest = &rest[at + 1..];

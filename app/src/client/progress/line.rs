@@ -36,12 +36,43 @@ pub enum Line {
         /// As it was written, without its line break.
         text: String,
     },
+    /// What the engine warned of in a step: `#4 WARN: text`.
+    Warning {
+        /// The step.
+        step: i64,
+        /// The warning, without its line break.
+        text: String,
+    },
     /// How a step ended: `#4 DONE 1.2s`.
     End {
         /// The step.
         step: i64,
         /// The end.
         end: End,
+    },
+    /// Above and below what a failed step said last: `------`.
+    Rule,
+    /// Whose last lines follow: ` > [build 2/5] RUN make:`.
+    Failed {
+        /// The step's name.
+        name: String,
+    },
+    /// One of them: `0.123 text`.
+    Last {
+        /// Since the step began; `None` if nobody told when this was.
+        since: Option<TimeDelta>,
+        /// As it was written, without its line break.
+        text: String,
+    },
+    /// So many warnings follow: ` 2 warnings found:`.
+    Warnings {
+        /// Their number.
+        count: usize,
+    },
+    /// One of them: ` - text`.
+    Listed {
+        /// The warning, without its line break.
+        text: String,
     },
 }
 
@@ -75,8 +106,21 @@ impl Line {
             Self::Output { step, since: None, text } => {
                 format!("{} {}\n", dim(&format!("#{step}")), shown(text, colours))
             }
-            Self::Own { text } => format!("{}\n", shown(text, colours)),
+            Self::Own { text } | Self::Last { since: None, text } => format!("{}\n", shown(text, colours)),
+            Self::Warning { step, text } => {
+                format!("{}\n", coloured("33", &format!("#{step} WARN: {}", shown(text, false)), colours))
+            }
             Self::End { step, end } => format!("{}\n", coloured(end.colour(), &format!("#{step} {end}"), colours)),
+            Self::Rule => "------\n".to_owned(),
+            Self::Failed { name } => format!(" > {}:\n", on_one_line(name)),
+            Self::Last { since: Some(since), text } => {
+                format!("{} {}\n", dim(&seconds(*since)), shown(text, colours))
+            }
+            Self::Warnings { count: 1 } => format!("{}\n", coloured("33", " 1 warning found:", colours)),
+            Self::Warnings { count } => {
+                format!("{}\n", coloured("33", &format!(" {count} warnings found:"), colours))
+            }
+            Self::Listed { text } => format!(" - {}\n", shown(text, false)),
         }
     }
 }
@@ -115,10 +159,15 @@ fn seconds(span: TimeDelta) -> String {
     format!("{}.{:03}", millis / 1000, millis % 1000)
 }
 
-/// Output as it is shown: of a line that was written over itself, as progress bars are, what stood there at last.
-fn shown(text: &str, colours: bool) -> String {
+/// Of a line that was written over itself, as progress bars are, what stood there at last.
+pub fn at_last(text: &str) -> &str {
     let text = text.trim_end_matches('\r');
-    let text = text.rsplit('\r').next().unwrap_or(text);
+    text.rsplit('\r').next().unwrap_or(text)
+}
+
+/// Output as it is shown.
+fn shown(text: &str, colours: bool) -> String {
+    let text = at_last(text);
     let mut filter = if colours { TerminalFilter::keep_colours() } else { TerminalFilter::plain_terminal() };
     let mut shown = String::from_utf8_lossy(&filter.push(text.as_bytes())).into_owned();
     if shown.contains('\x1b') {
@@ -169,6 +218,14 @@ mod tests {
             (end(End::Failed(Some(1))), "#4 ERROR: exit code: 1\n"),
             (end(End::Failed(None)), "#4 ERROR\n"),
             (end(End::Cancelled), "#4 CANCELED\n"),
+            (Line::Warning { step: 4, text: "\x1b[1mold\x07".to_owned() }, "#4 WARN: old\n"),
+            (Line::Rule, "------\n"),
+            (Line::Failed { name: "RUN \x1b[2Jmake".to_owned() }, " > RUN \u{fffd}[2Jmake:\n"),
+            (Line::Last { since: Some(millis(1234)), text: "10%\r\x1b[2K20%".to_owned() }, "1.234 20%\n"),
+            (Line::Last { since: None, text: "when?".to_owned() }, "when?\n"),
+            (Line::Warnings { count: 1 }, " 1 warning found:\n"),
+            (Line::Warnings { count: 12 }, " 12 warnings found:\n"),
+            (Line::Listed { text: "old \x1b[1m(Dockerfile:3)".to_owned() }, " - old (Dockerfile:3)\n"),
         ];
         for (line, expected) in cases {
             assert_eq!(line.paint(false), expected, "{line:?}");
@@ -184,9 +241,13 @@ mod tests {
                 (output(&text), false),
                 (Line::Begin { step: 1, name: Some(text.clone()) }, true),
                 (Line::Own { text: text.clone() }, false),
+                (Line::Warning { step: 1, text: text.clone() }, true),
+                (Line::Failed { name: text.clone() }, true),
+                (Line::Last { since: None, text: text.clone() }, true),
+                (Line::Listed { text: text.clone() }, true),
             ] {
                 // A log's line holds no line break; a name may.
-                if text.contains('\n') && !matches!(line, Line::Begin { .. }) {
+                if text.contains('\n') && !matches!(line, Line::Begin { .. } | Line::Failed { .. }) {
                     continue;
                 }
                 let painted = line.paint(colours);

@@ -4,15 +4,18 @@
 //! the log and with [`Transcript::tick`].
 
 mod track;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use slipway_domain::remarks::Remarks;
 
 use crate::client::progress::line::Line;
 use crate::client::progress::live::{Running, Standing};
-use crate::client::progress::transcript::track::{Track, Written};
+use crate::client::progress::transcript::track::{Said, Track, Written};
+use crate::client::progress::transcript::warnings::Warnings;
 use crate::client::shapes::Step;
 
 /// How long a running step keeps its block while others wait with theirs.
@@ -39,7 +42,21 @@ pub struct Transcript {
     /// The whole log is here.
     complete: bool,
     begun: bool,
+    warnings: Warnings,
     out: Vec<Line>,
+}
+
+/// A part of a log that one step wrote at one time.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// The step.
+    pub step: i64,
+    /// When, by the builder's clock.
+    pub at: Option<DateTime<Utc>>,
+    /// The builder wrote it, not the step.
+    pub is_ours: bool,
+    /// What was written; lines may be cut anywhere.
+    pub text: &'a str,
 }
 
 impl Transcript {
@@ -53,14 +70,22 @@ impl Transcript {
         self.complete
     }
 
-    /// Takes a part of the log: what one step wrote, in the log's order. Lines may be cut anywhere.
-    pub fn write(&mut self, step: i64, at: Option<DateTime<Utc>>, text: &str) {
+    /// Takes a part of the log, in the log's order.
+    pub fn write(&mut self, part: Part<'_>) {
+        let Part { step, at, is_ours, text } = part;
         self.pass(at);
         for track in self.tracks.values_mut() {
             track.quiet = Duration::ZERO;
         }
-        self.tracks.entry(step).or_default().write(text, Written { at, arrived: self.now });
+        let track = self.tracks.entry(step).or_default();
+        track.write(text, Written { is_ours, at, arrived: self.now });
+        self.put_off_warnings();
         self.settle();
+    }
+
+    /// Takes what the build's JSON says that the engine warned of.
+    pub fn remark(&mut self, remarks: &Remarks) {
+        self.warnings.remark(remarks);
     }
 
     /// Takes the steps as the build's JSON tells them.
@@ -84,6 +109,7 @@ impl Transcript {
     /// Bytes are missing here: what was begun goes on no more.
     pub fn tear(&mut self) {
         self.tracks.values_mut().for_each(Track::tear);
+        self.put_off_warnings();
     }
 
     /// The log has come to its end; the last states of the steps may be missing yet.
@@ -99,6 +125,26 @@ impl Transcript {
         while let Some(step) = self.oldest(|_| true) {
             self.show(step);
         }
+    }
+
+    /// The build is over: what its failed steps said last, and the warnings that no step's block has. Gives the names of
+    /// the steps whose last lines were told.
+    pub fn conclude(&mut self) -> Vec<String> {
+        let mut told = Vec::new();
+        for (name, lines) in self.tracks.values().filter_map(Track::last_words) {
+            self.out.extend([Line::Rule, Line::Failed { name: name.to_owned() }]);
+            self.out.extend(lines.iter().map(|(since, text)| Line::Last { since: *since, text: text.clone() }));
+            self.out.push(Line::Rule);
+            if !lines.is_empty() {
+                told.push(name.to_owned());
+            }
+        }
+        let warnings = self.warnings.list();
+        if !warnings.is_empty() && self.begun {
+            self.out.push(Line::Blank);
+        }
+        self.out.extend(warnings);
+        told
     }
 
     /// The lines since the last call.
@@ -127,6 +173,12 @@ impl Transcript {
             ended: named().filter(|(_, track)| track.end.is_some()).count(),
             known: named().count(),
         }
+    }
+
+    /// Warnings that belong to no step come at the end.
+    fn put_off_warnings(&mut self) {
+        let warnings = self.tracks.get_mut(&OWN).map(Track::take_warnings).unwrap_or_default();
+        warnings.into_iter().for_each(|text| self.warnings.put_off(text));
     }
 
     /// Moves time to that of a line, less what has passed as silence before it.
@@ -203,11 +255,16 @@ impl Transcript {
         self.open(step);
         let Some(track) = self.tracks.get_mut(&step) else { return };
         track.begun = true;
-        let lines = track.take_lines();
-        self.out.extend(lines.map(|(since, text)| match step {
-            OWN => Line::Own { text },
-            step => Line::Output { step, since, text },
-        }));
+        for said in track.take_lines() {
+            self.out.push(match said {
+                Said::Line { text, .. } if step == OWN => Line::Own { text },
+                Said::Line { since, text } => Line::Output { step, since, text },
+                Said::Warning { text } => {
+                    self.warnings.tell(&text);
+                    Line::Warning { step, text }
+                }
+            });
+        }
         if ends && let Some(end) = track.end {
             track.end_shown = true;
             self.out.push(Line::End { step, end });

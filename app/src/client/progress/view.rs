@@ -10,10 +10,13 @@ use crate::client::exit::Failed;
 use crate::client::progress::Form;
 use crate::client::progress::line::Line;
 use crate::client::progress::live;
-use crate::client::progress::transcript::Transcript;
+use crate::client::progress::transcript::{Part, Transcript};
 use crate::client::screen::Screen;
 use crate::client::shapes::Job;
 use crate::client::terminal::TerminalFilter;
+
+/// The stream of the lines that the builder wrote.
+const OURS: &str = "meta";
 
 /// Shows one log.
 #[derive(Debug)]
@@ -93,20 +96,19 @@ impl View {
     }
 
     /// The log goes on with another attempt, at the beginning of a line.
-    pub fn attempt(&mut self, epoch: i64, screen: &Screen) {
-        match self {
-            // A sequence that the old attempt left open must not swallow the new one's text.
-            Self::Raw(filter) | Self::Aside(filter) => *filter = screen.filter(),
-            Self::Objects => {}
-            Self::Lines(lines) => lines.attempt(epoch),
+    pub fn attempt(&mut self, epoch: i64, screen: &mut Screen) -> Result<(), Failed> {
+        if let Self::Lines(lines) = self {
+            lines.attempt(epoch);
         }
+        self.end_bytes(screen)
     }
 
     /// Bytes are missing here.
-    pub fn tear(&mut self) {
+    pub fn tear(&mut self, screen: &mut Screen) -> Result<(), Failed> {
         if let Self::Lines(lines) = self {
             lines.transcript.tear();
         }
+        self.end_bytes(screen)
     }
 
     /// Time passes while the log can come in.
@@ -131,15 +133,29 @@ impl View {
         }
     }
 
-    /// Shows what still waits; nothing comes any more.
-    pub fn finish(&mut self, screen: &mut Screen) -> Result<(), Failed> {
+    /// Shows what still waits, and what failed; nothing comes any more. Gives the names of the steps whose last lines
+    /// are told by now.
+    pub fn finish(&mut self, screen: &mut Screen) -> Result<Vec<String>, Failed> {
+        let mut told = Vec::new();
+        if let Self::Lines(lines) = self {
+            lines.transcript.finish();
+            told = lines.transcript.conclude();
+            let text = lines.text(screen.shows_colour());
+            screen.frame(&text, Vec::new())?;
+        }
+        self.end_bytes(screen)?;
+        Ok(told)
+    }
+
+    /// A sequence that is left open here must not swallow the text that comes next.
+    fn end_bytes(&mut self, screen: &mut Screen) -> Result<(), Failed> {
         match self {
-            Self::Lines(lines) => {
-                lines.transcript.finish();
-                let text = lines.text(screen.shows_colour());
-                screen.frame(&text, Vec::new())
+            Self::Raw(filter) => screen.bytes(&filter.finish()),
+            Self::Aside(filter) => {
+                screen.aside(&filter.finish());
+                Ok(())
             }
-            Self::Raw(_) | Self::Objects | Self::Aside(_) => Ok(()),
+            Self::Objects | Self::Lines(_) => Ok(()),
         }
     }
 }
@@ -153,7 +169,8 @@ impl Lines {
         // What has no number belongs to no step.
         let step = span.step.as_i64().unwrap_or(0);
         let at = span.at.as_str().and_then(|at| at.parse::<DateTime<Utc>>().ok());
-        self.transcript.write(step, at, &span.text);
+        let is_ours = span.stream.as_str() == Some(OURS);
+        self.transcript.write(Part { step, at, is_ours, text: &span.text });
     }
 
     fn job(&mut self, job: &Job) {
@@ -164,6 +181,8 @@ impl Lines {
         }
         if newest == self.epoch {
             self.transcript.tell(&job.steps);
+            let attempt = job.attempts.iter().find(|attempt| attempt.epoch == newest);
+            attempt.into_iter().for_each(|attempt| self.transcript.remark(&attempt.remarks));
         }
     }
 

@@ -228,7 +228,7 @@ async fn builds_are_listed_and_shown() {
     }]);
     failed["jobs"][0]["failure"] = json!({
         "class": "run_failed", "message": "The command failed.", "step": "RUN make", "exit_code": 2,
-        "dockerfile_line": 7, "hint": "Read the log.",
+        "dockerfile": "docker/Dockerfile", "dockerfile_line": 7, "hint": "Read the log.",
         "excerpt": [
             { "line": 6, "text": "FROM base", "failing": false },
             { "line": 7, "text": "RUN \tmake \u{1b}[2J<script>", "failing": true },
@@ -259,9 +259,9 @@ async fn builds_are_listed_and_shown() {
         "layers of run, 68.1 MiB unpacked\n−1.4 KiB since b0: 1 layers shared, 1 new, 2 gone",
         "1.4 MiB   -         new  RUN make",
         "run_failed: The command failed.",
-        "at step RUN make, exit code 2, Dockerfile line 7",
+        "at step RUN make, exit code 2, docker/Dockerfile:7",
         "Read the log.",
-        "\n        6 | FROM base\n  >     7 | RUN     make \u{fffd}[2J<script>\n",
+        "\n  docker/Dockerfile:\n        6 | FROM base\n  >     7 | RUN     make \u{fffd}[2J<script>\n",
         "Last lines of the step:\n  | cc: \u{fffd}[1mno\n  | make: *** [all] Error 1\n",
     ];
     assert_eq!(ran.code, 0);
@@ -324,6 +324,23 @@ async fn a_log_is_printed_by_build_or_job() {
     for follow in ["--json", "-f"] {
         let ran = fake.run(&["logs", PROJECT, follow]).await;
         assert_eq!((ran.code, ran.err.contains("no build or job")), (4, true), "{}", ran.err);
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_ends_in_the_middle_of_a_character_is_printed_to_its_end() {
+    let fake = Fake::start(|asked, _| match asked.what.as_str() {
+        what if what == format!("GET /api/v1/builds/{BUILD}") => answer(200, build("failed", "failed", 1)),
+        what if what.starts_with(&format!("GET /api/v1/jobs/{JOB}/log")) => stream(&b"caf\xc2"[..]),
+        _ => not_found(),
+    })
+    .await;
+    let ran = fake.run(&["logs", BUILD, "--json"]).await;
+    assert_eq!(json_of(&ran)["text"], "caf\u{fffd}");
+    for colour in [false, true] {
+        let look = Look { terminal: true, colour, json: false };
+        let ran = run_with(&fake.server, &["logs", BUILD], look, signed_in()).await;
+        assert_eq!((ran.code, ran.out.as_str()), (0, "caf\u{fffd}"), "{}", ran.err);
     }
 }
 

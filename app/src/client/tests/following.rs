@@ -34,6 +34,7 @@ async fn a_followed_build_survives_breaks_and_new_attempts() {
     let mut failed = build("failed", "failed", 2);
     failed["jobs"][0]["failure"] = json!({
         "class": "run_failed", "message": "make failed", "step": "RUN make", "exit_code": 2, "dockerfile_line": 3,
+        "dockerfile": "docker/Dockerfile",
         "hint": "Read the log.",
     });
     let step = |state: &str, code: Option<i64>| {
@@ -68,14 +69,15 @@ async fn a_followed_build_survives_breaks_and_new_attempts() {
     let ran = fake.run(&["build", super::fake::PROJECT, "--ref", "main", "--follow"]).await;
     assert_eq!(ran.code, 1, "{}", ran.err);
     let first = "#1 [1/2] RUN make\n#1 0.500 one\n#1 0.500 two\n";
-    let second = "#1 [1/2] RUN make\n#1 0.500 new\n#1 ERROR: exit code: 2\n";
+    let second = "#1 [1/2] RUN make\n#1 0.500 new\n#1 ERROR: exit code: 2\n\
+                  ------\n > [1/2] RUN make:\n0.500 new\n------\n";
     assert_eq!(ran.out, format!("{first}\n{second}"));
     let wanted = [
         "Waiting: no builder is free (place 3 in the queue)",
         "reconnecting",
         "attempt 2 begins",
         "run_failed: make failed",
-        "RUN make, exit code 2, Dockerfile line 3",
+        "RUN make, exit code 2, docker/Dockerfile:3",
         "Read the log.",
     ];
     for text in wanted {
@@ -152,6 +154,22 @@ async fn bytes_that_the_server_lost_are_named_once() {
     assert_eq!(ran.err.matches("[5 bytes of the log are missing here]").count(), 1, "{}", ran.err);
     let asked = fake.asked().iter().filter(|asked| is_stream(asked)).count();
     assert_eq!(asked, 2, "the server was asked once more before the bytes were given up");
+}
+
+#[tokio::test]
+async fn what_is_left_open_where_bytes_are_missing_swallows_nothing() {
+    let open = "one\n\u{1b}]0;ti";
+    let late = piece(1, open.len() + 5, "late\n");
+    let fake = Fake::start(move |asked, before| match () {
+        () if is_build(asked) => looks(
+            vec![build("running", "running", 1); 4].into_iter().chain([build("succeeded", "succeeded", 1)]).collect(),
+        )(before),
+        () if is_stream(asked) => stream(format!("{}{late}{END}", piece(1, 0, open))),
+        () => not_found(),
+    })
+    .await;
+    let ran = fake.run(&["logs", "-f", BUILD, "--raw"]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "one\nlate\n"), "{}", ran.err);
 }
 
 #[tokio::test]

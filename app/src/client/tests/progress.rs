@@ -30,7 +30,14 @@ const SHOWN: &str = "Building team/app\n
 #2 2.000 two lines
 #2 2.000 in one piece, the second cut
 #2 4.000 make: *** Error 2
-#2 ERROR: exit code: 2\n";
+#2 ERROR: exit code: 2
+------
+ > [2/3] RUN make:
+1.000 compiling all
+2.000 two lines
+2.000 in one piece, the second cut
+4.000 make: *** Error 2
+------\n";
 
 fn second(second: i64) -> String {
     format!("2026-01-01T00:00:{second:02}Z")
@@ -73,6 +80,9 @@ fn failed() -> Value {
     (over["state"], over["jobs"][0]["state"]) = (json!("failed"), json!("failed"));
     let step = &mut over["jobs"][0]["steps"][1];
     (step["state"], step["exit_code"], step["finished_at"]) = (json!("failed"), json!(2), json!(second(7)));
+    over["jobs"][0]["failure"] = json!({
+        "class": "run_failed", "step": "[2/3] RUN make", "exit_code": 2, "last_lines": ["make: *** Error 2"],
+    });
     over
 }
 
@@ -117,7 +127,8 @@ async fn lines_with_steps_and_times_survive_broken_connections() {
         let ran = fake.run(args).await;
         assert_eq!((ran.code, ran.out.as_str()), (1, SHOWN), "{args:?}: {}", ran.err);
         assert_eq!(ran.err.matches("reconnecting").count(), 1, "{}", ran.err);
-        assert!(ran.err.contains(" failed"), "{}", ran.err);
+        assert!(ran.err.contains(" failed") && ran.err.contains("at step [2/3] RUN make"), "{}", ran.err);
+        assert!(!ran.err.contains("Last lines"), "they were told: {}", ran.err);
     }
 }
 
@@ -128,7 +139,48 @@ async fn the_log_as_it_is_stored_is_there_for_scripts() {
     for args in [&["logs", "-f", BUILD, "--raw"][..], &["build", PROJECT, "--ref", "main", "--follow", "--raw"]] {
         let ran = breaking().await.run(args).await;
         assert_eq!((ran.code, ran.out.as_str()), (1, text.as_str()), "{args:?}: {}", ran.err);
+        assert!(ran.err.contains("Last lines of the step:\n  | make: *** Error 2\n"), "{}", ran.err);
     }
+}
+
+#[tokio::test]
+async fn what_the_engine_warned_of_is_told_once() {
+    let warns = |step: i64, from: usize, text: &str| {
+        let to = from + text.len();
+        let spans = json!([{ "step": step, "stream": "meta", "at": second(1), "text": text }]);
+        format!("id: 1:{to}\ndata: {}\n\n", json!({ "epoch": 1, "from": from, "to": to, "spans": spans }))
+    };
+    let one = "Warning: Empty line (docker/Dockerfile:3) https://docs.example/rule\n";
+    let log = format!("{}{}{}", warns(1, 0, one), warns(0, one.len(), "Warning: Keys\n"), end());
+    let mut over = failed();
+    over["jobs"][0]["attempts"][0]["remarks"] = json!({
+        "warning_count": 3, "log_left_out_bytes": 0, "cut_steps": [],
+        "warnings": [
+            { "text": "Empty line", "step": 1, "dockerfile": "docker/Dockerfile", "line": 3 },
+            { "text": "Keys", "step": null, "dockerfile": null, "line": null },
+            { "text": "Lost", "step": 2, "dockerfile": "docker/Dockerfile", "line": 9 },
+        ],
+    });
+    let fake = Fake::start(move |asked, _| match () {
+        () if is_build(asked) => answer(200, over.clone()),
+        () if is_stream(asked) => stream(log.clone()),
+        () => not_found(),
+    })
+    .await;
+    let ran = fake.run(&["logs", "-f", BUILD]).await;
+    let expected = "#1 [internal] fetch
+#1 WARN: Empty line (docker/Dockerfile:3) https://docs.example/rule
+#1 DONE 1.5s\n
+#2 [2/3] RUN make
+#2 ERROR: exit code: 2
+------
+ > [2/3] RUN make:
+------\n
+ 2 warnings found:
+ - Keys
+ - Lost (docker/Dockerfile:9)\n";
+    assert_eq!((ran.code, ran.out.as_str()), (1, expected), "{}", ran.err);
+    assert!(ran.err.contains("Last lines of the step:\n  | make: *** Error 2\n"), "the log has none: {}", ran.err);
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ impl Built {
             format!("/projects/{project}"),
             format!("/builds/{build}"),
             format!("/badge/{project}.svg"),
+            format!("/badge/{project}.json"),
             format!("/api/v1/projects/{project}"),
             format!("/api/v1/builds?project={project}"),
             format!("/api/v1/builds/{build}"),

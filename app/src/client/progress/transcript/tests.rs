@@ -1,5 +1,6 @@
 use chrono::TimeDelta;
 use proptest::prelude::*;
+use slipway_domain::remarks::Warning;
 
 use super::*;
 
@@ -8,6 +9,10 @@ use super::*;
 enum Input {
     /// A step writes a text at this millisecond.
     Log(i64, i64, &'static str),
+    /// The builder writes of a step.
+    Ours(i64, i64, &'static str),
+    /// The build's JSON knows of so many warnings, and tells those of this line of the Dockerfile.
+    Remarks(i64, &'static [(&'static str, i64)]),
     /// The build's JSON says this.
     Steps(Vec<Step>),
     /// So many milliseconds of silence.
@@ -15,9 +20,10 @@ enum Input {
     Tear,
     EndLog,
     Finish,
+    Conclude,
 }
 
-use Input::{EndLog, Finish, Log, Steps, Tear, Tick};
+use Input::{Conclude, EndLog, Finish, Log, Ours, Remarks, Steps, Tear, Tick};
 
 fn at(millis: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::milliseconds(millis)
@@ -47,13 +53,29 @@ fn done(number: i64, started: i64, finished: i64) -> Step {
 
 fn feed(transcript: &mut Transcript, input: Input) {
     match input {
-        Log(step, millis, text) => transcript.write(step, Some(at(millis)), text),
+        Log(step, millis, text) => transcript.write(part(step, millis, text)),
+        Ours(step, millis, text) => transcript.write(Part { is_ours: true, ..part(step, millis, text) }),
+        Remarks(warning_count, warnings) => {
+            let warning = |(text, line): &(&str, i64)| Warning {
+                text: (*text).to_owned(),
+                step: None,
+                dockerfile: Some("Dockerfile".to_owned()),
+                line: Some(*line),
+            };
+            let warnings = warnings.iter().map(warning).collect();
+            transcript.remark(&slipway_domain::remarks::Remarks { warning_count, warnings, ..Default::default() });
+        }
         Steps(steps) => transcript.tell(&steps),
         Tick(millis) => transcript.tick(Duration::from_millis(millis)),
         Tear => transcript.tear(),
         EndLog => transcript.end_log(),
         Finish => transcript.finish(),
+        Conclude => drop(transcript.conclude()),
     }
+}
+
+fn part(step: i64, millis: i64, text: &str) -> Part<'_> {
+    Part { step, at: Some(at(millis)), is_ours: false, text }
 }
 
 /// What each input makes appear.
@@ -180,14 +202,84 @@ fn lines_are_put_together_and_torn_only_where_bytes_are_missing() {
 }
 
 #[test]
+fn a_step_that_failed_says_its_last_lines_again_at_the_end() {
+    let failed = |number| Step { exit_code: Some(2), ..step(number, "failed", Some(0), Some(2000)) };
+    play(vec![
+        (Steps(vec![runs(1, 0), runs(2, 0)]), ""),
+        (
+            Log(1, 1, "0\n1\n2\n3\n4\n5\n6\n"),
+            "#1 step 1\n#1 0.001 0\n#1 0.001 1\n#1 0.001 2\n#1 0.001 3\n#1 0.001 4\n#1 0.001 5\n#1 0.001 6\n",
+        ),
+        (Log(1, 2, "7\n8\n10%\r20%\n"), "#1 0.002 7\n#1 0.002 8\n#1 0.002 20%\n"),
+        (Log(2, 3, "well\n"), ""),
+        (EndLog, "#1 ...\n\n#2 step 2\n#2 0.003 well\n"),
+        (
+            Steps(vec![failed(1), done(2, 0, 2000), failed(3)]),
+            "#2 DONE 2.0s\n\n#1 step 1\n#1 ERROR: exit code: 2\n\n#3 step 3\n#3 ERROR: exit code: 2\n",
+        ),
+        // It comes late, and it is the eleventh.
+        (Log(1, 4, "9\n"), "\n#1 step 1\n#1 0.004 9\n#1 ERROR: exit code: 2\n"),
+        (Finish, ""),
+        (
+            Conclude,
+            "------\n > step 1:\n0.001 1\n0.001 2\n0.001 3\n0.001 4\n0.001 5\n0.001 6\n0.002 7\n0.002 8\n\
+             0.002 20%\n0.004 9\n------\n------\n > step 3:\n------\n",
+        ),
+    ]);
+}
+
+#[test]
+fn names_of_steps_are_told_whose_last_lines_were() {
+    let mut transcript = Transcript::default();
+    transcript.tell(&[step(1, "failed", None, None), step(2, "failed", None, None), done(3, 0, 1)]);
+    transcript.write(part(2, 0, &format!("{}\n", "é".repeat(1001))));
+    transcript.write(part(3, 0, "c\n"));
+    transcript.finish();
+    transcript.take();
+    assert_eq!(transcript.conclude(), ["step 2"]);
+    let last = transcript
+        .take()
+        .into_iter()
+        .find_map(|line| if let Line::Last { text, .. } = line { Some(text) } else { None });
+    assert_eq!(last, Some(format!("{}…", "é".repeat(1000))));
+}
+
+#[test]
+fn warnings_stand_in_their_step_or_at_the_end() {
+    play(vec![
+        (Steps(vec![runs(1, 0)]), ""),
+        (Log(1, 100, "half a li"), ""),
+        (
+            Ours(1, 100, "Warning: old (Dockerfile:3) https://docs.example/old\n"),
+            "#1 step 1\n#1 0.100 half a li\n#1 WARN: old (Dockerfile:3) https://docs.example/old\n",
+        ),
+        // A step may write what it wants.
+        (Log(1, 200, "Warning: x\n"), "#1 0.200 Warning: x\n"),
+        (Ours(0, 300, "Warning: lo"), ""),
+        (Ours(0, 300, "ose\n"), ""),
+        (Ours(0, 400, "Warning: lost"), ""),
+        (EndLog, ""),
+        (Steps(vec![step(1, "failed", Some(0), Some(500))]), "#1 ERROR\n"),
+        (Remarks(4, &[("old", 3), ("loose", 7), ("older", 9)]), ""),
+        (Finish, ""),
+        (
+            Conclude,
+            "------\n > step 1:\n0.100 half a li\n0.200 Warning: x\n------\n\n 4 warnings found:\n - loose\n - lost\n - \
+             loose (Dockerfile:7)\n - older (Dockerfile:9)\n",
+        ),
+    ]);
+    play(vec![(Remarks(1, &[("old", 3)]), ""), (Finish, ""), (Conclude, " 1 warning found:\n - old (Dockerfile:3)\n")]);
+}
+
+#[test]
 fn another_attempt_begins_anew_behind_the_first() {
     let mut first = Transcript::default();
     first.tell(&[runs(1, 0)]);
-    first.write(1, Some(at(1)), "a\n");
+    first.write(part(1, 1, "a\n"));
     first.finish();
     let mut second = Transcript::after(&mut first);
     second.tell(&[runs(1, 10)]);
-    second.write(1, Some(at(20)), "b\n");
+    second.write(part(1, 20, "b\n"));
     let shown: String = second.take().iter().map(|line| line.paint(false)).collect();
     assert_eq!(shown, "#1 step 1\n#1 0.001 a\n\n#1 step 1\n#1 0.010 b\n");
 }
@@ -196,7 +288,7 @@ fn another_attempt_begins_anew_behind_the_first() {
 fn the_block_at_the_bottom_knows_what_runs() {
     let mut transcript = Transcript::default();
     transcript.tell(&[done(1, 0, 5), runs(2, 7), step(3, "pending", None, None)]);
-    transcript.write(9, None, "unknown\n");
+    transcript.write(Part { at: None, ..part(9, 0, "unknown\n") });
     let running = vec![Running { step: 2, name: "step 2".to_owned(), started_at: Some(at(7)), moved: None }];
     assert_eq!(transcript.standing(), Standing { running, ended: 1, known: 3 });
 }
@@ -233,7 +325,7 @@ proptest! {
             match &input {
                 Log(step, _, text) => written.entry(*step).or_default().push_str(text),
                 Steps(steps) => told.extend(steps.iter().map(|step| (step.number, step.clone()))),
-                Tick(_) | Tear | EndLog | Finish => {}
+                Ours(..) | Remarks(..) | Tick(_) | Tear | EndLog | Finish | Conclude => {}
             }
             feed(&mut transcript, input);
             lines.extend(transcript.take());
@@ -252,6 +344,8 @@ proptest! {
                     last.insert(*step, line);
                 }
                 Line::Own { text } => shown.entry(OWN).or_default().push_str(&format!("{text}\n")),
+                Line::Warning { .. } | Line::Warnings { .. } | Line::Listed { .. } => prop_assert!(false, "nobody warned"),
+                Line::Rule | Line::Failed { .. } | Line::Last { .. } => prop_assert!(false, "it did not end"),
                 Line::End { step, .. } => {
                     prop_assert_eq!(block.take(), Some(*step));
                     last.insert(*step, line);

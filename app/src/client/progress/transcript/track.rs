@@ -6,11 +6,20 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use slipway_domain::attempt::StepState;
 
-use crate::client::progress::line::End;
+use crate::client::progress::line::{End, at_last};
 use crate::client::shapes::Step;
+
+/// When it was written, counted from the step's begin, and what.
+type Said = (Option<TimeDelta>, String);
 
 /// A longer line is shown in parts.
 const MAX_LINE_BYTES: usize = 1 << 20;
+/// So many of its last lines are kept for the case that it fails, as BuildKit keeps them.
+const MAX_LAST_LINES: usize = 10;
+/// A longer one of those is cut, characters.
+const MAX_LAST_CHARS: usize = 1000;
+/// How the log's lines of ours begin that say what the engine warned of.
+const WARNING: &str = "Warning: ";
 
 /// One step.
 #[derive(Debug, Default)]
@@ -33,14 +42,35 @@ pub struct Track {
     pub end_shown: bool,
     running: bool,
     lines: VecDeque<(Written, String)>,
+    /// The last lines that were shown, unless it ended well.
+    last: VecDeque<Said>,
     /// A line without its end.
     part: Option<(Written, String)>,
     first_at: Option<DateTime<Utc>>,
 }
 
-/// When a line was written, and when it came here in the transcript's time.
+/// What is shown of a line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Output.
+    Line {
+        /// Since the step began; `None` if nobody told when this was.
+        since: Option<TimeDelta>,
+        /// As it was written, without its line break.
+        text: String,
+    },
+    /// What the engine warned of.
+    Warning {
+        /// In its words.
+        text: String,
+    },
+}
+
+/// When a line was written and by whom, and when it came here in the transcript's time.
 #[derive(Debug, Clone, Copy)]
 pub struct Written {
+    /// By the builder, not by the step.
+    pub is_ours: bool,
     /// By the builder's clock.
     pub at: Option<DateTime<Utc>>,
     /// In the transcript's time.
@@ -67,11 +97,17 @@ impl Track {
         if (running, end) != (self.running, self.end) {
             (self.running, self.end, self.quiet) = (running, end, Duration::ZERO);
         }
+        if !self.may_fail() {
+            self.last = VecDeque::new();
+        }
     }
 
     /// Takes text of it.
     pub fn write(&mut self, text: &str, written: Written) {
         self.first_at = self.first_at.or(written.at);
+        if self.part.as_ref().is_some_and(|(part, _)| part.is_ours != written.is_ours) {
+            self.tear();
+        }
         for piece in text.split_inclusive('\n') {
             let (since, mut line) = self.part.take().unwrap_or((written, String::new()));
             line.push_str(piece);
@@ -94,10 +130,30 @@ impl Track {
     }
 
     /// The lines that wait, with the time since the step began.
-    pub fn take_lines(&mut self) -> impl Iterator<Item = (Option<TimeDelta>, String)> + use<> {
+    pub fn take_lines(&mut self) -> Vec<Said> {
         let began = self.started_at.or(self.first_at);
-        let lines = std::mem::take(&mut self.lines);
-        lines.into_iter().map(move |(written, text)| (written.at.zip(began).map(|(at, began)| at - began), text))
+        let lines = std::mem::take(&mut self.lines).into_iter();
+        let lines: Vec<Said> = lines.map(|(written, text)| said(written, text, began)).collect();
+        if self.may_fail() {
+            self.remember(&lines);
+        }
+        lines
+    }
+
+    /// The warnings among the lines that wait.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        if self.lines.is_empty() {
+            return Vec::new();
+        }
+        let lines = std::mem::take(&mut self.lines).into_iter();
+        let (warnings, lines): (VecDeque<_>, _) = lines.partition(|(written, text)| warning(*written, text).is_some());
+        self.lines = lines;
+        warnings.iter().filter_map(|(written, text)| warning(*written, text).map(str::to_owned)).collect()
+    }
+
+    /// If it failed, its name and its last lines.
+    pub fn last_words(&self) -> Option<(&str, &VecDeque<Said>)> {
+        matches!(self.end, Some(End::Failed(_))).then_some((self.name.as_deref()?, &self.last))
     }
 
     /// True if lines wait.
@@ -133,5 +189,41 @@ impl Track {
     fn push(&mut self, written: Written, line: String) {
         self.lines.push_back((written, line));
         self.end_shown = false;
+    }
+
+    fn may_fail(&self) -> bool {
+        match self.end {
+            None | Some(End::Failed(_)) => true,
+            Some(End::Cached | End::Done(_) | End::Cancelled) => false,
+        }
+    }
+
+    fn remember(&mut self, lines: &[Said]) {
+        let output = |said: &Said| match said {
+            Said::Line { since, text } => Some((*since, shortened(at_last(text)))),
+            Said::Warning { .. } => None,
+        };
+        let newest: Vec<_> = lines.iter().rev().filter_map(output).take(MAX_LAST_LINES).collect();
+        self.last.extend(newest.into_iter().rev());
+        self.last.drain(..self.last.len().saturating_sub(MAX_LAST_LINES));
+    }
+}
+
+fn said(written: Written, text: String, began: Option<DateTime<Utc>>) -> Said {
+    match warning(written, &text) {
+        Some(text) => Said::Warning { text: text.to_owned() },
+        None => Said::Line { since: written.at.zip(began).map(|(at, began)| at - began), text },
+    }
+}
+
+/// What the engine warned of, if the line says that.
+fn warning(written: Written, text: &str) -> Option<&str> {
+    text.strip_prefix(WARNING).filter(|_| written.is_ours)
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_LAST_CHARS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
