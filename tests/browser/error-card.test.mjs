@@ -29,6 +29,18 @@ test("the card names the file and line of the Dockerfile, and both are copied", 
   assert.deepEqual(faults, []);
 });
 
+test("the command that builds it elsewhere is in the card, and is copied", LIMIT, async (t) => {
+  const { page, faults } = await open(t, { permissions: ["clipboard-read", "clipboard-write"] });
+  await page.goto(PAGES["build-warned"].path);
+  const command = page.locator(".failure dd").getByText(/^docker build /);
+  const words = await copied(page, command);
+  assert.match(words, /^docker build .*\/acme\/lighthouse\.git#[0-9a-f]{40}'?$/);
+  assert.equal(words, await page.locator("section.about").getByText(/^docker build /).innerText(), "both say the same");
+  await page.setViewportSize(PHONE);
+  assert.equal(await isTooWide(page), false, "the page scrolls sideways");
+  assert.deepEqual(faults, []);
+});
+
 test("a file in the root is named as well", LIMIT, async (t) => {
   const { page } = await open(t);
   await page.goto(PAGES["build-failed"].path);

@@ -60,6 +60,37 @@ test("a theme is chosen without scripts, and the system's again", LIMIT, async (
   assert.equal(await page.locator("html").getAttribute("data-theme"), null);
 });
 
+/** How bright most of a picture is, and what differs most from that, from 0 to 255. `eyes` is any page with scripts. */
+async function brightnessOf(picture, eyes) {
+  return eyes.evaluate(async (data) => {
+    const bitmap = await createImageBitmap(await (await fetch(`data:image/png;base64,${data}`)).blob());
+    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+    canvas.drawImage(bitmap, 0, 0);
+    const { data: bytes } = canvas.getImageData(0, 0, bitmap.width, bitmap.height);
+    const counts = new Array(256).fill(0);
+    for (let at = 0; at < bytes.length; at += 4) counts[Math.round((bytes[at] + bytes[at + 1] + bytes[at + 2]) / 3)] += 1;
+    const back = counts.indexOf(Math.max(...counts));
+    const [darkest, brightest] = [counts.findIndex(Boolean), counts.findLastIndex(Boolean)];
+    return { back, text: back - darkest > brightest - back ? darkest : brightest };
+  }, picture.toString("base64"));
+}
+
+for (const [system, chosen] of [["light", undefined], ["dark", undefined], ["light", "dark"], ["dark", "light"]]) {
+  test(`without scripts the log is read in ${chosen ?? "no chosen theme"} under a ${system} system`, LIMIT, async (t) => {
+    const { page } = await open(t, { javaScriptEnabled: false, colorScheme: system });
+    const { page: eyes } = await open(t);
+    await page.goto(LOG.path);
+    if (chosen) {
+      await page.getByRole("button", { name: WORDS.en[chosen], exact: true }).click();
+      await page.locator(`html[data-theme=${chosen}]`).waitFor();
+    }
+    await page.frameLocator("iframe.plain").getByText("00000025 ").first().waitFor({ state: "attached" });
+    const { back, text } = await brightnessOf(await page.locator("iframe.plain").screenshot(), eyes);
+    const isDark = (chosen ?? system) === "dark";
+    assert.ok(isDark ? back < 50 && text > 180 : back > 205 && text < 75, `the page is ${back}, the text ${text}`);
+  });
+}
+
 test("a log's colours follow the theme", LIMIT, async (t) => {
   const { page } = await open(t, { colorScheme: "light" });
   await page.goto(LOG.path);

@@ -63,6 +63,50 @@ test("who moves on is not brought back by an error that is found late", LIMIT, a
   assert.deepEqual(faults, []);
 });
 
+test("a line that is marked is the same line after a further attempt", LIMIT, async (t) => {
+  const { page, faults } = await open(t);
+  await openLog(page, "failed");
+  const number = (line) => page.locator(`.log-rows [data-row="${FAILING}:${line}"] a.no`);
+  await number(12).click();
+  await page.waitForURL(new RegExp(`\\?attempt=1#s${FAILING}:L12$`));
+  await number(14).click({ modifiers: ["Shift"] });
+  await page.waitForURL(new RegExp(`\\?attempt=1#s${FAILING}:L12-L14$`));
+  await number(12).click();
+  const [marked] = (await sees(page, isAt(12), "the marked line")).filter(({ target }) => target);
+
+  const asked = [];
+  const at = "2026-01-01T00:00:00Z";
+  await page.route(/\/log\/outline/, async (route) => {
+    const epoch = new URL(route.request().url()).searchParams.get("epoch");
+    asked.push(epoch);
+    if (epoch === "1") return route.continue();
+    return route.fulfill({ json: { epoch: 2, newest: 2, state: "complete", lines: 20, end: 400, steps: [{ step: FAILING, lines: 20, first_at: at }] } });
+  });
+  const isTheSame = (lines) => lines.some(({ key, target, text }) => target && key === marked.key && text === marked.text);
+  const told = page.waitForResponse(/\/log\/outline/);
+  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await (await told).finished();
+  await frame(page);
+  await sees(page, isTheSame, "the marked line still");
+  const found = page.waitForRequest(/\/log\/search\?/);
+  await page.getByRole("search").getByRole("searchbox").fill("0000");
+  await page.keyboard.press("Enter");
+  assert.equal(new URL((await found).url()).searchParams.get("epoch"), "1");
+
+  const address = page.url();
+  await page.goto("/queues");
+  await page.goto(address);
+  await sees(page, isTheSame, "the marked line again");
+  assert.deepEqual([...new Set(asked)], ["1"]);
+  assert.deepEqual(faults, []);
+});
+
+test("an address that leads to an error names the attempt that had it", LIMIT, async (t) => {
+  const { page } = await open(t);
+  await openLog(page, "failed", `#s${FAILING}:error`);
+  await page.waitForURL(new RegExp(`\\?attempt=1#s${FAILING}:L\\d+$`));
+});
+
 test("without scripts the card leads to the log's last lines", LIMIT, async (t) => {
   const { page } = await openPage(t, { javaScriptEnabled: false });
   await page.goto(PAGES["build-failed"].path);

@@ -40,6 +40,31 @@ test("a running build is open at its end and followed, until somebody scrolls up
   assert.deepEqual(faults, []);
 });
 
+test("what is selected stays, and the log is followed again when that is wanted", LIMIT, async (t) => {
+  const { page, faults } = await open(t);
+  await openLog(page, "running");
+  const first = await sees(page, isOf, "the running step");
+  await sees(page, (lines) => isOf(lines) && lastOf(lines) > lastOf(first), "further lines");
+  // At once: what is followed does not wait for a mouse.
+  await page.evaluate(() => {
+    const rows = document.querySelectorAll(".log-rows .row .text");
+    getSelection().selectAllChildren(rows[rows.length - 3]);
+  });
+  await followButton(page).waitFor();
+  const selected = () => page.evaluate(() => getSelection().toString());
+  const [words, held] = [await selected(), (await seen(page))[0].key];
+  assert.notEqual(words, "");
+  await page.waitForFunction(() => /\((?:[5-9]|\d\d+) new\)$/.test(document.querySelector("[id^=log-follow]").textContent));
+  assert.deepEqual([await selected(), (await seen(page))[0].key], [words, held], "the log moved on");
+  await page.getByRole("log").focus();
+  await page.keyboard.press("End");
+  await followButton(page).waitFor({ state: "hidden" });
+  const again = await sees(page, (lines) => isOf(lines) && lastOf(lines) > lastOf(first) + 5, "the end again");
+  await sees(page, (lines) => lastOf(lines) > lastOf(again), "further lines");
+  assert.equal(await followButton(page).isVisible(), false);
+  assert.deepEqual(faults, []);
+});
+
 test("new lines come with the stream, asked for by nobody", LIMIT, async (t) => {
   const { page } = await open(t);
   await openLog(page, "running");
@@ -98,6 +123,8 @@ test("after a break all lines are there, each once and in order", LIMIT, async (
   const before = lastOf(await sees(page, isOf, "the running step"));
   const url = await logUrl(page);
   way.cut();
+  const status = page.locator("[id^=log-status]");
+  await status.getByText("Reconnecting…", { exact: true }).waitFor();
   // The server goes on: asked beside the page.
   let lines = before;
   while (lines < before + 30) {
@@ -108,6 +135,7 @@ test("after a break all lines are there, each once and in order", LIMIT, async (
   way.mend();
   await sees(page, (shown) => isOf(shown) && lastOf(shown) >= before + 30, "what came meanwhile");
   await page.getByText(/^Live, /).waitFor();
+  assert.equal(await status.innerText(), "", "it is connected, and says otherwise");
   assert.ok(await countRows(page) <= 600);
   // From the end up to where the break began.
   const texts = new Map();

@@ -8,6 +8,7 @@ pub mod env;
 pub mod fake_forge;
 pub mod fault_proxy;
 pub mod hooks;
+pub mod hostile;
 pub mod pass_on;
 pub mod s3_server;
 pub mod scripted_engine;

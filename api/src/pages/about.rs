@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use slipway_domain::ids::{DeliveryId, JobId};
 use slipway_domain::spec::{BuildOptions, JobSpec};
 use slipway_domain::status::StatusState;
 use slipway_runtime::problem::ApiError;
+use slipway_store::attempts::Attempt;
 use slipway_store::builds::{BuildView, JobView};
 use slipway_store::deliveries::Delivery;
 use slipway_store::secrets::{Secret, SecretOwner};
@@ -19,6 +20,8 @@ use crate::caller::Caller;
 use crate::pages::view::{Badge, Moment, build_badge, delivery_badge, moment};
 use crate::state::ApiState;
 use crate::store_problem::OrProblem;
+use crate::texts::Texts;
+use crate::words::span;
 
 /// Of more arguments or secrets the list is folded.
 const MANY: usize = 8;
@@ -40,6 +43,8 @@ pub(super) struct AboutJob {
     pub(super) class: String,
     /// The one of the newest attempt.
     pub(super) builder: Option<String>,
+    /// Attempts, and how long nothing of the job ran before each.
+    waited: Vec<(i64, TimeDelta)>,
     pub(super) args: Args,
     /// Names of those that it may mount.
     pub(super) secrets: Vec<SecretName>,
@@ -92,14 +97,14 @@ pub(super) async fn about(
     let now = state.clock.now();
     let is_member = caller.scope.covers(view.build.tenant_id);
     if !is_member {
-        let jobs = view.jobs.iter().map(AboutJob::place).collect();
+        let jobs = view.jobs.iter().map(|job| AboutJob::place(view, job)).collect();
         return Ok(About { jobs, deliveries: Vec::new(), statuses: Vec::new(), is_member });
     }
     let secrets = secrets(state, caller, view).await?;
     let mut jobs = Vec::with_capacity(view.jobs.len());
     for job in &view.jobs {
         let builder = newest(job).map(|attempt| attempt.builder_name.clone());
-        let about = AboutJob { builder, ..AboutJob::place(job) };
+        let about = AboutJob { builder, ..AboutJob::place(view, job) };
         jobs.push(match spec(state, job.job.id).await {
             Some(spec) => about.with(&spec, &secrets),
             None => about,
@@ -137,18 +142,28 @@ async fn secrets(state: &ApiState, caller: Caller, view: &BuildView) -> Result<B
 }
 
 impl AboutJob {
-    fn place(view: &JobView) -> Self {
+    fn place(view: &BuildView, job: &JobView) -> Self {
         Self {
-            kind: view.job.kind.as_str(),
-            platform: view.job.pool.platform.clone(),
-            region: view.job.pool.region.clone(),
-            class: view.job.pool.class.clone(),
+            kind: job.job.kind.as_str(),
+            platform: job.job.pool.platform.clone(),
+            region: job.job.pool.region.clone(),
+            class: job.job.pool.class.clone(),
             builder: None,
+            waited: waited(view.build.created_at, &job.attempts),
             args: Args::default(),
             secrets: Vec::new(),
             many_secrets: false,
             command: None,
         }
+    }
+
+    /// How long each attempt was waited for, in words.
+    pub(super) fn waited(&self, texts: &Texts) -> Vec<String> {
+        let words = |(attempt, waited): &(i64, TimeDelta)| {
+            let took = span(*waited, *texts);
+            texts.t("about-waited-before").with("took", took).with("attempt", attempt).to_string()
+        };
+        self.waited.iter().map(words).collect()
     }
 
     fn with(self, spec: &JobSpec, secrets: &BTreeMap<String, Secret>) -> Self {
@@ -157,6 +172,16 @@ impl AboutJob {
         let secrets: Vec<SecretName> = reached.map(name).collect();
         Self { args: Args::of(spec), many_secrets: secrets.len() > MANY, secrets, command: command(spec), ..self }
     }
+}
+
+/// What lies before each attempt: since the build was made, or since the attempt before it ended.
+fn waited(created_at: DateTime<Utc>, attempts: &[Attempt]) -> Vec<(i64, TimeDelta)> {
+    let mut attempts: Vec<_> = attempts.iter().collect();
+    attempts.sort_by_key(|attempt| attempt.epoch);
+    let free = std::iter::once(Some(created_at)).chain(attempts.iter().map(|attempt| attempt.finished_at));
+    let spans = attempts.iter().zip(free).map(|(attempt, free)| Some((attempt.epoch, attempt.started_at - free?)));
+    // One that was lost may be closed after the next one has begun.
+    spans.flatten().filter(|(_, span)| *span >= TimeDelta::zero()).collect()
 }
 
 /// `docker build` of the commit, for a shell; `None` where a value cannot stand in one.

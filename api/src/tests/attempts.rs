@@ -1,7 +1,8 @@
 //! The page of a build whose job was tried again.
 
+use axum::body::Body;
 use chrono::TimeDelta;
-use http::StatusCode;
+use http::{Request, StatusCode, header};
 use slipway_domain::attempt::{Phase, StepState};
 use slipway_domain::failure::{Failure, FailureClass};
 
@@ -84,4 +85,36 @@ async fn without_scripts_a_page_leads_to_all_lines() {
         let link = format!("<a rel=\"{kind}\" href=\"?step=4&from={from}#log-title-{job}\">");
         assert!(middle.contains(&link), "{link} is missing in {middle}");
     }
+}
+
+#[tokio::test]
+async fn a_page_keeps_how_long_each_attempt_was_waited_for_and_how_its_failure_is_reproduced() {
+    let app = App::new().await;
+    let (project, crew) = (app.project("app", "public").await, app.crew("alpha").await);
+    let build = app.build(&project).await;
+    let id = build["id"].as_str().expect("an id");
+    let path = format!("/builds/{id}");
+    assert!(!app.get(&path).await.text.contains("before attempt"), "none has begun");
+    let made = app.state.clock.now();
+    let first = app.start_at(&crew, id.parse().expect("an id"), made + TimeDelta::seconds(185)).await;
+    let page = app.get(&path).await.text;
+    assert!(page.contains(" before attempt 1</li>") && !page.contains("Reproduce"), "{page}");
+    app.finish(first, Some(Failure::new(FailureClass::RegistryUnreachable, "The registry is away.")), Vec::new()).await;
+    let second = app.start_at(&crew, id.parse().expect("an id"), made + TimeDelta::minutes(5)).await;
+    app.finish(second, Some(Failure::new(FailureClass::RunFailed, "The deck leaks.")), Vec::new()).await;
+
+    let page = app.get(&path).await.text;
+    for part in ["<dt>Waited</dt>", "<li>3 min 5 s before attempt 1</li>"] {
+        assert!(page.contains(part), "{part} is missing in {page}");
+    }
+    assert_eq!(page.matches(" before attempt ").count(), 2, "{page}");
+    let (_, card) = page.split_once("<div class=\"failure\">").expect("a card");
+    let (card, _) = card.split_once("</dl>").expect("facts");
+    let command = "<dt>Reproduce</dt><dd class=\"copyable\"><code data-copy>docker build ";
+    assert!(card.contains(command), "{command} is missing in {card}");
+    let public = app.get_public(&path).await.text;
+    assert!(public.contains("3 min 5 s before attempt 1") && !public.contains("docker build"), "{public}");
+    let chinese = Request::get(&path).header(header::ACCEPT_LANGUAGE, "zh-CN").body(Body::empty());
+    let chinese = app.send(chinese.expect("a request")).await.text;
+    assert!(chinese.contains("<li>第 1 次尝试前等待了 3 分 5 秒</li>"), "{chinese}");
 }

@@ -18,7 +18,13 @@ async fn an_empty_installation_says_what_to_do_next() {
     assert!(home.text.contains("No project yet") && home.text.contains("slipway projects create"), "{}", home.text);
     assert!(app.get("/builders").await.text.contains("No builder yet"));
     assert!(app.get("/deliveries").await.text.contains("Nothing has come in yet"));
-    assert!(app.get("/queues").await.text.contains("No pool yet"));
+    let queues = app.get("/queues").await.text;
+    for part in [
+        "No pool yet: nothing waits, and no builder has joined. <a href=\"/builders\">",
+        "Nothing waits. A push makes a build, and so does the button on the page of one of <a href=\"/\">the projects</a>.",
+    ] {
+        assert!(queues.contains(part), "{part} is missing in {queues}");
+    }
 }
 
 #[tokio::test]

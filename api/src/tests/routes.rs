@@ -1,8 +1,13 @@
 //! Operations, the OpenAPI document, assets.
 
+use std::io::Read;
+
 use axum::body::Body;
+use flate2::read::GzDecoder;
 use http::{Request, StatusCode, header};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tower::ServiceExt;
 
 use super::App;
 
@@ -119,10 +124,7 @@ async fn the_docs_page_is_whole_and_local() {
 #[tokio::test]
 async fn assets_are_kept_forever_under_their_hash_only() {
     let app = App::new().await;
-    let page = app.get_public("/login").await.text;
-    let from = page.find("/assets/").expect("an asset");
-    let url: String = page[from..].chars().take_while(|c| *c != '"').collect();
-    let base = url.rsplit_once("/css/").expect("a style").0.to_owned();
+    let base = assets(&app).await;
     for (path, kind) in
         [("css/slipway.css", "text/css"), ("js/main.js", "text/javascript"), ("js/logview.js", "text/javascript")]
     {
@@ -134,4 +136,36 @@ async fn assets_are_kept_forever_under_their_hash_only() {
     assert_eq!(app.get_public(&format!("{base}/templates/base.html")).await.status, StatusCode::NOT_FOUND);
     let climb = Request::get(format!("{base}/css/../../Cargo.toml")).body(Body::empty()).expect("a request");
     assert_eq!(app.send(climb).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn assets_come_packed_to_those_who_take_that_and_plain_to_others() {
+    let app = App::new().await;
+    let base = assets(&app).await;
+    for path in ["css/slipway.css", "css/mark.svg", "js/main.js", "js/logview.js"] {
+        let url = format!("{base}/{path}");
+        let plain = app.get_public(&url).await;
+        assert_eq!(plain.header(header::CONTENT_ENCODING), "", "{path}");
+        assert_eq!(plain.header(header::VARY), "accept-encoding", "{path}");
+        let asked = Request::get(&url).header(header::ACCEPT_ENCODING, "gzip, deflate, br").body(Body::empty());
+        let (packed, body) =
+            app.router.clone().oneshot(asked.expect("a request")).await.expect("an answer").into_parts();
+        assert_eq!(packed.headers.get(header::CONTENT_ENCODING).expect("a coding"), "gzip", "{path}");
+        for name in [header::VARY, header::CACHE_CONTROL, header::CONTENT_TYPE] {
+            assert_eq!(packed.headers.get(&name), plain.headers.get(&name), "{path}: {name}");
+        }
+        let body = body.collect().await.expect("a body").to_bytes();
+        assert!(body.len() < plain.text.len(), "{path}: {} of {} bytes", body.len(), plain.text.len());
+        let mut text = String::new();
+        GzDecoder::new(&body[..]).read_to_string(&mut text).expect("gzip");
+        assert_eq!(text, plain.text, "{path}");
+    }
+}
+
+/// Where the assets of this release are.
+async fn assets(app: &App) -> String {
+    let page = app.get_public("/login").await.text;
+    let from = page.find("/assets/").expect("an asset");
+    let url: String = page[from..].chars().take_while(|c| *c != '"').collect();
+    url.rsplit_once("/css/").expect("a style").0.to_owned()
 }

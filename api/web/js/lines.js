@@ -4,6 +4,8 @@ const PAGE = 200;
 const MOST_PAGES = 120;
 /** Characters that are kept at most, about. */
 const MOST_WIDTH = 8_000_000;
+/** Characters that a line counts for beside its text. */
+const ROW_WIDTH = 100;
 /** Pages that are asked for at the same time. */
 const AT_ONCE = 4;
 const RETRY_MS = 2_000;
@@ -91,8 +93,7 @@ export class Lines {
     const key = keyOf(step, Math.floor((number - 1) / PAGE));
     const kept = this.pages.get(key) ?? { lines: [], stale: Infinity, width: 0, isAsked: false };
     this.pages.set(key, kept);
-    kept.lines[(number - 1) % PAGE] = line;
-    kept.width += line.width + 100;
+    place(kept, (number - 1) % PAGE, line);
   }
 
   /** Asks for what was wished for since the last time; what was passed by meanwhile is forgotten. */
@@ -142,8 +143,7 @@ export class Lines {
       const at = ((step === null ? line.line : line.step_line ?? 0) - 1) % PAGE;
       // What is left out in the middle is lost; an answer that ends early is asked to go on.
       for (; end < at; end++) kept.lines[end] ??= null;
-      kept.lines[at] = line;
-      kept.width += line.width + 100;
+      place(kept, at, line);
       end = at + 1;
     }
     if (lines.length === 0) for (; end < count; end++) kept.lines[end] ??= null;
@@ -197,6 +197,14 @@ export class Lines {
     }
     return texts;
   }
+}
+
+/** Puts a line in the place of what was there. @param {Page} kept @param {number} at @param {Line} line */
+function place(kept, at, line) {
+  const old = kept.lines[at];
+  if (old) kept.width -= old.width + ROW_WIDTH;
+  kept.lines[at] = line;
+  kept.width += line.width + ROW_WIDTH;
 }
 
 /** True if a service knows less than what was told before; what it lacks is sent to it again. @param {Answer} answer @param {number} end */

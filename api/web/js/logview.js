@@ -53,6 +53,8 @@ export class LogView {
     this.hasNumbers = kept("numbers", matchMedia(NARROW).matches ? "no" : "yes") === "yes";
     /** What the address names: a step or all, first and last line. @type {{ step: number|null, from: number, to: number }|null} */
     this.target = null;
+    /** Steps without lines that somebody went to. @type {Set<number>} */
+    this.wanted = new Set();
     this.began = false;
     this.acted = new AbortController();
     this.isLive = false;
@@ -216,7 +218,7 @@ export class LogView {
       }
     }
     const isWorth = (/** @type {import("./rows.js").Step} */ step) =>
-      step.lines > 0 || step.tone === "bad" || !/^(\[internal\]|importing cache|exporting)/.test(step.name);
+      step.lines > 0 || step.tone === "bad" || this.wanted.has(step.number) || !/^(\[internal\]|importing cache|exporting)/.test(step.name);
     const shown = [...steps.values()].filter(isWorth).sort((one, other) => one.number - other.number);
     this.scroller.keep(() => this.rows.set(shown, this.rows.lines));
   }
@@ -286,14 +288,25 @@ export class LogView {
 
   /** @param {number|null} step @param {number} from @param {number} to */
   mark(step, from, to) {
-    const prefix = step === null ? "" : `s${step}:`;
-    history.replaceState(null, "", `#${prefix}L${from}${to > from ? `-L${to}` : ""}`);
     this.target = { step, from, to };
+    this.address(this.target);
     this.copying.form();
     this.follow(false);
     this.scroller.draw();
     this.rows.held = this.target;
     this.say(to > from ? t("js-log-lines-named", { from, to }) : t("js-log-line-named", { line: from }));
+  }
+
+  /** Names lines in the address, with their attempt: the same lines of another one are others. The page stays with it.
+   * @param {{ step: number|null, from: number, to: number }} place */
+  address({ step, from, to }) {
+    const place = new URL(location.href);
+    this.feed.attempt = String(this.lines.epoch);
+    place.searchParams.set("attempt", this.feed.attempt);
+    const search = this.page.querySelector(`[data-log-search="${this.url}"]`);
+    if (search instanceof HTMLElement) search.dataset.attempt = this.feed.attempt;
+    place.hash = `${step === null ? "" : `s${step}:`}L${from}${to > from ? `-L${to}` : ""}`;
+    history.replaceState(null, "", place);
   }
 
   /** Shows what the address names. */
@@ -311,7 +324,7 @@ export class LogView {
     const lines = this.rows.linesOf(number);
     if (lines === 0) return false;
     const show = (/** @type {number} */ from) => {
-      history.replaceState(null, "", `#s${number}:L${from}`);
+      this.address({ step: number, from, to: from });
       return this.goTo({ step: number, from });
     };
     show(lines);
@@ -323,7 +336,11 @@ export class LogView {
 
   /** True if there is such a place. @param {{ step: number|null, from: number, to?: number }} place */
   goTo({ step, from, to = from }) {
-    if (step !== null && !this.rows.step(step)) return false;
+    if (step !== null && !this.rows.step(step)) {
+      this.wanted.add(step);
+      this.steps();
+      if (!this.rows.step(step)) return false;
+    }
     this.target = { step, from, to };
     this.rows.held = this.target;
     this.copying.form();

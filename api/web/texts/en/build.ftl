@@ -10,6 +10,7 @@ build-retry = Retry
 build-without-cache = Rebuild without cache
 build-class = Class
 build-exit-code = Exit code
+build-reproduce = Reproduce
 build-line = line { $line }
 build-last-lines = Last lines of the step
 build-images = Images

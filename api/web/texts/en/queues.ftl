@@ -1,11 +1,12 @@
-queues-no-pool = No pool yet: nothing waits, and no builder has joined.
+queues-no-pool = No pool yet: nothing waits, and no builder has joined. { $builders } says how to start one.
 queues-queued = Queued
 queues-ready = Ready
 queues-free = Free slots
 queues-stuck = jobs wait, but no builder serves this pool
 queues-legend = Queued: held by the plan of its tenant, or because others come first. Ready: runs as soon as a builder has a free slot.
 queues-waiting = Waiting
-queues-nothing = Nothing waits.
+queues-nothing = Nothing waits. A push makes a build, and so does the button on the page of one of { $projects }.
+queues-projects = the projects
 queues-since = Since
 queues-place = Place
 queues-more = Older ones wait, too.

@@ -10,6 +10,7 @@ build-retry = 重试
 build-without-cache = 不用缓存重新构建
 build-class = 失败类别
 build-exit-code = 退出码
+build-reproduce = 复现
 build-line = 第 { $line } 行
 build-last-lines = 该步骤的最后几行
 build-images = 镜像

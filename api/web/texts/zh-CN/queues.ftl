@@ -1,11 +1,12 @@
-queues-no-pool = 还没有池：没有等待中的构建，也没有构建器加入。
+queues-no-pool = 还没有池：没有等待中的构建，也没有构建器加入。{ $builders }说明了如何启动构建器。
 queues-queued = 排队
 queues-ready = 就绪
 queues-free = 空闲槽位
 queues-stuck = 有作业在等待，但没有构建器服务于此池
 queues-legend = 排队：受租户的套餐限制，或者其他作业在前。就绪：只要构建器有空闲槽位就会运行。
 queues-waiting = 等待中
-queues-nothing = 没有等待中的构建。
+queues-nothing = 没有等待中的构建。推送提交即可触发构建，也可以在{ $projects }的页面上手动构建。
+queues-projects = 项目
 queues-since = 等待自
 queues-place = 位置
 queues-more = 还有更早的构建在等待。
