@@ -33,7 +33,7 @@ async function copied(page) {
 }
 
 /** The numbers that lines of the scripted engine begin with. */
-const numbersOf = (text) => text.split("\n").map((line) => /^(\d{8}) [0-9a-f]{16}$/.exec(line)).map((line) => line && Number(line[1]));
+const numbersOf = (text) => text.split("\n").map((line) => /^(\d{8}) [0-9a-f]{16}(?: |$)/.exec(line)).map((line) => line && Number(line[1]));
 
 const range = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => from + at);
 

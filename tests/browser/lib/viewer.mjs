@@ -5,8 +5,8 @@ import assert from "node:assert/strict";
 import { PATIENCE_MS } from "./browser.mjs";
 import { site } from "./site.mjs";
 
-/** The step of the long build that says nearly everything, and its lines. */
-export const LONG = { step: 5, lines: 1_000_000 };
+/** The step of the long build that says nearly everything, its lines, and the bytes that they have at least. */
+export const LONG = { step: 5, lines: 1_000_000, bytes: 120_000_000 };
 
 /** A build's page once its log has rows; `hash` is a place in the log. */
 export async function openLog(page, build, hash = "") {

@@ -10,8 +10,9 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::json;
-use slipway_domain::agent::{LogAck, LogEnd};
+use slipway_domain::agent::{LogAck, LogEnd, Report};
 use slipway_domain::attempt::AttemptRef;
+use slipway_domain::ids::BuildId;
 use slipway_logfmt::chunk::{Chunk, Span, Stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -118,6 +119,19 @@ impl Feed {
     /// Whose log it is.
     pub fn attempt(&self) -> AttemptRef {
         self.handed.claimed.attempt
+    }
+
+    /// The build that it is of.
+    pub fn build(&self) -> BuildId {
+        self.handed.claimed.spec.build
+    }
+
+    /// Tells the dispatcher how the job goes.
+    pub async fn report(&self, report: &Report) -> Result<()> {
+        let body = serde_json::to_vec(report)?.into();
+        let (status, text) = self.post(&self.places.agent, "report", "application/json", body).await?;
+        ensure!(status.is_success(), "a report was answered {status}: {}", String::from_utf8_lossy(&text));
+        Ok(())
     }
 
     /// Sends an encoded chunk, again while the log service has no room.

@@ -12,6 +12,7 @@ pub mod git_mirror;
 pub mod idle;
 pub mod idle_builders;
 pub mod large_logs;
+pub mod log_chromium;
 pub mod log_fan_out;
 pub mod log_feed;
 pub mod log_ingest;

@@ -7,8 +7,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use slipway_tests::bench::{
     Row, backlog, builder_idle, claim, context_tar, docker_build, elsewhere, git_mirror, idle, idle_builders,
-    large_logs, log_fan_out, log_ingest, log_lag, log_memory, log_range, log_search, noop, overhead, pending,
-    redis_gone, roles_idle, sealed_log::SealedLog, table, viewer_assets, webhook,
+    large_logs, log_chromium, log_fan_out, log_ingest, log_lag, log_memory, log_range, log_search, noop, overhead,
+    pending, redis_gone, roles_idle, sealed_log::SealedLog, table, viewer_assets, webhook,
 };
 use slipway_tests::world::{Database, World};
 
@@ -36,7 +36,7 @@ const IN_ONE: [&str; 6] = ["overhead", "docker build", "webhook", "claim", "log 
 /// What reads one large log; the last one starts its log service anew.
 const SEALED: [&str; 3] = ["log search", "log memory", "log range"];
 /// What runs on roles of their own, or needs none.
-const SPLIT: [&str; 15] = [
+const SPLIT: [&str; 16] = [
     "context tar",
     "git mirror",
     "builder idle",
@@ -44,6 +44,7 @@ const SPLIT: [&str; 15] = [
     "log ingest",
     "log fan-out",
     "viewer assets",
+    "viewer in chromium",
     "webhook postgres",
     "pending",
     "noop",
@@ -106,7 +107,8 @@ async fn run() -> Result<(Vec<Row>, Vec<String>)> {
             "large logs" => large_logs::run().await,
             "log ingest" => log_ingest::run().await,
             "log fan-out" => log_fan_out::run().await,
-            "viewer assets" => viewer_assets::run().map(|row| vec![row]),
+            "viewer assets" => viewer_assets::run().await.map(|row| vec![row]),
+            "viewer in chromium" => log_chromium::run().await,
             "webhook postgres" => webhook::on_postgres().await.map(some),
             "pending" => pending::run().await.map(some),
             "noop" => noop::run().await.map(some),

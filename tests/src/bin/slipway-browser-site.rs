@@ -20,6 +20,7 @@ use slipway_tests::env::room::Room;
 use slipway_tests::env::services::{REQUIRED, is_required};
 use slipway_tests::env::slipway::{Settings, Slipway};
 use slipway_tests::hooks::{self, Delivery, github};
+use slipway_tests::hostile;
 use slipway_tests::scripted_engine::ScriptedEngine;
 use slipway_tests::world::Forge;
 use tokio::process::Command;
@@ -27,10 +28,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Where the command finds what is there.
 const SITE: &str = "SLIPWAY_SITE";
-/// Lines of the log that is long.
+/// Lines of the log that is long; together 120 MB.
 const MANY_LINES: usize = 1_000_000;
 /// How long the setting up of one build may take, a long log included.
-const BUILD: Duration = Duration::from_secs(180);
+const BUILD: Duration = Duration::from_secs(300);
 /// The exit code of a shell whose command was interrupted.
 const INTERRUPTED: u8 = 130;
 
@@ -210,12 +211,13 @@ impl Site {
         self.end(&succeeded, "succeeded").await?;
         let failed = self.push_to("feature/a-longer-name-for-the-rig", &harbour, "Rig it", FAILS).await?;
         self.end(&failed, "failed").await?;
-        let hostile = self.hostile().await?;
+        let mut hostile = self.hostile().await?;
+        hostile["corpus"] = self.corpus().await?;
         let grouped = self.push_to("groups", &harbour, "Mark groups", GROUPED).await?;
         self.end(&grouped, "failed").await?;
         let warned = self.warned().await?;
         self.deliver_other_news(&harbour).await?;
-        let long = format!("FROM BASE\n# script: log {MANY_LINES}\nRUN make everything\n");
+        let long = format!("FROM BASE\n# script: output {MANY_LINES}\nRUN make everything\n");
         let long = self.push_to("long", &harbour, "Tell everything", &long).await?;
         self.end(&long, "succeeded").await?;
         let running = self.push_to("main", &harbour, "Dredge it, slowly", &slow()).await?;
@@ -312,13 +314,7 @@ impl Site {
             "FROM BASE\n# script: warn 3 {HOSTILE_STEP}\nRUN {HOSTILE_STEP}\n# script: fail exit 7\nRUN false && {HOSTILE_STEP}\n"
         );
         let pushed = place.commit(HOSTILE_BRANCH, HOSTILE_MESSAGE, HOSTILE_FILE, &self.upon_base(&dockerfile))?;
-        let secret = &place.project.hook.secret;
-        let push = github::push(&place.repo, &pushed, secret);
-        let push = hooks::altered(Forge::Github, &push, secret, |body| {
-            body["sender"]["login"] = json!(HOSTILE_PERSON);
-            body["pusher"]["name"] = json!(HOSTILE_PERSON);
-        });
-        let build = self.build_of(&place, &push).await?;
+        let build = self.build_of(&place, &place.push_by(HOSTILE_PERSON, &pushed)).await?;
         self.end(&build, "failed").await?;
         Ok(json!({
             "project": place.project.id,
@@ -330,6 +326,24 @@ impl Site {
             "file": HOSTILE_FILE,
             "step": HOSTILE_STEP,
         }))
+    }
+
+    /// A project with a failed build for each hostile text: its branch, message, person, file, step and log.
+    async fn corpus(&self) -> Result<Value> {
+        let place = self.project("acme/corpus", json!({})).await?;
+        let mut told = Vec::new();
+        for payload in hostile::PAYLOADS {
+            let (branch, file) = (hostile::branch(payload), hostile::file(payload));
+            let (options, dockerfile) = (hostile::options(&file), self.upon_base(&hostile::dockerfile(payload)));
+            place.repo.switch(&branch)?;
+            let pushed = place.repo.commit(payload, &[("slipway.yml", &options), (&file, &dockerfile)])?;
+            let build = self.build_of(&place, &place.push_by(payload, &pushed)).await?;
+            told.push(json!({ "payload": payload, "branch": branch, "file": file, "build": build }));
+        }
+        for build in told.iter().filter_map(|told| told["build"].as_str()) {
+            self.end(build, "failed").await?;
+        }
+        Ok(json!({ "project": place.project.id, "texts": told }))
     }
 
     async fn deliver_other_news(&self, place: &Place) -> Result<()> {
@@ -353,13 +367,22 @@ impl Place {
         self.repo.switch(branch)?;
         self.repo.commit(message, &[(file, dockerfile), ("greeting.txt", "Welcome.\n")])
     }
+
+    /// What the forge tells of a push by this person.
+    fn push_by(&self, person: &str, pushed: &Move) -> Delivery {
+        let secret = &self.project.hook.secret;
+        hooks::altered(Forge::Github, &github::push(&self.repo, pushed, secret), secret, |body| {
+            body["sender"]["login"] = json!(person);
+            body["pusher"]["name"] = json!(person);
+        })
+    }
 }
 
 /// A Dockerfile whose last step writes ten lines in each second for longer than anybody looks.
 fn slow() -> String {
     format!(
         "FROM BASE\nCOPY . .\n# script: log 60\n# script: complain the hull is wet\nRUN make hull\n{}RUN make dredge\n",
-        SLOW.repeat(30)
+        SLOW.repeat(45)
     )
 }
 
