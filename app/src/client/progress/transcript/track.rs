@@ -10,7 +10,7 @@ use crate::client::progress::line::{End, at_last};
 use crate::client::shapes::Step;
 
 /// When it was written, counted from the step's begin, and what.
-type Said = (Option<TimeDelta>, String);
+type LastLine = (Option<TimeDelta>, String);
 
 /// A longer line is shown in parts.
 const MAX_LINE_BYTES: usize = 1 << 20;
@@ -43,7 +43,7 @@ pub struct Track {
     running: bool,
     lines: VecDeque<(Written, String)>,
     /// The last lines that were shown, unless it ended well.
-    last: VecDeque<Said>,
+    last: VecDeque<LastLine>,
     /// A line without its end.
     part: Option<(Written, String)>,
     first_at: Option<DateTime<Utc>>,
@@ -152,7 +152,7 @@ impl Track {
     }
 
     /// If it failed, its name and its last lines.
-    pub fn last_words(&self) -> Option<(&str, &VecDeque<Said>)> {
+    pub fn last_words(&self) -> Option<(&str, &VecDeque<LastLine>)> {
         matches!(self.end, Some(End::Failed(_))).then_some((self.name.as_deref()?, &self.last))
     }
 
