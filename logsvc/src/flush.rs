@@ -78,11 +78,21 @@ pub(crate) async fn run(logs: Logs) -> anyhow::Result<()> {
     }
 }
 
-/// The logs by which memory has to be freed, those that wait with most first.
+/// The logs by which memory has to be freed, those that wait with most first. What is only kept goes before.
 fn pressing(logs: &Logs) -> Vec<Arc<OpenLog>> {
-    let Some(mut over) = logs.room().taken().checked_sub(PRESSED_BYTES) else { return Vec::new() };
-    let waits = |log: Arc<OpenLog>| (logs.with_tail(&log, |tail| tail.waiting_cost()), log);
+    if logs.room().taken() <= PRESSED_BYTES {
+        return Vec::new();
+    }
+    let now = logs.clock().monotonic();
+    let waits = |log: Arc<OpenLog>| {
+        let cost = logs.with_tail(&log, |tail| {
+            tail.forget_durable();
+            tail.storable_cost(now)
+        });
+        (cost, log)
+    };
     let mut all: Vec<_> = logs.open_logs().into_iter().map(waits).filter(|(cost, _)| *cost > 0).collect();
+    let mut over = logs.room().taken().saturating_sub(PRESSED_BYTES);
     all.sort_by_key(|(cost, _)| Reverse(*cost));
     let enough = all.into_iter().take_while(|(cost, _)| {
         let goes_on = over > 0;
@@ -130,9 +140,12 @@ async fn flush_or_postpone(logs: &Logs, log: &Arc<OpenLog>, hurry: bool) {
 }
 
 async fn flush_log(logs: &Logs, log: &Arc<OpenLog>, hurry: bool) -> anyhow::Result<()> {
+    // A hurry is over once what is here now is stored; whoever writes on makes no small segments without end.
+    let until = logs.with_tail(log, |tail| tail.ack().received);
     loop {
         let now = logs.clock().monotonic();
-        let Some(batch) = logs.with_tail(log, |tail| tail.due(now, hurry)) else { return Ok(()) };
+        let due = logs.with_tail(log, |tail| tail.due(now, hurry && tail.ack().durable < until));
+        let Some(batch) = due else { return Ok(()) };
         let permit = match logs.storage().ask(WRITES) {
             Ok(permit) => permit,
             Err(Out { retry_in }) => {

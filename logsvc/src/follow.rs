@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use slipway_domain::attempt::{AttemptRef, AttemptState};
 use slipway_domain::ids::JobId;
 use slipway_domain::timing;
@@ -105,9 +106,17 @@ impl Follower {
         if self.caller.is_due(&self.logs) {
             return None;
         }
-        let log = self.logs.open_log(self.attempt())?;
-        let piece = self.logs.with_tail(&log, |tail| tail.piece_at(self.at))?;
-        Some(self.take(piece))
+        let log = self.logs.open_log(self.attempt());
+        if let Some(piece) = log.and_then(|log| self.logs.with_tail(&log, |tail| tail.piece_at(self.at))) {
+            return Some(self.take(piece));
+        }
+        // It grows elsewhere: everything that was told of it meanwhile.
+        while let Some(event) = self.attempt_live.next().now_or_never() {
+            if let Some(chunk) = self.told(event) {
+                return Some(self.take(Piece::stored(chunk)));
+            }
+        }
+        None
     }
 
     /// Waits for the next step. Dropped while it waits, it loses nothing.
@@ -176,6 +185,11 @@ impl Follower {
             }
             () = self.logs.life().stopping() => return Some(Step::Stopped),
         };
+        self.told(event).map(|chunk| self.take(Piece::stored(chunk)))
+    }
+
+    /// The bytes of a message, if they are wanted and not here; else it may be time to look.
+    fn told(&mut self, event: Event) -> Option<Chunk> {
         let chunk = match event {
             Event::Message(message) => match Chunk::range(&message).filter(|range| !range.is_empty()) {
                 // It was shown, or what stands before it was not and must be found first.
@@ -188,7 +202,7 @@ impl Follower {
             Event::Lagged => None,
         };
         self.recheck |= chunk.is_none();
-        chunk.map(|chunk| self.take(Piece::stored(chunk)))
+        chunk
     }
 
     /// Whether the next byte is in memory here. Where the log grows elsewhere, a tail that it left here says nothing of it.

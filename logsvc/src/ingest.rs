@@ -7,7 +7,6 @@
 //! run, because only the attempt's own token writes, and always the same bytes; who loses its segment's name or its row
 //! drops what the winner stored (`flush.rs`).
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,8 +36,6 @@ use crate::tail::{ALL_MAX_BYTES, Appended, keep_bytes};
 /// to the plan themselves and add line breaks and words of their own; only one that does not meets this.
 const PLAN_FACTOR: u64 = 4;
 const BEYOND_PLAN_BYTES: u64 = 64 << 20;
-/// A body that takes longer holds up nobody else.
-const SLOW_BODY: Duration = Duration::from_millis(500);
 /// Larger chunks are not sent to viewers; they are told to read.
 const LIVE_MAX_BYTES: usize = 64 * 1024;
 /// The answer to the end waits this long for what was received to become durable.
@@ -69,17 +66,11 @@ async fn append(
     let attempt = AttemptRef { job, epoch };
     // Before the body is read: strangers make us hold nothing.
     let found = find(&logs, attempt, &headers).await?;
-    let mut turn = Some(logs.room().turn(|| logs.flush_wake().ring()).await.ok_or_else(full)?);
-    let mut reading = pin!(Bytes::from_request(request, &()));
-    let body = match tokio::time::timeout(SLOW_BODY, reading.as_mut()).await {
-        Ok(body) => body,
-        Err(_) => {
-            // Nobody waits for a slow line.
-            turn = None;
-            reading.await
-        }
+    let turn = match &found {
+        Found::Open(_) => Some(logs.room().turn(|| logs.flush_wake().ring()).await.ok_or_else(full)?),
+        Found::Closed(_) => None,
     };
-    let body = body.map_err(|_| {
+    let body = Bytes::from_request(request, &()).await.map_err(|_| {
         ApiError::TooLarge(format!("A chunk has at most {MAX_ENCODED_BYTES} bytes; send smaller ones."))
     })?;
     let part = Part::decode(&body).map_err(|error| ApiError::BadRequest(format!("This is no chunk: {error}.")))?;

@@ -4,8 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use slipway_logfmt::chunk::MAX_CHUNK_BYTES;
-use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio::sync::{Mutex, Notify};
 use tokio::time::timeout;
 
 use crate::tail::ALL_MAX_BYTES;
@@ -13,20 +12,22 @@ use crate::tail::ALL_MAX_BYTES;
 /// How long a request waits for room; builders wait longer for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What a chunk takes as long as it is not counted: as much as builders send at once.
+const CHUNK_BYTES: usize = 512 << 10;
+
 /// What all logs take together, and who waits.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     taken: AtomicUsize,
+    promised: AtomicUsize,
     waiting: AtomicUsize,
     line: Mutex<()>,
     freed: Notify,
 }
 
-/// Leave to bring a chunk in. Who had to wait holds up the next in line until its chunk is counted.
+/// Leave to bring a chunk in, for which room is kept until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Turn<'a> {
-    _first: Option<MutexGuard<'a, ()>>,
-}
+pub(crate) struct Turn<'a>(&'a Room);
 
 impl Room {
     /// Memory that is taken, in bytes.
@@ -45,23 +46,35 @@ impl Room {
 
     /// Waits in line until there is room for a chunk; `wake` is called if that takes time. `None` when it takes too long.
     pub(crate) async fn turn(&self, wake: impl FnOnce()) -> Option<Turn<'_>> {
-        if self.waiting.load(Ordering::Relaxed) == 0 && self.has_room() {
-            return Some(Turn { _first: None });
+        if self.waiting.load(Ordering::Relaxed) == 0
+            && let Some(turn) = self.take()
+        {
+            return Some(turn);
         }
         wake();
         let _waits = Waits::new(&self.waiting);
         let first = timeout(PATIENCE, async {
-            let first = self.line.lock().await;
-            while !self.has_room() {
+            let _first = self.line.lock().await;
+            loop {
+                if let Some(turn) = self.take() {
+                    return turn;
+                }
                 self.freed.notified().await;
             }
-            first
         });
-        first.await.ok().map(|first| Turn { _first: Some(first) })
+        first.await.ok()
     }
 
-    fn has_room(&self) -> bool {
-        self.taken() + MAX_CHUNK_BYTES <= ALL_MAX_BYTES
+    fn take(&self) -> Option<Turn<'_>> {
+        let more = |promised| Some(promised + CHUNK_BYTES).filter(|all| self.taken() + all <= ALL_MAX_BYTES);
+        self.promised.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Turn(self))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.promised.fetch_sub(CHUNK_BYTES, Ordering::Relaxed);
+        self.0.freed.notify_one();
     }
 }
 
@@ -101,7 +114,7 @@ mod tests {
         let mut first = pin!(room.turn(|| ()));
         let mut second = pin!(room.turn(|| ()));
         assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
-        room.changed(MAX_CHUNK_BYTES, 0);
+        room.changed(CHUNK_BYTES, 0);
         let turn = first.await;
         assert!(turn.is_some());
         assert!(second.as_mut().now_or_never().is_none(), "the chunk of the first is not counted yet");
@@ -110,5 +123,9 @@ mod tests {
         assert!(second.as_mut().now_or_never().is_none(), "there is no room any more");
         room.changed(1, 0);
         assert!(second.await.is_some());
+        room.changed(ALL_MAX_BYTES - CHUNK_BYTES, 0);
+        let many: Vec<_> = (0..ALL_MAX_BYTES / CHUNK_BYTES).map(|_| room.turn(|| ()).now_or_never()).collect();
+        assert!(many.iter().all(Option::is_some), "bodies are read at the same time");
+        assert!(room.turn(|| ()).now_or_never().is_none());
     }
 }

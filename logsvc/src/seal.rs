@@ -26,6 +26,8 @@ pub(crate) async fn run(logs: Logs) -> anyhow::Result<()> {
     while !logs.life().is_stopping() {
         if let Err(error) = seal_once(&logs).await {
             warn!(error = format!("{error:#}"), "logs not sealed; it is tried again");
+            // What the database does not answer is as little a builder's silence.
+            logs.outage().told(false, logs.clock().now());
         }
         tokio::select! {
             () = logs.seal_wake().wait(timing::POLL) => {}
@@ -38,7 +40,7 @@ pub(crate) async fn run(logs: Logs) -> anyhow::Result<()> {
 /// Seals what can be sealed.
 pub(crate) async fn seal_once(logs: &Logs) -> Result<(), StoreError> {
     let cut_after = TimeDelta::from_std(timing::LOG_SEAL_CUT).unwrap_or(TimeDelta::MAX);
-    if logs.outage().lasts() {
+    if logs.outage().is_to_be_looked_at(logs.clock().now()) {
         look(logs).await;
     }
     let now = logs.db().now(logs.clock()).await?;

@@ -9,6 +9,8 @@ use slipway_runtime::breaker::Rules;
 use slipway_runtime::breakers::{Breakers, Kind, Limits, Permit};
 use slipway_runtime::clock::Clock;
 
+/// How often it is asked whether it answers, at least.
+const LOOK_EVERY: TimeDelta = TimeDelta::seconds(30);
 /// Storing segments.
 pub(crate) const WRITES: &str = "segments written";
 /// Reading them back before a log is sealed. Viewers read as they like: each waits for itself.
@@ -26,25 +28,26 @@ const LIMITS: Limits = Limits::without_places(
 pub(crate) struct Outage {
     until: DateTime<Utc>,
     lasts: bool,
+    looked_at: Option<DateTime<Utc>>,
 }
 
 impl Outage {
     /// That before now.
     pub(crate) fn until(now: DateTime<Utc>) -> Self {
-        Self { until: now, lasts: false }
+        Self { until: now, lasts: false, looked_at: None }
     }
 
     /// Storage was asked.
     pub(crate) fn told(&mut self, answers: bool, now: DateTime<Utc>) {
-        self.lasts = !answers;
+        (self.lasts, self.looked_at) = (!answers, Some(now));
         if self.lasts {
             self.until = now;
         }
     }
 
-    /// Whether storage did not answer when it was asked last.
-    pub(crate) fn lasts(&self) -> bool {
-        self.lasts
+    /// Whether it is time to ask: again and again while it lasts, else often enough that no long one goes by unseen.
+    pub(crate) fn is_to_be_looked_at(&self, now: DateTime<Utc>) -> bool {
+        self.lasts || self.looked_at.is_none_or(|at| now - at >= LOOK_EVERY)
     }
 
     /// Whether it has been over for so long.

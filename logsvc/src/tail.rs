@@ -208,8 +208,17 @@ impl Tail {
             self.ends_line = false;
             return;
         }
+        self.forget_below(self.durable - keep);
+    }
+
+    /// What is only kept for viewers goes: they find it in storage.
+    pub fn forget_durable(&mut self) {
+        self.forget_below(self.durable);
+    }
+
+    fn forget_below(&mut self, end: i64) {
         while let Some(first) = self.pieces.front()
-            && first.chunk.end() <= self.durable - keep
+            && first.chunk.end() <= end
         {
             self.cost -= first.cost();
             self.pieces.pop_front();
@@ -231,8 +240,11 @@ impl Tail {
         self.cost
     }
 
-    /// Memory that is free once everything is durable, about.
-    pub fn waiting_cost(&self) -> usize {
+    /// Memory that is free once everything is durable, about; nothing while it may not be stored yet.
+    pub fn storable_cost(&self, now: Instant) -> usize {
+        if !self.may_be_stored(now) {
+            return 0;
+        }
         let from = self.pieces.partition_point(|piece| piece.chunk.end() <= self.durable);
         self.pieces.range(from..).map(|piece| piece.cost()).sum()
     }
@@ -380,6 +392,21 @@ mod tests {
             all += log.cost();
         }
         assert!(all > ALL_MAX_BYTES / 4, "viewers find something");
+    }
+
+    #[test]
+    fn under_pressure_only_what_waits_stays_and_what_may_be_stored_counts() {
+        let now = Clock::system().monotonic();
+        let mut tail = Tail::resume(0, None, now);
+        tail.append(&part(0, b"abc"), now);
+        tail.append(&part(3, b"defgh"), now);
+        tail.set_durable(3, KEEP_BYTES, now);
+        let whole = tail.cost();
+        tail.forget_durable();
+        assert!(tail.piece_at(0).is_none() && tail.piece_at(3).is_some());
+        assert!(tail.cost() < whole && tail.storable_cost(now) == tail.cost());
+        tail.postpone(now + Duration::from_secs(1));
+        assert_eq!((tail.storable_cost(now), tail.ack()), (0, ack(8, 3)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! `<epoch>:<offset of the next byte>`, so that a browser which reconnects misses nothing and gets nothing
 //! twice.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -104,11 +105,14 @@ fn events(
                     if !pause.is_zero() {
                         clock.sleep(pause).await;
                     }
-                    let Ok(step) = tokio::time::timeout(KEEP_ALIVE, follower.next()).await else {
-                        yield Bytes::from_static(b": still here\n\n");
-                        continue;
-                    };
-                    step?
+                    // It goes on behind the words: a read that takes long is not begun anew.
+                    let mut next = pin!(follower.next());
+                    loop {
+                        match tokio::time::timeout(KEEP_ALIVE, next.as_mut()).await {
+                            Ok(step) => break step?,
+                            Err(_) => yield Bytes::from_static(b": still here\n\n"),
+                        }
+                    }
                 }
             };
             pace.sent(clock.monotonic());
