@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-# Seconds that all of it may take; a quarter of it is usual.
-limit=900
+# Seconds that all of it may take; a third of it is usual.
+limit=1500
 
 missing=()
 command -v node >/dev/null || missing+=(nodejs)

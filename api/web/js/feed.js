@@ -52,16 +52,23 @@ export class Feed {
     this.isAwaited = false;
     clearTimeout(this.retry);
     let status = 0;
+    const { attempt } = this;
     const now = performance.now();
     try {
       const asks = this.lacksGroups && now - this.askedAt >= GROUPS_MS;
       if (asks) this.askedAt = now;
-      const query = new URLSearchParams({ ...(asks && { groups: "1" }), ...(this.attempt && { epoch: this.attempt }) }).toString();
+      const query = new URLSearchParams({ ...(asks && { groups: "1" }), ...(attempt && { epoch: attempt }) }).toString();
       const answer = await fetch(`${this.url}/outline${query && `?${query}`}`);
       status = answer.status;
       if (!answer.ok) throw new Error(`status ${status}`);
-      this.take(await answer.json());
-      if (this.state === "live" || this.state === "none") this.listen(); else this.hush();
+      const told = await answer.json();
+      if (attempt === this.attempt) {
+        this.take(told);
+        if (this.state === "live" || this.state === "none") this.listen(); else this.hush();
+      } else {
+        // Another attempt was chosen meanwhile.
+        this.isAwaited = true;
+      }
     } catch {
       this.hears.lost(status);
       this.retry = setTimeout(() => void this.look(), RETRY_MS);

@@ -305,6 +305,11 @@ export class LogView {
     place.searchParams.set("attempt", this.feed.attempt);
     const search = this.page.querySelector(`[data-log-search="${this.url}"]`);
     if (search instanceof HTMLElement) search.dataset.attempt = this.feed.attempt;
+    for (const link of this.page.querySelectorAll(`a[data-log-link="${this.url}"]`)) {
+      const to = new URL(/** @type {HTMLAnchorElement} */ (link).href);
+      to.searchParams.set("epoch", this.feed.attempt);
+      link.setAttribute("href", `${to.pathname}${to.search}`);
+    }
     place.hash = `${step === null ? "" : `s${step}:`}L${from}${to > from ? `-L${to}` : ""}`;
     history.replaceState(null, "", place);
   }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -147,6 +147,18 @@ pub struct Step {
     pub moved_bytes: Option<i64>,
     /// Bytes that it will have moved.
     pub total_bytes: Option<i64>,
+    /// Milliseconds in which it did not run between its begin and its end.
+    #[serde(default)]
+    pub paused_ms: Option<i64>,
+}
+
+impl Step {
+    /// When it would have begun had it run in one go.
+    pub fn ran_since(&self) -> Option<DateTime<Utc>> {
+        let paused = TimeDelta::milliseconds(self.paused_ms.unwrap_or(0).max(0));
+        let since = self.started_at?.checked_add_signed(paused)?;
+        Some(self.finished_at.map_or(since, |finished| since.min(finished)))
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -71,7 +71,7 @@ fn job_text(job: &Job, now: DateTime<Utc>, colours: bool) -> String {
             .iter()
             .map(|step| {
                 let took =
-                    if step.cached { Some("cached".to_owned()) } else { took(step.started_at, step.finished_at, now) };
+                    if step.cached { Some("cached".to_owned()) } else { took(step.ran_since(), step.finished_at, now) };
                 let code = step.exit_code.map(|code| code.to_string());
                 vec![Cell::state(&step.state), Cell::maybe(took), Cell::maybe(code), Cell::text(&step.name)]
             })

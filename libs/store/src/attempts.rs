@@ -174,7 +174,7 @@ async fn upsert_step(tx: &mut Tx, attempt: AttemptRef, step: &StepReport) -> Res
         finished_at = excluded.finished_at, exit_code = excluded.exit_code, \
         moved_bytes = coalesce(excluded.moved_bytes, steps.moved_bytes), \
         total_bytes = case when excluded.moved_bytes is null then steps.total_bytes else excluded.total_bytes end, \
-        inputs = excluded.inputs, paused_ms = coalesce(excluded.paused_ms, steps.paused_ms) \
+        inputs = excluded.inputs, paused_ms = excluded.paused_ms \
         where steps.finished_at is null or excluded.finished_at >= steps.finished_at";
     execute!(
         tx,

@@ -382,7 +382,7 @@ impl Place {
 fn slow() -> String {
     format!(
         "FROM BASE\nCOPY . .\n# script: log 60\n# script: complain the hull is wet\nRUN make hull\n{}RUN make dredge\n",
-        SLOW.repeat(45)
+        SLOW.repeat(75)
     )
 }
 

@@ -60,8 +60,9 @@ pub struct Part<'a> {
 }
 
 impl Transcript {
-    /// Of another attempt, behind the lines of the one before.
+    /// Of another attempt, behind the lines of the one before and the warnings that none of its blocks has.
     pub fn after(before: &mut Self) -> Self {
+        before.out.extend(before.warnings.list());
         Self { begun: before.begun, out: before.take(), ..Self::default() }
     }
 

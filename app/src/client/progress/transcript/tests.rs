@@ -40,6 +40,7 @@ fn step(number: i64, state: &str, started: Option<i64>, finished: Option<i64>) -
         exit_code: None,
         moved_bytes: None,
         total_bytes: None,
+        paused_ms: None,
     }
 }
 
@@ -112,9 +113,9 @@ fn one_step_after_the_other() {
 fn ends_come_after_a_silence_if_nothing_else_is_written() {
     let cached = Step { cached: true, ..done(1, 0, 1) };
     play(vec![
-        (Steps(vec![cached, done(2, 0, 9000), step(3, "pending", None, None)]), ""),
+        (Steps(vec![cached, Step { paused_ms: Some(7000), ..done(2, 0, 9000) }, step(3, "pending", None, None)]), ""),
         (Tick(900), ""),
-        (Tick(100), "#1 step 1\n#1 CACHED\n\n#2 step 2\n#2 DONE 9.0s\n"),
+        (Tick(100), "#1 step 1\n#1 CACHED\n\n#2 step 2\n#2 DONE 2.0s\n"),
         (Steps(vec![step(3, "cancelled", Some(0), Some(1)), step(4, "of a newer server", None, None)]), ""),
         (Tick(1000), "\n#3 step 3\n#3 CANCELED\n"),
         (Finish, ""),

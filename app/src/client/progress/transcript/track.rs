@@ -89,7 +89,7 @@ impl Track {
             Ok(StepState::Running) => (true, None),
             Ok(StepState::Succeeded) if step.cached => (false, Some(End::Cached)),
             Ok(StepState::Succeeded) => {
-                (false, Some(End::Done(step.finished_at.zip(step.started_at).map(|(to, from)| to - from))))
+                (false, Some(End::Done(step.finished_at.zip(step.ran_since()).map(|(to, from)| to - from))))
             }
             Ok(StepState::Failed) => (false, Some(End::Failed(step.exit_code))),
             Ok(StepState::Cancelled) => (false, Some(End::Cancelled)),

@@ -42,11 +42,11 @@ impl Warnings {
         let is_known = |words: &String| self.told.has(words) || self.put_off.has(words);
         let lost = self.remarks.warnings.iter().map(words).filter(|words| !is_known(words));
         let listed: Vec<String> = self.put_off.texts.iter().cloned().chain(lost).collect();
-        if listed.is_empty() {
-            return Vec::new();
-        }
         let all = usize::try_from(self.remarks.warning_count).unwrap_or(0).saturating_sub(self.told.count);
         let count = all.max(self.put_off.count).max(listed.len());
+        if count == 0 {
+            return Vec::new();
+        }
         let more = (count > listed.len()).then(|| format!("… and {} more", count - listed.len()));
         let listed = listed.into_iter().chain(more).map(|text| Line::Listed { text });
         std::iter::once(Line::Warnings { count }).chain(listed).collect()
@@ -64,7 +64,7 @@ impl Known {
     /// In the log an address may follow where more is said.
     fn has(&self, words: &str) -> bool {
         let says =
-            |text: &String| text.strip_prefix(words).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+            |text: &String| text.strip_prefix(words).is_some_and(|rest| rest.is_empty() || rest.starts_with(" http"));
         self.texts.iter().any(says)
     }
 }
@@ -96,6 +96,11 @@ mod tests {
         warnings.tell("old (docker/Dockerfile:3) https://docs.example/old");
         warnings.remark(&Remarks { warning_count: 1, warnings: vec![warning("old", Some(3))], ..Remarks::default() });
         assert_eq!(listed(&warnings), "", "it was told");
+        let told =
+            |count| Remarks { warning_count: count, warnings: vec![warning("old", Some(3))], ..Remarks::default() };
+        warnings.remark(&told(5));
+        assert_eq!(listed(&warnings), " 4 warnings found:\n - … and 4 more\n", "the log lost those without words");
+        warnings.remark(&told(1));
         warnings.put_off("loose".to_owned());
         assert_eq!(listed(&warnings), " 1 warning found:\n - loose\n");
         warnings.remark(&Remarks {
