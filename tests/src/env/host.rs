@@ -1,8 +1,10 @@
 //! What this host offers: programs by name, free ports, the user we are.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use slipway_runtime::ids::random_bytes;
@@ -33,9 +35,12 @@ pub fn is_root() -> bool {
 /// A port of the loopback address that was free a moment ago, outside the range from which the kernel takes ports for
 /// outgoing connections: it stays free until its server listens, and while it is being started again.
 pub fn free_port() -> Result<u16> {
+    // Whoever got one may not listen yet, or be dead for a while: nobody else here gets it.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     for _ in 0..TRIES {
         let port = PORTS.start + u16::from_be_bytes(random_bytes()) % (PORTS.end - PORTS.start);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let is_new = GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
+        if is_new && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return Ok(port);
         }
     }

@@ -111,7 +111,9 @@ impl Scene {
             let log = api.log(&ended.jobs[0].id).await?;
             ensure!(!log.contains(LOST), "the log of {} is of another time: {log}", build.id);
             let numbers = log.lines().filter(|line| line.trim() == "3000").count();
-            ensure!(numbers == 1, "the log of {} has {numbers} ends", build.id);
+            // The attempt that the database forgot may have come to its end: the engine then has it and says nothing.
+            let is_cached = ended.jobs[0].steps.iter().any(|step| step.cached && step.name.contains("seq 1 3000"));
+            ensure!(numbers == usize::from(!is_cached), "the log of {} has {numbers} ends", build.id);
             ensure!(!log.contains("[slipway] This log"), "the log of {} is not whole", build.id);
         }
         // The hook's secret is sealed with the installation's key.
