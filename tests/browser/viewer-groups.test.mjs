@@ -131,6 +131,7 @@ test("what is copied across a closed group is what is shown", LIMIT, async (t) =
   const { page, faults } = await open(t, { permissions: ["clipboard-read", "clipboard-write"] });
   await openLog(page, "grouped", `#s${MARKED}:L33`);
   await shows(page, MARKED, [33, 62, 63]);
+  await sees(page, (lines) => [62, 63].every((line) => lines.some(({ key, text }) => key === `${MARKED}:${line}` && text !== "")), "their text");
   await page.evaluate(([step]) => {
     const of = (line) => document.querySelector(`[data-row="${step}:${line}"] .text`);
     getSelection().setBaseAndExtent(of(33), 0, of(63), of(63).childNodes.length);
