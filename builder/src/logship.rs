@@ -128,9 +128,7 @@ impl Shipper {
         match answer {
             Ok(ack) => {
                 self.acknowledged(ack);
-                let marks = self.shelf.marks();
-                let is_thrown_back = self.next < marks.end && self.met_at.replace(self.best) == Some(self.best);
-                if !marks.is_settled() && (self.next >= marks.end || is_thrown_back) {
+                if !self.shelf.marks().is_settled() && self.next >= self.shelf.marks().end {
                     self.pause().await;
                 }
             }
