@@ -1,5 +1,5 @@
 //! Sends one log to logsvc: in order, at once when idle, in larger pieces under load, again from where
-//! logsvc says after a lost answer or a restart of either side. Only `durable` ends its care.
+//! logsvc says after a lost answer or a restart of either side. Only `durable` and a known end end its care.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +29,9 @@ const LEARNS_WITHIN: Duration = Duration::from_secs(60);
 /// came for a while in which it could have: until then it waits here, on a disk of which the builder leaves some free.
 const KEPT_WITHIN: Duration = Duration::from_secs(6 * 3600);
 
+/// Somebody has to hear of a log that nobody takes, this often.
+const COMPLAINS_EVERY: Duration = Duration::from_secs(30);
+
 /// Sends until the log is settled. The shelf says how it ended.
 pub async fn ship(shelf: Arc<Shelf>, api: AttemptApi, clock: Clock) {
     let next = shelf.start();
@@ -43,6 +46,7 @@ pub async fn ship(shelf: Arc<Shelf>, api: AttemptApi, clock: Clock) {
         best: next,
         met_at: None,
         behind_since: None,
+        unheard_since: None,
         backoff,
         closed_at: None,
     };
@@ -63,6 +67,8 @@ struct Shipper {
     met_at: Option<i64>,
     /// Since when one asks for what is durable.
     behind_since: Option<Instant>,
+    /// Since when nobody answers, or since that was said last.
+    unheard_since: Option<Instant>,
     backoff: Backoff,
     closed_at: Option<Instant>,
 }
@@ -78,7 +84,7 @@ impl Shipper {
         if self.next < marks.end {
             self.send_next(marks.closed).await;
         } else if marks.closed {
-            self.ask_durable().await;
+            self.announce_end().await;
         } else if tokio::time::timeout(IDLE, self.marks.changed()).await.is_err() && marks.durable < marks.end {
             let doorbell = Chunk::empty(self.next);
             self.send(doorbell).await;
@@ -117,7 +123,8 @@ impl Shipper {
         }
     }
 
-    async fn ask_durable(&mut self) {
+    /// Repeating it asks how far the log is durable.
+    async fn announce_end(&mut self) {
         let answer = match self.shelf.log_end() {
             Some(end) => self.api.log_end(&end).await,
             // Without its hash the end cannot be announced; logsvc seals it as cut.
@@ -127,6 +134,7 @@ impl Shipper {
         };
         match answer {
             Ok(ack) => {
+                self.shelf.announced();
                 self.acknowledged(ack);
                 if !self.shelf.marks().is_settled() && self.next >= self.shelf.marks().end {
                     self.pause().await;
@@ -137,6 +145,7 @@ impl Shipper {
     }
 
     fn acknowledged(&mut self, ack: LogAck) {
+        self.unheard_since = None;
         let end = self.shelf.marks().end;
         if ack.received > end || ack.durable > end {
             return self.lost("logsvc has more of it than was ever written here");
@@ -160,7 +169,14 @@ impl Shipper {
     async fn failed(&mut self, error: CallError) {
         match error {
             CallError::Refused { .. } => self.lost(&error.to_string()),
-            CallError::Unavailable(_) => self.pause().await,
+            CallError::Unavailable(reason) => {
+                let now = self.clock.monotonic();
+                if now.duration_since(*self.unheard_since.get_or_insert(now)) >= COMPLAINS_EVERY {
+                    self.unheard_since = Some(now);
+                    warn!(attempt = %self.api.attempt(), reason, "log waits here; it is tried again");
+                }
+                self.pause().await;
+            }
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Marks {
     pub durable: i64,
     /// Nothing more will be written.
     pub closed: bool,
+    /// logsvc knows where it ends, or nobody can tell it. Without that a log that is durable stays open there.
+    pub announced: bool,
     /// logsvc takes no more of it: sealed, unknown, or its time is over.
     pub given_up: bool,
 }
@@ -44,9 +46,9 @@ struct Inner {
 }
 
 impl Marks {
-    /// True when every byte is durable, or never will be.
+    /// True when every byte is durable and its end is known, or neither will ever be.
     pub fn is_settled(&self) -> bool {
-        self.given_up || (self.closed && self.durable >= self.end)
+        self.given_up || (self.closed && self.announced && self.durable >= self.end)
     }
 
     fn has_room(&self) -> bool {
@@ -70,7 +72,7 @@ impl Shelf {
             digest.update(&chunk.bytes);
             offset = chunk.end();
         }
-        let marks = Marks { end: spool.end(), durable: spool.start(), closed: true, given_up: false };
+        let marks = Marks { end: spool.end(), durable: spool.start(), closed: true, ..Marks::default() };
         Ok(Self::with(spool, digest, marks))
     }
 
@@ -125,6 +127,11 @@ impl Shelf {
             spool.forget_below(durable);
         }
         self.marks.send_modify(|marks| marks.durable = marks.durable.max(durable));
+    }
+
+    /// logsvc knows the end, after which nothing may be written.
+    pub fn announced(&self) {
+        self.marks.send_modify(|marks| marks.announced = true);
     }
 
     /// logsvc takes no more of it.
@@ -188,13 +195,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_log_is_settled_when_closed_and_durable() {
+    async fn a_log_is_settled_when_closed_announced_and_durable() {
         let dir = tempfile::tempdir().expect("a folder");
         let shelf = Shelf::new(spool(dir.path()));
         shelf.append(&chunk(0, b"abc")).expect("appends");
         shelf.durable(3);
         assert!(!shelf.marks().is_settled(), "more may come");
         shelf.close();
+        assert!(!shelf.marks().is_settled(), "nobody knows that nothing more comes");
+        shelf.announced();
         assert!(shelf.settled(Duration::ZERO).await);
         shelf.durable(1);
         assert_eq!(shelf.marks().durable, 3, "never moves back");

@@ -40,6 +40,8 @@ struct Services {
     asked: usize,
     /// So often the row is not looked at.
     unaware: usize,
+    /// Announced lengths.
+    ends: Vec<i64>,
 }
 
 impl Services {
@@ -81,6 +83,7 @@ async fn serve(life: &Life, attempt: AttemptRef, services: Services) -> (Attempt
     };
     let end = async |State(services): State<Arc<Mutex<Services>>>, Json(end): Json<LogEnd>| {
         let mut services = services.lock().expect("not poisoned");
+        services.ends.push(end.end);
         if services.received.contains(&end.end) {
             services.durable = end.end;
         }
@@ -138,4 +141,19 @@ async fn a_service_that_asks_for_what_is_durable_may_learn_better() {
     let shelf = Arc::new(shelf);
     let shipped = tokio::time::timeout(PATIENCE, ship(Arc::clone(&shelf), api, Clock::system())).await;
     assert!(shipped.is_ok() && !shelf.marks().given_up, "{:?}", shelf.marks());
+}
+
+/// What a former life sent was stored before the builder came back, so that its first chunk is answered with the whole log.
+#[tokio::test]
+async fn the_end_of_a_log_that_is_durable_already_is_announced() {
+    let (life, dir) = (Life::new(), tempfile::tempdir().expect("a folder"));
+    let attempt = AttemptRef { job: new_id(), epoch: 1 };
+    spool(dir.path(), attempt).append(&piece(0)).expect("appends");
+    let shelf = Arc::new(Shelf::recovered(Spool::recover(dir.path()).expect("recovers").1).expect("reads"));
+    let end = shelf.marks().end;
+    let told = Services { received: vec![end], durable: end, ..Services::default() };
+    let (api, services) = serve(&life, attempt, told).await;
+    let shipped = tokio::time::timeout(PATIENCE, ship(Arc::clone(&shelf), api, Clock::system())).await;
+    assert!(shipped.is_ok() && !shelf.marks().given_up, "{:?}", shelf.marks());
+    assert_eq!(services.lock().expect("not poisoned").ends, [end]);
 }
