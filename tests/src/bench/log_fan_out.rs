@@ -1,5 +1,5 @@
-//! From a builder's sending of a line to its arrival at viewers who follow the log: many viewers of one log, and many
-//! logs with a viewer each.
+//! From a line's writing to a builder's spool to its arrival at viewers who follow the log: many viewers of one log, and
+//! many logs with a viewer each.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,12 +9,10 @@ use bytes::Bytes;
 use chrono::Utc;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sha2::{Digest as _, Sha256};
-use slipway_domain::agent::LogEnd;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::bench::log_feed::{Feed, Feeder, chunk};
+use crate::bench::log_feed::{Feed, Feeder, Spooled, chunk};
 use crate::bench::log_viewer::{Place, Sent, Viewer};
 use crate::bench::split::Split;
 use crate::bench::{Row, cpu_secs, forget_peak, peak_mb, shrunk, stats};
@@ -88,18 +86,18 @@ fn cases() -> Vec<Case> {
     let many = || Target { words: "p99 under 500 ms, under 1 core of server", p99_ms: 500.0, cores: 1.0 };
     let one = |figure, viewers, bell, target| Case { figure, logs: 1, viewers, bell, every: EVERY, target };
     vec![
-        one("line sent -> 1,000 viewers of one log, text", shrunk(FEW), false, quick()),
-        one("line sent -> 1,000 viewers of one log, bell", shrunk(FEW), true, quick()),
+        one("line spooled -> 1,000 viewers of one log, text", shrunk(FEW), false, quick()),
+        one("line spooled -> 1,000 viewers of one log, bell", shrunk(FEW), true, quick()),
         Case {
-            figure: "line sent -> its viewer, 1,000 logs at once",
+            figure: "line spooled -> its viewer, 1,000 logs at once",
             logs: shrunk(LOGS),
             viewers: shrunk(LOGS),
             bell: false,
             every: EVERY_OF_MANY,
             target: quick(),
         },
-        one("line sent -> 10,000 viewers of one log, text", shrunk(MANY), false, many()),
-        one("line sent -> 10,000 viewers of one log, bell", shrunk(MANY), true, many()),
+        one("line spooled -> 10,000 viewers of one log, text", shrunk(MANY), false, many()),
+        one("line spooled -> 10,000 viewers of one log, bell", shrunk(MANY), true, many()),
     ]
 }
 
@@ -139,6 +137,7 @@ async fn measure(split: &Split, feeder: &mut Feeder, (case, viewer_count): (&Cas
     let address = split.url(Role::Logsvc)?.trim_start_matches("http://").to_owned();
     let place = Place { address, token: split.cluster.token().to_owned(), bell: case.bell };
     let count = usize::try_from(WRITING.as_millis() / case.every.as_millis())?;
+    let dir = tempfile::tempdir()?;
     let sent: Vec<Arc<Sent>> = feeds.iter().map(|_| Arc::new(Sent::new(count, LINE_BYTES))).collect();
     let viewers: Vec<(usize, Viewer)> = stream::iter(0..viewer_count)
         .map(|number| number % feeds.len())
@@ -158,9 +157,10 @@ async fn measure(split: &Split, feeder: &mut Feeder, (case, viewer_count): (&Cas
     let began = Instant::now();
     let mut writing = JoinSet::new();
     for (number, (feed, sent)) in feeds.into_iter().zip(&sent).enumerate() {
+        let spooled = feed.spooled(dir.path())?;
         // Spread over the time from one line to the next.
         let first = case.every.mul_f64(number as f64 / case.logs as f64);
-        writing.spawn(write(feed, Arc::clone(sent), first, (count, case.every)));
+        writing.spawn(write((feed, spooled), Arc::clone(sent), first, (count, case.every)));
     }
     let mut written = Vec::with_capacity(case.logs);
     while let Some(log) = writing.join_next().await {
@@ -186,36 +186,30 @@ async fn measure(split: &Split, feeder: &mut Feeder, (case, viewer_count): (&Cas
 }
 
 /// Ends all logs, so that nothing of this run is left in the next one.
-async fn finish(written: Vec<(Feed, LogEnd)>) -> Result<()> {
-    let end = |(feed, end): (Feed, LogEnd)| async move {
-        feed.end(&end).await?;
-        feed.finish(end).await
-    };
+async fn finish(written: Vec<(Feed, Spooled)>) -> Result<()> {
+    let end = |(feed, spooled): (Feed, Spooled)| async move { feed.finish(spooled.end().await?).await };
     stream::iter(written).map(end).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await.map(drop)
 }
 
-/// Sends a line now and then.
+/// Writes a line now and then.
 async fn write(
-    feed: Feed,
+    (feed, spooled): (Feed, Spooled),
     sent: Arc<Sent>,
     first: Duration,
     (count, every): (usize, Duration),
-) -> Result<(Feed, LogEnd)> {
+) -> Result<(Feed, Spooled)> {
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + first, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut digest = Sha256::new();
     for number in 0..count {
         ticks.tick().await;
         let now = Utc::now();
         let line = format!("{} line {number} ", now.to_rfc3339());
         let line = format!("{line:.<width$}\n", width = LINE_BYTES - 1);
-        digest.update(&line);
-        let encoded = chunk(number * LINE_BYTES, Bytes::from(line), now)?.encode();
+        let chunk = chunk(number * LINE_BYTES, Bytes::from(line), now)?;
         sent.sends(number);
-        feed.append(encoded).await?;
+        spooled.shelf.append(&chunk)?;
     }
-    let end = i64::try_from(count * LINE_BYTES)?;
-    Ok((feed, LogEnd { end, sha256: hex::encode(digest.finalize()) }))
+    Ok((feed, spooled))
 }
 
 /// Lets this process and those that it starts open so many files, or as many as it may; how many.

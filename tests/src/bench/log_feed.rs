@@ -1,6 +1,8 @@
 //! Logs that the bench writes itself: a builder without an engine claims real jobs, and their logs are fed to the log
-//! service as a spool would be, but as fast as it takes them.
+//! service from a builder's spool, or as one would be, but as fast as it takes them.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -10,10 +12,16 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::json;
+use slipway_builder::client::AgentClient;
+use slipway_builder::logship::ship;
+use slipway_builder::shelf::Shelf;
+use slipway_builder::spool::{Owner, Spool};
 use slipway_domain::agent::{LogAck, LogEnd, Report};
 use slipway_domain::attempt::AttemptRef;
 use slipway_domain::ids::BuildId;
 use slipway_logfmt::chunk::{Chunk, Span, Stream};
+use slipway_runtime::clock::Clock;
+use slipway_runtime::trust::Trust;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -44,6 +52,7 @@ const CLAIMED: Duration = Duration::from_secs(120);
 /// A builder whose jobs the bench does; it leaves on drop.
 pub struct Feeder {
     http: reqwest::Client,
+    logs: AgentClient,
     places: Places,
     _git: GitServer,
     repo: Repo,
@@ -53,9 +62,17 @@ pub struct Feeder {
     pushed: usize,
 }
 
+/// A log that a builder's own spool holds and its shipper sends.
+pub struct Spooled {
+    /// Where it is written.
+    pub shelf: Arc<Shelf>,
+    shipping: JoinHandle<()>,
+}
+
 /// One log, open until it is finished.
 pub struct Feed {
     http: reqwest::Client,
+    logs: AgentClient,
     places: Places,
     handed: HandedOver,
 }
@@ -77,6 +94,7 @@ impl Feeder {
             logs: split.url(Role::Logsvc)?,
             join_token: split.join_token().await?,
         };
+        let logs = AgentClient::new(&places.logs.parse()?, &Trust::default())?;
         let (hand, claimed) = mpsc::unbounded_channel();
         let builder = FakeBuilder::new(http.clone(), places.clone(), i64::try_from(slots)?, None).handing_over(hand);
         let (joined, mut told) = mpsc::channel(1);
@@ -86,7 +104,7 @@ impl Feeder {
             }
         });
         told.recv().await.context("the feeder could not join")?;
-        Ok(Self { http, places, _git: git, repo, project, claimed, builder, pushed: 0 })
+        Ok(Self { http, logs, places, _git: git, repo, project, claimed, builder, pushed: 0 })
     }
 
     /// So many new logs.
@@ -103,7 +121,8 @@ impl Feeder {
         while feeds.len() < count {
             let handed = tokio::time::timeout(CLAIMED, self.claimed.recv()).await.context("a job was not claimed")?;
             let handed = handed.context("the feeder left")?;
-            feeds.push(Feed { http: self.http.clone(), places: self.places.clone(), handed });
+            let (http, logs) = (self.http.clone(), self.logs.clone());
+            feeds.push(Feed { http, logs, places: self.places.clone(), handed });
         }
         Ok(feeds)
     }
@@ -132,6 +151,15 @@ impl Feed {
         let (status, text) = self.post(&self.places.agent, "report", "application/json", body).await?;
         ensure!(status.is_success(), "a report was answered {status}: {}", String::from_utf8_lossy(&text));
         Ok(())
+    }
+
+    /// Lets the log be written to a spool in this folder, as builders do, from which it is sent.
+    pub fn spooled(&self, dir: &Path) -> Result<Spooled> {
+        let (attempt, token) = (self.attempt(), self.handed.claimed.token.clone());
+        let spool = Spool::create(&dir.join(attempt.to_string()), &Owner { attempt, token: token.clone() })?;
+        let shelf = Arc::new(Shelf::new(spool));
+        let shipping = tokio::spawn(ship(Arc::clone(&shelf), self.logs.attempt(attempt, token), Clock::system()));
+        Ok(Spooled { shelf, shipping })
     }
 
     /// Sends an encoded chunk, again while the log service has no room.
@@ -180,6 +208,16 @@ impl Feed {
         let request = self.http.post(url).bearer_auth(&self.handed.claimed.token).header(CONTENT_TYPE, kind);
         let answer = request.body(body).send().await.with_context(|| format!("sending {what}"))?;
         Ok((answer.status(), answer.bytes().await?))
+    }
+}
+
+impl Spooled {
+    /// Nothing more is written: waits until all is durable and the end is announced; that end.
+    pub async fn end(self) -> Result<LogEnd> {
+        self.shelf.close();
+        tokio::time::timeout(STUCK, self.shipping).await.context("a log was not sent")??;
+        ensure!(!self.shelf.marks().given_up, "a log was given up");
+        self.shelf.log_end().context("a log has a hash")
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 const BUFFER_BYTES: usize = 4 * 1024;
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// When the chunks of a log were sent; all of one length, so that an offset tells which.
+/// When the chunks of a log were written; all of one length, so that an offset tells which.
 pub struct Sent {
     began: Instant,
     chunk_bytes: u64,
@@ -46,7 +46,7 @@ impl Sent {
         Self { began: Instant::now(), chunk_bytes: chunk_bytes as u64, nanos }
     }
 
-    /// The chunk with this number is being sent now.
+    /// The chunk with this number is written now.
     pub fn sends(&self, number: usize) {
         self.nanos[number].store(self.now(), Ordering::Relaxed);
     }
