@@ -136,7 +136,9 @@ impl Shipper {
             Ok(ack) => {
                 self.shelf.announced();
                 self.acknowledged(ack);
-                if !self.shelf.marks().is_settled() && self.next >= self.shelf.marks().end {
+                let marks = self.shelf.marks();
+                let is_thrown_back = self.next < marks.end && self.met_at.replace(self.best) == Some(self.best);
+                if !marks.is_settled() && (self.next >= marks.end || is_thrown_back) {
                     self.pause().await;
                 }
             }
