@@ -21,8 +21,8 @@ use crate::home::{make_private_dir, write_private};
 const PART_BYTES: i64 = 8 << 20;
 /// Durable parts stay on the disk up to this much, so that a short log can be hashed again after a crash.
 const KEEP_BYTES: i64 = 64 << 20;
-/// A place to begin reading is remembered this often.
-const INDEX_EVERY: i64 = 16 << 10;
+/// A place to begin reading is remembered this often, in bytes of a part file: chunks of a byte each have large frames.
+const INDEX_EVERY: u64 = 16 << 10;
 
 /// Whose log it is; the file `owner.json`.
 #[derive(Clone, Serialize, Deserialize)]
@@ -187,7 +187,7 @@ impl Part {
     }
 
     fn add(&mut self, start: i64, end: i64, frame_bytes: u64) {
-        if self.index.last().is_none_or(|(indexed, _)| start - indexed >= INDEX_EVERY) {
+        if self.index.last().is_none_or(|(_, indexed)| self.file_bytes - indexed >= INDEX_EVERY) {
             self.index.push((start, self.file_bytes));
         }
         self.file_bytes += frame_bytes;
