@@ -67,6 +67,7 @@ test("a line that is marked is the same line after a further attempt", LIMIT, as
   const { page, faults } = await open(t);
   await openLog(page, "failed");
   const number = (line) => page.locator(`.log-rows [data-row="${FAILING}:${line}"] a.no`);
+  assert.equal(await number(12).getAttribute("href"), `?attempt=1#s${FAILING}:L12`, "who copies the link has the attempt");
   await number(12).click();
   await page.waitForURL(new RegExp(`\\?attempt=1#s${FAILING}:L12$`));
   await number(14).click({ modifiers: ["Shift"] });

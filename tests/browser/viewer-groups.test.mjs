@@ -19,6 +19,11 @@ const isOpen = (page, step, line) => title(page, step, line).getAttribute("aria-
 /** The numbers of a step's lines in sight. */
 const of = (lines, step) => lines.filter(({ key }) => key.startsWith(`${step}:`)).map(({ key }) => Number(key.split(":")[1]));
 const shows = (page, step, wanted) => sees(page, (lines) => wanted.every((line) => of(lines, step).includes(line)), `lines ${wanted} of step ${step}`);
+/** Waits for a group's words, behind its mark, and for what is said of it; until its line came it has neither. */
+const says = async (page, step, line, words, about) => {
+  await title(page, step, line).filter({ hasText: new RegExp(`${words}$`) }).waitFor();
+  await page.locator(`[data-row="${step}:${line}"] .about`).filter({ hasText: about }).waitFor();
+};
 const hides = (page, step, line) => page.locator(`.log-rows [data-row="${step}:${line}"]`).count().then((count) => count === 0);
 
 test("the last group of what failed is open, the others are closed", LIMIT, async (t) => {
@@ -28,8 +33,7 @@ test("the last group of what failed is open, the others are closed", LIMIT, asyn
   await shows(page, FAILING, [1, 7, 8, 17]);
   assert.deepEqual([await isOpen(page, FAILING, 1), await isOpen(page, FAILING, 7)], [false, true]);
   assert.ok(await hides(page, FAILING, 2));
-  assert.equal(await title(page, FAILING, 1).innerText(), "Build");
-  assert.match(await page.locator(`[data-row="${FAILING}:1"] .about`).innerText(), /^5 lines/);
+  await says(page, FAILING, 1, "Build", /^5 lines/);
   assert.deepEqual(faults, []);
 });
 
@@ -59,8 +63,7 @@ test("GitHub's and GitLab's groups are inside of each other, with their times", 
   await openLog(page, "grouped", `#s${MARKED}:L63`);
   await shows(page, MARKED, [1, 33, 62, 63]);
   assert.deepEqual([await isOpen(page, MARKED, 1), await isOpen(page, MARKED, 33)], [false, false]);
-  assert.equal(await title(page, MARKED, 33).innerText(), "Unit tests");
-  assert.equal(await page.locator(`[data-row="${MARKED}:33"] .about`).innerText(), "28 lines · 12.0 s");
+  await says(page, MARKED, 33, "Unit tests", /^28 lines · 12\.0 s$/);
   await title(page, MARKED, 33).click();
   await shows(page, MARKED, [33, 34, 35]);
   await page.evaluate((step) => { location.hash = `#s${step}:L54`; }, MARKED);

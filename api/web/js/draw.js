@@ -27,6 +27,8 @@ export class Draw {
     this.times = "off";
     /** When the log began. */
     this.began = "";
+    /** Whose lines: the same lines of another attempt are others. */
+    this.epoch = 0;
     /** What a row was drawn from. @type {WeakMap<HTMLElement, { line: Line|null|undefined, look: string }>} */
     this.drawn = new WeakMap();
   }
@@ -47,7 +49,7 @@ export class Draw {
   line(at, { line, before, marked, old }) {
     const element = old ?? this.page.createElement("div");
     element.classList.toggle("target", marked);
-    const look = JSON.stringify([this.times, this.times === "gap" && before?.at, at.group, at.isOpen, at.count]);
+    const look = JSON.stringify([this.epoch, this.times, this.times === "gap" && before?.at, at.group, at.isOpen, at.count]);
     const drawn = this.drawn.get(element);
     if (drawn && drawn.line === line && drawn.look === look) return element;
     this.drawn.set(element, { line, look });
@@ -143,7 +145,7 @@ export class Draw {
   link({ step, number: line }) {
     const link = this.page.createElement("a");
     link.className = "no";
-    link.href = step === null ? `#L${line}` : `#s${step}:L${line}`;
+    link.href = `?attempt=${this.epoch}#${step === null ? "" : `s${step}:`}L${line}`;
     link.dataset.no = String(line);
     link.setAttribute("aria-label", t("js-log-line", { line }));
     return link;

@@ -136,6 +136,7 @@ export class LogView {
   begin(epoch) {
     this.lines = new Lines(this.url, epoch, (status) => this.came(status));
     this.moves.begin(epoch);
+    this.draw.epoch = epoch;
     this.rows.clear();
     this.seen = 0;
   }

@@ -278,7 +278,7 @@ class LogSearch {
   row(hit) {
     const row = this.page.createElement("li");
     const link = this.page.createElement("a");
-    link.href = `#L${hit.line}`;
+    link.href = `?attempt=${this.epoch}#L${hit.line}`;
     link.dataset.hit = String(this.hits.push(hit) - 1);
     link.textContent = String(hit.line);
     link.title = t("js-search-show");
