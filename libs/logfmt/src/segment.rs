@@ -178,7 +178,8 @@ impl Segment {
             let start = plain.len() - reader.rest().len();
             (spans, Bytes::from(plain).slice(start..))
         };
-        if bytes.len() != len || offset.checked_add(len as i64).is_none() {
+        // Nobody stores one that holds nothing.
+        if bytes.is_empty() || bytes.len() != len || offset.checked_add(len as i64).is_none() {
             return Err(DecodeError::Cover);
         }
         check_cover(&spans, &bytes)?;
